@@ -1,0 +1,49 @@
+# make report   draw a synthetic cohort (or read DATA=folder), run the quick study, build the site
+# make test     every check
+PYTHON ?= python3
+STUDY ?= quick
+DATA ?=
+OUT ?= _runs
+BIN := .venv/bin
+TARGET := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
+STAMP := .venv/.ready-$(TARGET)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: report test test-faults lab site lock clean
+
+report: $(STAMP)
+	$(BIN)/leukonb run $(STUDY) --out $(OUT) $(if $(DATA),--data "$(DATA)")
+	$(BIN)/leukonb site --out $(OUT)
+
+test: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/check.sh
+
+lab: $(STAMP)
+	$(BIN)/python -m ipykernel install --prefix .venv --name python3 --display-name leukonb
+	$(BIN)/jupyter lab --notebook-dir nbs
+
+site: $(STAMP)
+	$(BIN)/leukonb site --out $(OUT)
+
+# An exact environment: the versions and hashes of .lock, by uv where it is there, by pip otherwise.
+$(STAMP): .lock/$(TARGET).txt setup.py settings.ini
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "leukonb needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": call make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	if command -v uv >/dev/null; then \
+	  uv pip install --python $(BIN)/python --require-hashes -r .lock/$(TARGET).txt && \
+	  uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
+	else \
+	  $(BIN)/python -m pip install --require-hashes -r .lock/$(TARGET).txt && \
+	  $(BIN)/python -m pip install --no-deps --no-build-isolation -e . ; \
+	fi
+	touch $@
+
+# Resolve settings.ini anew (needs uv); the only step that changes .lock.
+lock:
+	for target in cpu gpu; do \
+	  $(PYTHON) -c 'import configparser as c, sys; p = c.ConfigParser(delimiters=["="], interpolation=None); p.read("settings.ini"); print(*(w for k in ("requirements", "dev_requirements", sys.argv[1] + "_requirements") for w in p["DEFAULT"][k].split()), sep="\n")' $$target \
+	  | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o .lock/$$target.txt || exit 1 ; \
+	done
+
+clean:
+	rm -rf .venv _runs _data _site _proc
