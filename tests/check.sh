@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# What `make test` runs: notebooks and modules in sync, every notebook's examples, pytest.
+set -eu
+cd "$(dirname "$0")/.."
+export TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0
+contents() { find nbs leukonb -type f \( -name '*.ipynb' -o -name '*.py' \) -not -path '*/.ipynb_checkpoints/*' -print0 | sort -z | xargs -0 sha256sum; }
+shared=${LEUKONB_SHARED:-$PWD/../shared}
+if [ -d "$shared/cnmc-sample" ]; then export LEUKONB_REAL=${LEUKONB_REAL:-$shared/cnmc-sample} LEUKONB_META=${LEUKONB_META:-$shared/cnmc-meta}; fi
+
+echo "== notebooks and modules in sync"
+before=$(contents)
+nbdev_clean
+nbdev_export
+after=$(contents)
+if [ "$before" != "$after" ]; then
+  echo "nbs/ and leukonb/ are not in sync, or a notebook is not clean; nbdev_clean and nbdev_export change:"
+  diff <(echo "$before") <(echo "$after") | grep '^[<>]' | sed 's/^\(.\) [0-9a-f]*/\1/'
+  exit 1
+fi
+
+echo "== examples in the notebooks"
+nbdev_test --n_workers 1
+
+echo "== pytest"
+exec python -m pytest -q tests "$@"
