@@ -337,13 +337,16 @@ def _injected(run):
     "The parameters papermill sets: the effective ones, and the folders the run reads from."
     return dict(sorted({**run.manifest["inputs"]["parameters"], **run.manifest["paths"]}.items()))
 
-# %% ../../nbs/study/runs.ipynb #fc0b85bd
+# %% ../../nbs/study/runs.ipynb #37e325f5
 def work(
     folder: str, # of a run with its run.json
 ):
-    "The child's whole life: run the notebook of the run in `folder` and write down how it ended."
+    """The child's whole life: run the notebook of the run in `folder` and write down how it ended.
+
+    A second child on the same run waits for the first, and finds the run done."""
     run = Run.read(folder)
-    with _lock(folder).acquire(timeout=0):
+    with _lock(folder):
+        if run.done: return
         (run.folder/"result.json").unlink(missing_ok=True)
         started = time.time()
         state = {"status": "running", "pid": os.getpid(), "host": platform.node(), "started": started}
@@ -415,7 +418,7 @@ def prepare(
     with atomic(run.folder/".source.ipynb") as path: nbformat.write(source, path)
     write_json(run.folder/"run.json", run.manifest)
 
-# %% ../../nbs/study/runs.ipynb #d840c733
+# %% ../../nbs/study/runs.ipynb #4999f873
 def execute(
     run: Run,
     notebook: Path,          # the experiment
@@ -428,7 +431,7 @@ def execute(
     if run.done: return run.status
     threads = threads or os.cpu_count()
     prepare(run, notebook, threads)
-    with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder/"log.txt", "wb") as log:
+    with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder/"log.txt", "ab") as log:
         child = subprocess.Popen([sys.executable, "-c", "import sys; from leukonb.study.runs import work; work(sys.argv[1])", str(run.folder.resolve())],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_child_environment(private, threads))
         ended = _follow(child, run, limit, stop, follow)

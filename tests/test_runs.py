@@ -1,0 +1,146 @@
+"""Runs under faults, by real processes: nothing is reported as done that is not."""
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import nbformat
+import psutil
+import pytest
+
+from leukonb.files import Refusal, read_json, refused
+from leukonb.study import runs
+
+LAST = "from leukonb.study.runs import this_run, finish\nfinish(this_run(), {'pid': 1})"
+
+
+def write(folder, *cells, parameters="seed: int = 0", name="example"):
+    first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    path = folder / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[first, *map(nbformat.v4.new_code_cell, cells)]), path)
+    return path
+
+
+def run_of(folder, notebook, **given):
+    return runs.make(folder / "study", "one", notebook, runs.check_parameters(notebook, given), study="study")
+
+
+@pytest.mark.parametrize(
+    "cell, status, says",
+    [
+        ("raise ValueError('bad cell')", "failed", "ValueError: bad cell"),
+        ("import sys; sys.exit(0)", "failed", "before its last cell|SystemExit"),
+        ("import os; os._exit(0)", "failed", "kernel died|before its last cell"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "failed", "kernel died|before its last cell"),
+        ("raise MemoryError", "oom", "MemoryError"),
+        ("class Diverged(Exception): pass\nraise Diverged('loss is NaN')", "diverged", "loss is NaN"),
+        ("from leukonb.files import Refusal\nraise Refusal('size 7: too small')", "failed", "^size 7: too small$"),
+    ],
+)
+def test_a_run_that_ends_badly_is_never_done(tmp_path, cell, status, says):
+    notebook = write(tmp_path, cell, LAST)
+    run = run_of(tmp_path, notebook)
+    ended = runs.execute(run, notebook, limit=60)
+    import re
+    assert ended["status"] == status and re.search(says, ended["error"])
+    assert not run.done and not (run.folder / "result.json").exists()
+    assert run.notebook.exists()
+
+
+def test_an_endless_cell_meets_the_limit_and_leaves_no_process(tmp_path):
+    notebook = write(tmp_path, "import os\nopen('pid', 'w').write(str(os.getpid()))", "while True: pass", LAST)
+    run = run_of(tmp_path, notebook)
+    assert runs.execute(run, notebook, limit=5)["status"] == "timeout"
+    assert not psutil.pid_exists(int((run.folder / "pid").read_text()))
+
+
+def test_a_failed_run_is_done_again_and_the_result_counts(tmp_path):
+    notebook = write(tmp_path, "from pathlib import Path\nif not Path('once').exists():\n    Path('once').touch()\n    raise OSError('first time')", LAST)
+    run = run_of(tmp_path, notebook)
+    assert runs.execute(run, notebook)["status"] == "failed"
+    assert runs.execute(run, notebook)["status"] == "done"
+
+
+def test_a_result_of_another_run_does_not_count(tmp_path):
+    notebook = write(tmp_path, LAST)
+    run = run_of(tmp_path, notebook)
+    runs.execute(run, notebook)
+    (run.folder / "result.json").write_text('{"run": "another"}')
+    assert not run.done
+    (run.folder / "result.json").write_text('{"run": ')
+    assert not run.done
+
+
+def test_two_processes_on_one_run_do_it_once(tmp_path):
+    notebook = write(tmp_path, "import time\nopen('log', 'a').write('x')\ntime.sleep(2)", LAST)
+    run = run_of(tmp_path, notebook)
+    with ThreadPoolExecutor(2) as pool:
+        ends = list(pool.map(lambda _: runs.execute(run, notebook)["status"], range(2)))
+    assert (run.folder / "log").read_text() == "x"
+    assert ends == ["done", "done"]
+
+
+def test_a_dead_parent_leaves_a_run_that_can_be_taken_up(tmp_path):
+    notebook = write(tmp_path, "import time\ntime.sleep(3)", LAST)
+    run = run_of(tmp_path, notebook)
+    code = "import sys; from pathlib import Path; from leukonb.study import runs; n = Path(sys.argv[1]); r = runs.make(Path(sys.argv[2]), 'one', n, runs.check_parameters(n, {}), study='study'); runs.execute(r, n)"
+    parent = subprocess.Popen([sys.executable, "-c", code, str(notebook), str(tmp_path / "study")])
+    while not run.folder.exists() or run.status["status"] != "running":
+        time.sleep(0.1)
+    family = [psutil.Process(parent.pid), *psutil.Process(parent.pid).children(recursive=True)]
+    for member in family:
+        member.send_signal(signal.SIGKILL)
+    parent.wait()
+    psutil.wait_procs(family, timeout=10)
+    assert run.status["status"] == "failed" and "process is gone" in run.status["error"]
+    assert runs.execute(run, notebook)["status"] == "done"
+
+
+def test_many_at_once_land_in_their_own_folders(tmp_path):
+    notebook = write(tmp_path, "import os\nfrom pathlib import Path\nPath('here').write_text(str(seed) + ' ' + Path.cwd().name)", LAST)
+    made = [run_of(tmp_path, notebook, seed=s) for s in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(lambda r: runs.execute(r, notebook)["status"], made))
+    assert ends == ["done"] * 8
+    for seed, run in enumerate(made):
+        assert (run.folder / "here").read_text() == f"{seed} {run.folder.name}"
+
+
+def test_asked_to_stop_a_run_is_preempted(tmp_path):
+    notebook = write(tmp_path, "import time\ntime.sleep(60)", LAST)
+    run, stop = run_of(tmp_path, notebook), threading.Event()
+    threading.Timer(3, stop.set).start()
+    began = time.monotonic()
+    assert runs.execute(run, notebook, stop=stop)["status"] == "preempted"
+    assert time.monotonic() - began < 30
+
+
+def test_the_key_follows_inputs_and_nothing_else(tmp_path):
+    notebook = write(tmp_path, LAST)
+    key = run_of(tmp_path, notebook).key
+    executed = nbformat.read(notebook, 4)
+    executed.cells[1].outputs = [nbformat.v4.new_output("stream", text="seen")]
+    nbformat.write(executed, notebook)
+    assert run_of(tmp_path, notebook).key == key
+    assert run_of(tmp_path, notebook, seed=1).key != key
+    write(tmp_path, "1 + 1", LAST)
+    assert run_of(tmp_path, notebook).key != key
+
+
+@pytest.mark.parametrize("given", [{"sed": 1}, {"seed": "1"}, {"seed": 1.5}, {"seed": None}, {"seed": True}])
+def test_unknown_and_mistyped_parameters_are_refused(tmp_path, given):
+    notebook = write(tmp_path, LAST)
+    line = refused(runs.check_parameters, notebook, given)
+    assert len(line.splitlines()) == 1 and next(iter(given)) in line
+
+
+def test_the_manifest_names_what_made_the_run(tmp_path):
+    notebook = write(tmp_path, LAST)
+    run = run_of(tmp_path, notebook, seed=5)
+    runs.execute(run, notebook)
+    manifest = read_json(run.folder / "run.json")
+    assert manifest["seeds"] == {"seed": 5} and manifest["inputs"]["versions"]["numpy"]
+    assert manifest["environment"]["threads"] == os.cpu_count() and manifest["environment"]["device"]

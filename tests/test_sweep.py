@@ -1,0 +1,96 @@
+"""Studies: refused with file and line before anything runs, or done once each."""
+import nbformat
+import pytest
+
+from leukonb.files import Refusal, refused
+from leukonb.study import runs, sweep
+
+HEAD = "title: T\nshows: S\nsize: smoke\n"
+LAST = "from leukonb.study.runs import this_run, finish\nfinish(this_run(), {'seed': 1})"
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """A folder of notebooks with three small experiments."""
+    place = tmp_path / "nbs" / "experiments"
+    (place / "studies").mkdir(parents=True)
+    for name, parameters, *cells in [
+        ("draw", "seed: int = 0\nfail: bool = False", "if fail: raise ValueError('asked to')", LAST),
+        ("mean", "draws: list[str] = []", "assert all(__import__('pathlib').Path(d, 'result.json').exists() for d in draws)", LAST),
+        ("last", "mean: str = ''", LAST),
+    ]:
+        first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[first, *map(nbformat.v4.new_code_cell, cells)]), place / f"{name}.ipynb")
+    monkeypatch.setenv("LEUKONB_NBS", str(place.parent))
+    return place
+
+
+def study(suite, text):
+    path = suite / "studies" / "s.yml"
+    path.write_text(HEAD + text)
+    return path
+
+
+WHOLE = "runs:\n  last: {experiment: last, needs: {mean: mean}}\n  mean: {experiment: mean, needs: {draws: draw}}\n  draw: {experiment: draw, grid: {seed: [0, 1, 2]}}\n"
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("runs: {a: {experiment: drw}}", "s.yml, line 4.*'drw'.*did you mean 'draw'"),
+        ("runs:\n  a: {experiment: draw, parameters: {sed: 1}}", "s.yml, line 5.*'sed'.*'seed'"),
+        ("runs:\n  a: {experiment: draw, parameters: {seed: one}}", "s.yml, line 5.*seed = 'one'.*int"),
+        ("runs:\n  a: {experiment: draw, grid: {seed: 3}}", "s.yml, line 5.*list"),
+        ("runs:\n  a:\n    experiment: mean\n    needs:\n      draws: b\n", "s.yml, line 8.*'b', which is no run"),
+        ("runs:\n  a: {experiment: mean, needs: {draws: c}}\n  c: {experiment: mean, needs: {draws: a}}", "circle"),
+        ("runs:\n  a: {experiment: draw, nedds: {}}", "s.yml, line 5.*'nedds'.*'needs'"),
+        ("runs:\n  a: {parameters: {}}", "s.yml, line 5.*no 'experiment'"),
+        ("runs:\n  a: {experiment: draw}\n  a: {experiment: draw}", "s.yml, line 6.*twice"),
+        ("runs: [1, 2]", "runs.*wrong type"),
+        ("runs:\n  a: {experiment: last, needs: {mean: d}}\n  d: {experiment: draw, grid: {seed: [1, 2]}}", "s.yml, line 5.*takes one run, 2"),
+        ("runs:\n  a: {experiment: last, needs: {men: d}}\n  d: {experiment: draw}", "s.yml, line 5.*no parameter 'men'"),
+        ("runs: {a: {experiment: draw", "s.yml, line .*YAML"),
+    ],
+)
+def test_a_bad_study_is_refused_with_its_line(suite, tmp_path, text, says):
+    import re
+    line = refused(lambda: sweep.plan(sweep.load(study(suite, text)), tmp_path / "out"))
+    assert re.search(says, line) and len(line.splitlines()) == 1, line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_runs_in_order_and_only_once(suite, tmp_path):
+    path = study(suite, WHOLE)
+    plan = sweep.plan(sweep.load(path), tmp_path)
+    assert [p.run.name for p in plan] == ["draw.seed-0", "draw.seed-1", "draw.seed-2", "mean", "last"]
+    assert [s["status"] for s in sweep.execute(plan, workers=2)] == ["done"] * 5
+    again = sweep.execute(sweep.plan(sweep.load(path), tmp_path))
+    assert all(s.get("kept") for s in again)
+
+
+def test_a_failure_takes_along_only_what_needs_it(suite, tmp_path):
+    text = WHOLE + "  bad: {experiment: draw, parameters: {fail: true}}\n  after: {experiment: last, needs: {mean: bad}}\n"
+    plan = sweep.plan(sweep.load(study(suite, text)), tmp_path)
+    ends = {p.run.name: s for p, s in zip(plan, sweep.execute(plan, workers=2))}
+    assert ends["bad"]["status"] == "failed" and ends["after"]["status"] == "planned" and "needs bad" in ends["after"]["error"]
+    assert ends["last"]["status"] == "done"
+    listed = sweep.status(tmp_path)
+    assert set(listed.status) == {"done", "failed"}
+
+
+def test_settings_reach_their_runs_or_are_refused(suite, tmp_path):
+    path = study(suite, WHOLE)
+    plan = sweep.plan(sweep.with_settings(sweep.load(path), ["draw.seed=7"]), tmp_path)
+    assert [p.run.manifest["inputs"]["parameters"] for p in plan if p.run.experiment == "draw"] == [{"seed": 7, "fail": False}]
+    assert "no run or experiment 'drw'" in refused(sweep.with_settings, sweep.load(path), ["drw.seed=7"])
+    assert "experiment.parameter=value" in refused(sweep.with_settings, sweep.load(path), ["seed7"])
+
+
+def test_a_changed_notebook_makes_what_it_made_stale(suite, tmp_path):
+    path = study(suite, WHOLE)
+    sweep.execute(sweep.plan(sweep.load(path), tmp_path))
+    notebook = nbformat.read(suite / "last.ipynb", 4)
+    notebook.cells.append(nbformat.v4.new_code_cell("1"))
+    nbformat.write(notebook, suite / "last.ipynb")
+    listed = sweep.status(tmp_path).set_index("experiment")
+    assert listed.status["last"] == "stale" and listed.status["mean"] == "done"
