@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3)).astype("float
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
     model = network.build(SMALL)
-    return model, path, network.save(model, path, SMALL)
+    return model, path, network.save(model, path)
 
 
 def test_layer_and_loss_round_trip():
@@ -112,7 +112,7 @@ def test_flipped_bytes_are_refused_or_change_nothing(saved, tmp_path):
 def test_weights_that_are_no_numbers_are_refused(saved, tmp_path):
     model = network.load(saved[1])
     model.get_layer("dense1").kernel.assign(np.full((160, 512), np.nan))
-    network.save(model, tmp_path / "nan.keras", SMALL)
+    network.save(model, tmp_path / "nan.keras")
     with pytest.raises(Refusal, match="not numbers"):
         network.load(tmp_path / "nan.keras")
 

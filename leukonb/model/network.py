@@ -160,15 +160,15 @@ def features(model) -> keras.Model:
     "A model from the same images to the last feature map before attention, and to the logits."
     return keras.Model(model.input, [model.get_layer("maps").output, model.output])
 
-# %% ../../nbs/model/network.ipynb #1e5ea19e
+# %% ../../nbs/model/network.ipynb #30c62e92
 def save(
     model,
-    path,             # of the .keras file
-    network: Network, # kept in the file's metadata
+    path,  # of the .keras file
 ) -> str: # the file's SHA-256
-    "Write a model, whole or not at all."
+    "Write a model without its optimizer, whole or not at all."
     if Path(path).suffix != ".keras": raise Refusal(f"{path}: models are saved as .keras files")
-    with atomic(path) as temporary: model.save(temporary)
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    with atomic(path) as temporary: bare.save(temporary)
     return digest_file(path)
 
 # %% ../../nbs/model/network.ipynb #5701176d

@@ -238,19 +238,36 @@ def _asked():
     try: yield asked
     finally: signal.signal(signal.SIGTERM, before)
 
-# %% ../../nbs/model/training.ipynb #a9fe4939
+# %% ../../nbs/model/training.ipynb #ca4c6e57
+def _is_all(truth, found):
+    "Share of ALL in a batch; of mixed cells, the larger share counts."
+    from keras import ops
+    return ops.cast(truth[:, 1] > .5, "float32")
+
+def _called_all(truth, found):
+    "Share of a batch that the network calls ALL."
+    from keras import ops
+    return ops.cast(found[:, 1] >= found[:, 0], "float32")
+
+def _both(truth, found): return _is_all(truth, found)*_called_all(truth, found)
+
+def _figures(loss, share, called, both):
+    "Loss, accuracy and weighted F1 from shares of a part: of ALL, of those called ALL, of both at once."
+    missed, alarm, rest = share - both, called - both, 1 - share - called + both
+    f1 = lambda hit: 2*hit/max(2*hit + missed + alarm, 1e-12)
+    return {"loss": loss, "accuracy": both + rest, "f1": share*f1(both) + (1 - share)*f1(rest)}
+
+# %% ../../nbs/model/training.ipynb #ed6f7dd4
 def _learn(model, recipe, rows, pixels, seed, epoch, steps, total, asked):
     "One pass over the training cells; the means over its batches."
     _reseed(model, seed, epoch)
-    model.reset_metrics()
-    logs = {}
+    sums = np.zeros(4)
     for i, (images, truth) in enumerate(_ahead(batches(rows, pixels, recipe, seed, epoch))):
         if asked.is_set(): raise Preempted(f"asked to stop in epoch {epoch + 1}; {epoch} epochs are kept")
         model.optimizer.learning_rate = float(rate(recipe, epoch*steps + i, total))
-        logs = model.train_on_batch(images, truth, return_dict=True)
-        if i % 20 == 0 and not math.isfinite(float(logs["loss"])): break
-    if not math.isfinite(float(logs["loss"])): raise Diverged(f"the loss is {float(logs['loss'])} in epoch {epoch + 1}; lower the learning rate")
-    return {k: float(logs[k]) for k in ("loss", "accuracy", "f1")}
+        sums += model.train_on_batch(images, truth)
+        if not math.isfinite(sums[0]): raise Diverged(f"the loss is no number in epoch {epoch + 1}, batch {i + 1}; lower the learning rate")
+    return _figures(*map(float, sums/steps))
 
 # %% ../../nbs/model/training.ipynb #b2217205
 def _validate(model, loss, rows, pixels, batch=64):
@@ -263,14 +280,14 @@ def _validate(model, loss, rows, pixels, batch=64):
     return {"val_loss": float(np.mean(loss(truth, found))), "val_accuracy": accuracy_score(is_all, said),
             "val_f1": f1_score(is_all, said, average="weighted", zero_division=0), "val_auroc": roc_auc_score(is_all, scores)}
 
-# %% ../../nbs/model/training.ipynb #80c07c2c
+# %% ../../nbs/model/training.ipynb #1bb6c37c
 def _compiled(network, recipe, gpu):
     "The network with the recipe's loss and optimizer."
     import keras
     model = networks.build(network)
     optimizer = keras.optimizers.AdamW(recipe.rate, weight_decay=recipe.decay, beta_1=.9, beta_2=.999, global_clipnorm=recipe.clip or None)
     model.compile(optimizer, Focal(gamma=recipe.gamma, alpha=recipe.alpha), jit_compile=gpu,
-                  metrics=[keras.metrics.CategoricalAccuracy(name="accuracy"), keras.metrics.F1Score(average="weighted", name="f1")])
+                  metrics=[_is_all, _called_all, _both])
     optimizer.build(model.trainable_variables)
     return model
 
@@ -293,7 +310,7 @@ def _parts(split):
         if set(some.label) != {"ALL", "HEM"}: raise Refusal(f"the {part} part has cells of {' and '.join(sorted(set(some.label))) or 'no class'}; both ALL and HEM are needed, so give the split more subjects")
     return rows["train"], rows["validation"]
 
-# %% ../../nbs/model/training.ipynb #f809d664
+# %% ../../nbs/model/training.ipynb #5ec3e04d
 def train(
     network,             # networks.Network
     recipe: Recipe,
@@ -315,12 +332,12 @@ def train(
     with _policy(precision), _asked() as asked:
         model = _compiled(network, recipe, found["gpu"])
         history = _restore(model, folder/"checkpoints", inputs)
-        reason = _epochs(model, network, recipe, learning, validation, pixels, folder, seed, steps, inputs, history, asked, on_epoch)
+        reason = _epochs(model, recipe, learning, validation, pixels, folder, seed, steps, inputs, history, asked, on_epoch)
     table = pd.DataFrame(history)
     return Trained(table, folder/"model.keras", digest_file(folder/"model.keras"), kept(table, recipe.selection), reason, {**found, "precision": precision})
 
-# %% ../../nbs/model/training.ipynb #b375ad6b
-def _epochs(model, network, recipe, learning, validation, pixels, folder, seed, steps, inputs, history, asked, on_epoch):
+# %% ../../nbs/model/training.ipynb #3dc0ff05
+def _epochs(model, recipe, learning, validation, pixels, folder, seed, steps, inputs, history, asked, on_epoch):
     "Epochs until the recipe says stop; why it did."
     from tqdm import tqdm
     bar = tqdm(total=recipe.epochs, initial=len(history), unit="epoch", disable="LEUKONB_RUN" in os.environ or None, leave=False)
@@ -332,7 +349,7 @@ def _epochs(model, network, recipe, learning, validation, pixels, folder, seed, 
             logs |= _validate(model, model.loss, validation, pixels)
             seconds = time.perf_counter() - began
             history.append({"epoch": epoch + 1, **logs, "rate": float(rate(recipe, (epoch + 1)*steps, steps*recipe.epochs)), "seconds": seconds})
-            if kept(pd.DataFrame(history), recipe.selection) == epoch + 1: networks.save(model, folder/"model.keras", network)
+            if kept(pd.DataFrame(history), recipe.selection) == epoch + 1: networks.save(model, folder/"model.keras")
             _store(model, folder/"checkpoints", inputs, history)
             _tell(folder, recipe, history, bar)
             if on_epoch: on_epoch(history)
