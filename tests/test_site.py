@@ -1,0 +1,157 @@
+"""The site: whole or absent, the same each time, true about its runs, and complete in itself."""
+import re
+import shutil
+from html import escape
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+
+from conftest import ROOT
+from leukonb.files import refused, write_json
+from leukonb.study import figures, runs, site
+
+NASTY = "<img src=x onerror=alert(1)> & `*b*` {{< pagebreak >}}"
+LINKS = "<p>see <a href='../../training/{folder}/training.ipynb#loss'>page</a>, <a href='../../training/{folder}/loss.csv'>table</a>, <a href='model.keras'>model</a></p>"
+
+
+@pytest.fixture
+def nbs(tmp_path, monkeypatch):
+    """A small checkout: a home page, one module, two experiments."""
+    place = tmp_path / "checkout" / "nbs"
+    (place / "experiments").mkdir(parents=True)
+    shutil.copy(ROOT / "_quarto.yml", place.parent)
+    for name in ("index", "files"):
+        shutil.copy(ROOT / "nbs" / f"{name}.ipynb", place)
+    for name in ("training", "report"):
+        cells = [nbformat.v4.new_markdown_cell(f"# {name.title()}\n\n> What the {name} shows."), nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell("show()")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "experiments" / f"{name}.ipynb")
+    monkeypatch.setenv("LEUKONB_NBS", str(place))
+    return place
+
+
+def run(nbs, experiment="training", *html, name=None, state="done", error=None, finished=2.0, seed=0, **facts):
+    """A run as it lies on the disk once its notebook has been executed."""
+    notebook = nbs / "experiments" / f"{experiment}.ipynb"
+    facts = {"study": "quick", "size": "quick", "synthetic": True, "command": "leukonb run quick", **facts}
+    made = runs.make(nbs.parents[1] / "runs" / "quick", name or experiment, notebook, {"seed": seed}, "ab" * 32, **facts)
+    runs.prepare(made, notebook, 1)
+    executed = nbformat.read(notebook, 4)
+    executed.metadata["papermill"] = {"output_path": str(made.folder)}
+    executed.cells[-1].outputs = [nbformat.v4.new_output("display_data", {"text/html": h, "text/plain": "shown"}) for h in html]
+    nbformat.write(executed, made.notebook)
+    (made.folder / "loss.csv").write_text("epoch,loss\n1,0.5\n")
+    write_json(made.folder / "status.json", {"status": state, "started": finished - 1, "finished": finished, "seconds": 1.0, "error": error})
+    if state == "done":
+        write_json(made.folder / "result.json", {"run": made.key, "headline": {"auroc": 0.9}})
+    return made
+
+
+def built(nbs):
+    return site.build(nbs.parents[1] / "runs", nbs.parents[1] / "site")
+
+
+def test_nothing_run_is_refused_and_nothing_written(nbs):
+    assert "run `leukonb run quick` first" in refused(built, nbs)
+    run(nbs, state="failed")
+    assert "nothing has been run" in refused(built, nbs)
+    assert not (nbs.parents[1] / "site").exists()
+
+
+def test_a_folder_that_is_no_site_is_left_alone(nbs):
+    run(nbs)
+    precious = nbs.parents[1] / "site" / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    assert "not a site" in refused(built, nbs) and precious.read_text() == "years of work"
+
+
+def test_two_builds_are_the_same_bytes(nbs):
+    run(nbs, "training", "<b>once</b>")
+    run(nbs, "report", name="report")
+    first, second = ({p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in (built(nbs).rename(nbs.parents[1] / "first"), built(nbs)))
+    assert first == second and Path("runs/quick/training-training.html") in first
+
+
+def test_every_page_says_what_its_figures_are_worth(nbs):
+    made = run(nbs, "training", "<b>once</b>")
+    run(nbs, "training", name="whole", size="full", synthetic=False)
+    page, whole = ((built(nbs) / f"runs/quick/training-{n}.html").read_text() for n in ("training", "whole"))
+    assert "Synthetic cohort, quick size: these figures say nothing about C-NMC" in page
+    assert made.key in page and "leukonb run quick" in page and "What the training shows" in page
+    assert "say nothing about" not in whole
+    assert page.index("What the training shows") < page.index("Synthetic cohort, quick") < page.index('id="provenance"'.replace('"', "'")) < page.index("<b>once</b>")
+
+
+def test_a_changed_notebook_marks_its_runs_stale(nbs):
+    run(nbs)
+    page = built(nbs) / "runs/quick/training-training.html"
+    assert "Stale" not in page.read_text()
+    notebook = nbs / "experiments" / "training.ipynb"
+    notebook.write_text(notebook.read_text().replace("show()", "show(2)"))
+    built(nbs)
+    assert "Stale" in page.read_text() and "stale" in (page.parents[1] / "index.html").read_text()
+
+
+def test_names_with_html_are_shown_and_not_run(nbs):
+    run(nbs, "training", f"<td>{escape(NASTY)}</td>", title=f"T {NASTY}", command=f"leukonb run {NASTY}")
+    run(nbs, "report", state="failed", error=f"E {NASTY}")
+    for page in built(nbs).rglob("*.html"):
+        assert "<img src=x" not in page.read_text(), page
+    assert escape("<img src=x onerror=alert(1)>") in (nbs.parents[1] / "site/runs/index.html").read_text()
+
+
+def test_links_between_runs_lead_to_pages_and_files(nbs):
+    made = run(nbs)
+    run(nbs, "report", LINKS.format(folder=made.folder.name))
+    place = built(nbs)
+    page = (place / "runs/quick/report-report.html").read_text()
+    assert re.search(r"href=['\"]training-training\.html#loss['\"]>page", page)
+    assert f"../../files/quick/training/{made.folder.name}/loss.csv" in page
+    assert "model.keras" not in page and ">model</a>" in page
+    for p in place.rglob("*.html"):
+        for to in re.findall(r"<a\s[^>]*href=['\"]([^'\"#?]+)", p.read_text()):
+            assert re.match(r"[a-z]+:", to) or (p.parent / unquote(to)).exists(), f"{p.relative_to(place)} links to {to}"
+
+
+def test_of_two_runs_of_one_name_the_newest_has_the_plain_address(nbs):
+    old, new = run(nbs, seed=1, finished=1.0), run(nbs, seed=2, finished=9.0)
+    at = site.addresses([old, new])
+    assert at[new.folder] == "runs/quick/training-training.ipynb"
+    assert at[old.folder] == f"runs/quick/training-training-{old.key[:8]}.ipynb"
+    assert {"training-training.html", f"training-training-{old.key[:8]}.html"} == {p.name for p in (built(nbs) / "runs/quick").iterdir()}
+
+
+def test_a_downloaded_notebook_names_no_place_of_the_machine(nbs):
+    made = run(nbs)
+    copy = built(nbs) / "files/quick/training" / made.folder.name / "training.ipynb"
+    assert str(nbs.parents[1]) not in copy.read_text()
+
+
+@pytest.mark.parametrize("html", ['<img src="https://example.org/a.png">', "<link rel='stylesheet' href='//example.org/a.css'>", "<style>@import url(https://example.org/f.css)</style>", "<script type='module'>import x from 'https://example.org/x.js'</script>", "<div style='background:url(http://example.org/x.png)'></div>"])
+def test_a_page_that_would_load_from_outside_is_refused(nbs, html):
+    run(nbs)
+    before = (built(nbs) / "index.html").read_bytes()
+    run(nbs, "report", html)
+    line = refused(built, nbs)
+    assert "runs/quick/report-report.html" in line and "example.org" in line and len(line.splitlines()) == 1
+    assert (nbs.parents[1] / "site/index.html").read_bytes() == before
+
+
+def test_what_builders_load_for_nothing_is_taken_out():
+    page = '<script src="https://cdnjs.cloudflare.com/ajax/libs/require.js/2.3.6/require.min.js" crossorigin="anonymous"></script><script type="application/javascript">define(\'jquery\', [],function() {return window.jQuery;})</script><a href="https://example.org">out</a>'
+    done = site.finished(page, "a/b.html")
+    assert done == '<a href="https://example.org">out</a>' and not site.outside(done)
+
+
+def test_a_figure_is_shown_once_and_with_one_plotly(nbs):
+    import plotly.graph_objects as go
+    made = run(nbs, "training", figures.as_html(go.Figure(go.Scatter(y=[1, 2])), "loss"))
+    executed = nbformat.read(made.notebook, 4)
+    executed.cells[-1].outputs += [nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": go.Figure(go.Scatter(y=[2, 1])).to_plotly_json()})]
+    nbformat.write(executed, made.notebook)
+    place = built(nbs)
+    page = (place / "runs/quick/training-training.html").read_text()
+    assert page.count("Plotly.newPlot") == 2 and page.count('src="../../plotly.min.js"') == 1 and len(page) < 10**5
+    assert "plotly.min.js" not in (place / "index.html").read_text() and (place / "plotly.min.js").stat().st_size > 10**6
