@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['SUFFIXES', 'COLUMNS', 'bmp_size', 'Cohort', 'from_folders', 'index', 'save', 'load', 'verify']
 
-# %% ../../nbs/data/cohort.ipynb #20e0f441
-import hashlib, os, re, stat, struct
+# %% ../../nbs/data/cohort.ipynb #47716c4d
+import csv, hashlib, os, re, stat, struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 import pandas as pd
 from . import release
-from ..files import Refusal, digest_table, read_json, write_json, write_table
+from ..files import Refusal, digest_file, digest_table, read_json, write_json, write_table
 
-# %% ../../nbs/data/cohort.ipynb #2dc0c593
+# %% ../../nbs/data/cohort.ipynb #1b1bb0b4
 SUFFIXES = {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 _MOST = 8192 # pixels a side; a released image has 450 or 600
 
@@ -23,16 +24,16 @@ def bmp_size(
     length: int,  # of the file
 ) -> tuple: # width, height
     "The size of a 24-bit bitmap; a `Refusal` that says what is wrong with it."
-    if length == 0: raise Refusal("is empty")
-    if head[:2] != b"BM": raise Refusal(f"is no bitmap but {_kind(head)}")
-    if len(head) < 54: raise Refusal("is cut short within its header")
+    if length == 0: raise Refusal("is empty; copy it again")
+    if head[:2] != b"BM": raise Refusal(f"is no bitmap but {_kind(head)}; copy it again, or name it for what it is")
+    if len(head) < 54: raise Refusal("is cut short within its header; copy it again")
     start, = struct.unpack_from("<I", head, 10)
     width, height, _, bits, packed = struct.unpack_from("<iiHHI", head, 18)
-    if bits != 24 or packed: raise Refusal(f"has {bits} bits a pixel{', compressed' if packed else ''}; 24, not compressed, are wanted")
-    if not (0 < width <= _MOST and 0 < abs(height) <= _MOST): raise Refusal(f"claims {width} x {height} pixels")
+    if bits != 24 or packed: raise Refusal(f"has {bits} bits a pixel{', compressed' if packed else ''}; save it with 24, not compressed")
+    if not (0 < width <= _MOST and 0 < abs(height) <= _MOST): raise Refusal(f"claims {width} x {height} pixels; at most {_MOST} a side are read")
     wanted = start + (width*3 + 3)//4*4*abs(height)
-    if length < wanted: raise Refusal(f"is cut short: {length:,} of {wanted:,} bytes")
-    if length > wanted + 3: raise Refusal(f"has {length - wanted:,} bytes after its image")
+    if start < 54 or length < wanted: raise Refusal(f"is cut short: {length:,} of {max(wanted, 54):,} bytes; copy it again")
+    if length > wanted + 3: raise Refusal(f"has {length - wanted:,} bytes after its image; copy it again")
     return width, abs(height)
 
 def _kind(head):
@@ -40,49 +41,60 @@ def _kind(head):
     known = {b"\x89PNG": "a PNG", b"\xff\xd8": "a JPEG", b"<": "text or HTML", b"PK": "a ZIP", b"GIF8": "a GIF", b"II*": "a TIFF", b"MM\0": "a TIFF"}
     return next((what for start, what in known.items() if head.lstrip()[:len(start)] == start), "something else")
 
-# %% ../../nbs/data/cohort.ipynb #07459a1b
+# %% ../../nbs/data/cohort.ipynb #f8cd55f5
 def _measure(path):
     "SHA-256, width and height of one image file; a `Refusal` that says why it cannot be used."
     try:
         facts = os.stat(path)
-        if not stat.S_ISREG(facts.st_mode): raise Refusal("is no regular file")
-        if facts.st_size > 512*2**20: raise Refusal(f"has {facts.st_size:,} bytes, too many for an image of a cell")
-        with open(path, "rb") as f:
-            if path.suffix.lower() == ".bmp":
-                width, height = bmp_size(f.read(54), facts.st_size)
-                f.seek(0)
-            else: width, height = _other_size(path)
-            return hashlib.file_digest(f, "sha256").hexdigest(), width, height
-    except OSError as error: raise Refusal(f"cannot be read: {error.strerror or error}") from None
+        if not stat.S_ISREG(facts.st_mode): raise Refusal("is no regular file; remove it")
+        if facts.st_size > 512*2**20: raise Refusal(f"has {facts.st_size:,} bytes, too many for an image of a cell; remove it")
+        if path.suffix.lower() == ".bmp":
+            with open(path, "rb") as f: size = bmp_size(head := f.read(54), facts.st_size)
+            return _read(path, struct.unpack_from("<I", head, 10)[0]), *size
+        size = _other_size(path)
+        return digest_file(path), *size
+    except OSError as error: raise Refusal(f"cannot be read ({error.strerror or 'damaged'}); mend or remove it") from None
 
+def _read(path, start):
+    "SHA-256 of a bitmap whose pixels begin at `start`; refused where all of them are black."
+    with open(path, "rb") as f:
+        sha, black = hashlib.sha256(f.read(start)), True
+        while piece := f.read(2**20):
+            sha.update(piece)
+            black = black and piece.count(0) == len(piece)
+    if black: raise Refusal("is all black; segment it again, or remove it")
+    return sha.hexdigest()
+
+# %% ../../nbs/data/cohort.ipynb #ba64aa16
 def _other_size(path):
-    "Width and height of a PNG, JPEG or TIFF, from its header."
-    from PIL import Image, UnidentifiedImageError
+    "Width and height of a PNG, JPEG or TIFF that can be decoded and is not all black."
+    from PIL import Image
     try:
-        with Image.open(path) as picture:
-            if max(picture.size) > _MOST: raise Refusal(f"claims {picture.size[0]} x {picture.size[1]} pixels")
+        with Image.open(path, formats=["PNG", "JPEG", "TIFF"]) as picture:
+            if max(picture.size) > _MOST: raise Refusal(f"claims {picture.size[0]} x {picture.size[1]} pixels; at most {_MOST} a side are read")
+            if not picture.convert("RGB").getbbox(): raise Refusal("is all black; segment it again, or remove it")
             return picture.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        if isinstance(error, Refusal): raise
-        raise Refusal("is no image that can be read") from None
+    except Refusal: raise
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
+        raise Refusal("is no image that can be read; copy it again, or remove it") from None
 
-# %% ../../nbs/data/cohort.ipynb #fd76c5f2
+# %% ../../nbs/data/cohort.ipynb #65c763fc
 @dataclass
 class Cohort:
-    "The cells of a folder of images."
+    "The cells of a folder of images, and what of the folder could not be used."
     cells: pd.DataFrame    # a row an image file: see COLUMNS
     root: Path             # what `path` is relative to
     problems: pd.DataFrame # path, reason, refused: files that cannot be used, and remarks
 
     @property
     def digest(self) -> str:
-        "What the data are, whatever their folder: SHA-256 over cell, subject, identity, label, part and fold of every row."
-        return digest_table(self.cells, ["cell", "subject", "identity", "label", "part", "fold"])
+        "What the data are, whatever their folder: SHA-256 over what is known of every row, its path left out."
+        return digest_table(self.cells, ["cell", "subject", "identity", "label", "part", "fold", "image", "number"])
 
     @property
     def synthetic(self) -> bool:
         "Whether the images were drawn, not taken."
-        return bool(len(self.cells)) and bool((self.cells.dataset == "phantom").all())
+        return bool((self.cells.dataset == "phantom").any())
 
 COLUMNS = {"cell": "str", "path": "str", "dataset": "str", "part": "str", "fold": "Int64", "subject": "str", "identity": "str",
            "image": "Int64", "number": "Int64", "label": "str", "width": "Int64", "height": "Int64"}
@@ -96,213 +108,326 @@ def _natural(text):
     "A text as a key that puts 2 before 10."
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
-# %% ../../nbs/data/cohort.ipynb #ca692811
-_PART_NAMES = [("preliminary", re.compile(r"prelim|validation_data|phase2", re.I)), ("final", re.compile(r"final|testing_data|phase3", re.I)), ("training", re.compile(r"training|^fold_\d$", re.I))]
+# %% ../../nbs/data/cohort.ipynb #61bf05a3
+_PART_NAMES = {"preliminary": re.compile(r".*prelim.*|validation_data|phase2", re.I), "final": re.compile(r".*final_phase.*|testing_data|phase3", re.I),
+               "training": re.compile(r"(c-nmc_)?training(_data)?|fold_[0-9]", re.I)}
 
 def from_folders(
-    path: str, # relative to the root, with '/'
+    path: str, # with '/'
 ) -> dict:
     "Part, fold and label that the folders of a path say."
     folders = path.split("/")[:-1]
-    part = next((name for name, pattern in _PART_NAMES if any(pattern.search(f) for f in folders)), None)
-    fold = next((int(m[1]) for f in folders if (m := re.fullmatch(r"fold_(\d)", f, re.I))), None)
+    part = next((name for name, pattern in _PART_NAMES.items() if any(pattern.fullmatch(f) for f in folders)), None)
+    fold = next((int(m[1]) for f in folders if (m := re.fullmatch(r"fold_([0-9])", f, re.I))), None)
     label = next((f.upper() for f in reversed(folders) if f.upper() in ("ALL", "HEM")), None)
     return {k: v for k, v in (("part", part), ("fold", fold), ("label", label)) if v is not None}
 
-# %% ../../nbs/data/cohort.ipynb #24fd9e0c
-def _label_tables(root):
-    "What the label CSVs under a folder say of files: {folder: {file name: facts}}, and the CSVs' problems."
+# %% ../../nbs/data/cohort.ipynb #2bc7d057
+def _lines(path, wanted):
+    "(line number, {column: text}) of each row of a CSV that has the wanted columns."
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            first = f.readline()
+            f.seek(0)
+            reader = csv.DictReader(f, delimiter=";" if ";" in first and "," not in first else ",")
+            reader.fieldnames = [(c or "").strip() for c in reader.fieldnames or [""]]
+            for column in wanted:
+                if column not in reader.fieldnames: raise Refusal(f"has no column {column!r} but {_shown(', '.join(reader.fieldnames))}; {', '.join(wanted)} are wanted")
+            rows = [(reader.line_num, {c: (row[c] or "").strip() for c in wanted}) for row in reader]
+            return [(line, row) for line, row in rows if any(row.values())]
+    except OSError as error: raise Refusal(f"cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error: raise Refusal(f"is no readable CSV ({error}); save it as UTF-8") from None
+
+def _shown(path) -> str:
+    "A path fit for one line of a screen: control characters and what is no text are written as escapes."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+# %% ../../nbs/data/cohort.ipynb #7c58d89f
+_LABEL_COLUMNS = ("Patient_ID", "new_names", "labels")
+
+def _label_table(path):
+    "The facts of a label CSV by file name, and what is wrong with it, line by line."
+    facts, wrong = {}, []
+    for line, row in _lines(path, _LABEL_COLUMNS):
+        original, file, label = (row[c] for c in _LABEL_COLUMNS)
+        reason = (f"has label {_shown(label)!r}; 1 (ALL) or 0 (HEM) is wanted" if label not in ("0", "1") else f"names {_shown(file)} a second time; remove one" if file in facts else None)
+        if reason: wrong.append(f"line {line} {reason}")
+        else: facts[file] = {**release.parsed(original), "label": "ALL" if label == "1" else "HEM", "line": line}
+    return facts, wrong
+
+def _label_tables(paths, root):
+    "What label CSVs say, {path: {file name: facts}}, and their problems."
     said, problems = {}, []
-    for path in sorted(root.rglob("*.csv")):
-        try: rows = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-        except (ValueError, OSError): continue
-        rows.columns = [str(c).strip() for c in rows.columns]
-        if not {"new_names", "labels"} & set(rows.columns): continue
-        said[path], found = _label_rows(rows, path.relative_to(root).as_posix())
-        problems += found
+    for path in paths:
+        try:
+            with open(path, "rb") as f: head = f.readline(2**16)
+            if sum(c.encode() in head for c in _LABEL_COLUMNS) < 2: continue
+            said[path], wrong = _label_table(path)
+        except OSError as error: wrong = [f"cannot be read ({error.strerror}); mend or remove it"]
+        except Refusal as refusal: wrong = [str(refusal)]
+        problems += [_problem(path.relative_to(root), reason) for reason in wrong]
     return said, problems
 
-def _label_rows(rows, name):
-    "The facts of one label CSV by file name, and what is wrong with it, row by row."
-    missing = [c for c in ("Patient_ID", "new_names", "labels") if c not in rows.columns]
-    if missing: return {}, [{"path": name, "reason": f"has no column {missing[0]}; Patient_ID, new_names, labels are wanted", "refused": True}]
-    facts, problems = {}, []
-    for number, row in enumerate(rows.itertuples(index=False), 2):
-        file, original, label = (str(getattr(row, c) or "").strip() for c in ("new_names", "Patient_ID", "labels"))
-        reason = f"has label {label!r}; 0 or 1 is wanted" if label not in ("0", "1") else f"names {file} a second time" if file in facts else None
-        if reason: problems.append({"path": name, "reason": f"row {number} {reason}", "refused": True})
-        else: facts[file] = {**release.parsed(original), "label": "ALL" if label == "1" else "HEM"}
-    return facts, problems
+def _problem(path, reason, refused=True):
+    "One row of the cohort's problems."
+    return {"path": _shown(Path(path).as_posix()), "reason": reason, "refused": refused}
 
-# %% ../../nbs/data/cohort.ipynb #5d9d8587
+# %% ../../nbs/data/cohort.ipynb #ce22db81
+_OURS = {"__MACOSX", "_runs", "_site"}
+
 def _listed(root):
-    "The image files under a folder, by relative path; hidden ones left out."
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
-        names = files + [f for f in folders if Path(f).suffix.lower() in SUFFIXES]
-        found += [Path(folder)/f for f in names if Path(f).suffix.lower() in SUFFIXES and not f.startswith(".")]
-    return sorted(found, key=lambda p: _natural(p.relative_to(root).as_posix()))
+    "Image files and label tables under a folder, in natural order, and the problems of folders that cannot be read."
+    images, tables, problems, seen = [], [], [], set()
+    failed = lambda error: problems.append(_problem(os.path.relpath(error.filename, root), f"cannot be read ({error.strerror}); mend its permissions"))
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=failed):
+        if (real := os.path.realpath(folder)) in seen: folders[:], files = [], []
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _OURS)
+        for path in (Path(folder)/name for name in [*files, *folders] if not name.startswith(".")):
+            if path.suffix.lower() == ".csv" and path.is_file(): tables.append(path)
+            if path.suffix.lower() in SUFFIXES: images.append(path)
+    return sorted(images, key=lambda p: _natural(p.relative_to(root).as_posix())), sorted(tables), problems
 
-def _measured(paths, root, progress):
-    "(path, relative path, measure or Refusal) of each file, hashed by threads."
+def _measured(paths, workers, progress):
+    "The measure, or the Refusal, of each file in turn, by threads."
     from tqdm import tqdm
     def one(path):
-        try: return path, path.relative_to(root).as_posix(), _measure(path)
-        except Refusal as refusal: return path, path.relative_to(root).as_posix(), refusal
-    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1)*2)) as pool:
+        try:
+            str(path).encode()
+            return _measure(path)
+        except UnicodeEncodeError: return Refusal("has a name that is no UTF-8; rename it")
+        except Refusal as refusal: return refusal
+    with ThreadPoolExecutor(workers or min(8, 2*(os.cpu_count() or 1))) as pool:
         yield from tqdm(pool.map(one, paths), total=len(paths), unit="file", desc="index", disable=None if progress and len(paths) > 2000 else True, leave=False)
 
-# %% ../../nbs/data/cohort.ipynb #651a42c8
-def _released():
-    "The released rows of each digest."
-    found = {}
-    for row in release.table().to_dict("records"): found.setdefault(row["cell"], []).append(row)
-    return found
-
+# %% ../../nbs/data/cohort.ipynb #1cba01e8
 def _choose(known, named, used):
-    "Of the released rows of one picture, the one a file stands for."
-    if len(known) > 1:
-        same = [k for k in known if named.get("subject") == k["subject"]]
-        known = same or known[used % len(known):][:1]
-    return {k: v for k, v in known[0].items() if k != "cell" and pd.notna(v)}
+    "Of the released rows of one picture, the one a file stands for: the one its name says, else each in turn."
+    agree = [sum(named.get(k) == row[k] for k in ("subject", "image", "number")) for row in known]
+    row = known[used % len(known)] if max(agree) == 0 else known[agree.index(max(agree))]
+    return {k: v for k, v in row.items() if k != "cell" and pd.notna(v)}
 
-def _facts(path, relative, pattern, labels):
-    "What a file's name, folders and label CSV say."
-    from_csv = next((rows[path.name] for csv, rows in labels.items() if path.name in rows and csv.parent in path.parents), {})
-    named = release.parsed(path.name)
-    if pattern is not None and (m := pattern.search(relative)): named["subject"] = (m.groupdict().get("subject") or m[1]).upper()
-    return {**named, **from_folders(relative), **from_csv}
+def _agreed(said):
+    "The facts of one file from its sources, the surest first; a `Refusal` where they name two classes."
+    labels = {source: facts["label"] for source, facts in said.items() if "label" in facts}
+    if len(set(labels.values())) > 1:
+        first, *others = labels
+        other = next(o for o in others if labels[o] != labels[first])
+        raise Refusal(f"is {labels[first]} by its {first} and {labels[other]} by its {other}; move or rename it")
+    return {k: v for facts in reversed(said.values()) for k, v in facts.items()}
 
-# %% ../../nbs/data/cohort.ipynb #8d962d6e
-def index(
-    folder,               # of images in any layout of C-NMC, class folders, or a CSV with path, label, subject
-    subject_pattern=None, # for other data: the first group of this regular expression in a file's path is its subject
-    dataset=None,         # what to call the data; known for C-NMC and the phantom
-    progress=True,
-) -> Cohort:
-    "The cohort of a folder or a CSV; a `Refusal` where there is nothing to index."
-    root = Path(folder)
-    if root.is_file() and root.suffix.lower() == ".csv": return _from_csv(root, dataset, progress)
-    if not root.is_dir(): raise Refusal(f"{root} is no folder; name a folder of images, or a CSV with the columns path, label, subject")
-    paths = _listed(root)
-    if not paths: raise Refusal(f"{root} holds no image ({', '.join(sorted(SUFFIXES))}); name the folder that the archive was unpacked to")
-    pattern = _compiled(subject_pattern)
-    labels, problems = _label_tables(root)
-    measured = _measured(paths, root, progress)
-    return _cohort(root, measured, lambda path, relative: _facts(path, relative, pattern, labels), problems, dataset, labels)
+# %% ../../nbs/data/cohort.ipynb #c40f419c
+def _sayer(root, paths, tables, pattern):
+    "A function that gives, for a path relative to `root`, what its label table, name and folders say."
+    beside = {p.parent.parent for p in paths if p.parent.name.lower() == "hem"}
+    def said(relative):
+        folder, name = from_folders(f"{root.resolve().name}/{relative}"), release.parsed(relative)
+        path = root/relative
+        if folder.get("label") == "ALL" and "label" in name and path.parent.parent not in beside: folder.pop("label")
+        if pattern and (found := pattern.search(relative)): name["subject"] = _subject(found)
+        near = [t for t in tables if t.parent in path.parents and path.name in tables[t]] if folder.get("part") not in ("training", "final") else []
+        row = dict(tables[max(near, key=lambda t: len(t.parts))][path.name], part="preliminary") if near else {}
+        return {k: v for k, v in {"label table": row, "name": name, "folder": folder}.items() if v}
+    return said
 
 def _compiled(pattern):
+    "The subject pattern, ready; a `Refusal` where it is none."
     try: compiled = re.compile(pattern) if pattern else None
-    except re.error as error: raise Refusal(f"subject pattern {pattern!r} is no regular expression: {error}") from None
-    if compiled and not compiled.groups: raise Refusal(f"subject pattern {pattern!r} has no group; put the subject in parentheses, such as (P\\d+)_")
+    except re.error as error: raise Refusal(f"subject pattern {pattern!r} is no regular expression ({error}); put the subject in parentheses, such as (P[0-9]+)_") from None
+    if compiled and not compiled.groups: raise Refusal(f"subject pattern {pattern!r} has no group; put the subject in parentheses, such as (P[0-9]+)_")
     return compiled
 
-# %% ../../nbs/data/cohort.ipynb #d69bf9eb
-def _cohort(root, measured, facts_of, problems, dataset, labels=None):
-    "The cohort of measured files."
-    released, rows, used, unknown = _released(), [], {}, 0
-    for path, relative, measure in measured:
-        if isinstance(measure, Refusal):
-            problems.append({"path": relative, "reason": str(measure), "refused": True})
-            continue
-        cell, width, height = measure
-        facts, known = facts_of(path, relative), released.get(cell)
-        if known: facts |= _choose(known, facts, used.get(cell, 0))
-        else: unknown += 1
-        used[cell] = used.get(cell, 0) + 1
-        rows.append({"cell": cell, "path": relative, "width": width, "height": height, "known": bool(known), **facts})
-    if not rows: raise Refusal(f"none of the {len(problems)} images in {root} can be used, the first: {problems[0]['path']} {problems[0]['reason']}")
-    phantom = (root/"PHANTOM.json").is_file()
-    name = dataset or ("phantom" if phantom else "C-NMC 2019" if unknown < len(rows) or any(release.parsed(r["path"]) for r in rows) else "other")
-    cells = _typed([{**r, "dataset": name} for r in rows])
-    cells["identity"] = _identities(cells)
-    if unknown and not phantom: problems.append({"path": f"{unknown:,} of {len(rows):,} files", "reason": "are not in the release of C-NMC 2019 by their content; subject, label, part and fold were read from names and folders", "refused": False})
-    problems += [*_conflicts(cells), *_unlabelled(cells), *_absent(labels or {}, root, cells)]
-    return Cohort(cells, root, pd.DataFrame(problems, columns=["path", "reason", "refused"]).astype({"refused": bool}))
+def _subject(found):
+    "The group named subject, or the first, of a match."
+    text = found.groupdict().get("subject") or found[1]
+    return text.strip().upper() if text else None
 
-# %% ../../nbs/data/cohort.ipynb #b0c6ca47
-def _identities(cells):
-    "The identity of each row."
+# %% ../../nbs/data/cohort.ipynb #568ea07b
+@lru_cache(maxsize=4096)
+def _marked(folder):
+    "Whether a folder, or one above it, holds a synthetic cohort's mark."
+    return (folder/"PHANTOM.json").is_file() or (folder != folder.parent and _marked(folder.parent))
+
+def _named(rows, root, dataset, otherwise):
+    "Each row with its data set's name: phantom, C-NMC 2019, or another."
+    _marked.cache_clear()
+    ours = dataset or ("C-NMC 2019" if any(r["known"] or release.parsed(r["path"]) for r in rows) else otherwise)
+    for r in rows: r["dataset"] = "phantom" if not r["known"] and _marked((root/r["path"]).absolute().parent) else ours
+    kinds = {r["dataset"] == "phantom": r["path"] for r in rows}
+    if len(kinds) > 1: raise Refusal(f"{_shown(root)} holds synthetic cells ({_shown(kinds[True])}) and others ({_shown(kinds[False])}); name a folder of one kind")
+    return rows
+
+# %% ../../nbs/data/cohort.ipynb #9d6fb5b9
+def _cohort(root, paths, said, problems, dataset, otherwise, workers, progress):
+    "The cohort of image files, given as paths relative to `root`, and of what is said of each."
+    rows, used, strangers = [], {}, 0
+    for path, measure in zip(paths, _measured([root/p for p in paths], workers, progress)):
+        try:
+            if isinstance(measure, Refusal): raise measure
+            cell, width, height = measure
+            facts, known = said(path), release.known([cell]).get(cell)
+            if known: facts = {"release": _choose(known, facts.get("name", {}), used.get(cell, 0)), **facts}
+            named = facts.get("name", {}).get("subject")
+            agreed = _agreed(facts)
+            strangers += bool(known and named and agreed.get("subject") != named)
+            rows.append({"cell": cell, "path": path, "width": width, "height": height, "known": bool(known), **agreed})
+            used[cell] = used.get(cell, 0) + 1
+        except Refusal as refusal: problems.append(_problem(path, str(refusal)))
+    if rows: rows = _named(rows, root, dataset, otherwise)
+    _nothing_left(rows, root, problems)
+    kept, more = _sound(_typed(rows))
+    problems += more
+    _nothing_left(kept, root, problems)
+    return Cohort(_with_identity(kept), root, _problem_table(problems + _remarks(rows, strangers)))
+
+def _nothing_left(rows, root, problems):
+    "Refuse a cohort without a row, by its first problem."
+    first = next((p for p in problems if p["refused"]), None)
+    if not len(rows): raise Refusal(f"none of the images in {_shown(root)} can be used: {first['path']} {first['reason']}")
+
+def _problem_table(problems):
+    "Problems as a table."
+    return pd.DataFrame(problems, columns=["path", "reason", "refused"]).astype({"refused": bool})
+
+# %% ../../nbs/data/cohort.ipynb #406b3b0c
+def _remarks(rows, strangers):
+    "What is said of the whole and refuses nothing."
+    unknown, of = sum(not r["known"] for r in rows if r["dataset"] == "C-NMC 2019"), f"of {len(rows):,} images"
+    said = [(unknown, "are not in the release of C-NMC 2019 by their content; what is known of them was read from names, folders and tables"),
+            (strangers, "are named for another subject than in the release of C-NMC 2019, which is believed")]
+    return [_problem(f"{count:,} {of}", reason, False) for count, reason in said if count]
+
+# %% ../../nbs/data/cohort.ipynb #3a5e7888
+def _with_identity(cells):
+    "The cells with the identity of each."
     known = release.table()[["cell", "subject"]] if (cells.dataset == "C-NMC 2019").any() else cells[["cell", "subject"]][:0]
-    both = pd.concat([cells[["cell", "subject"]], known[known.subject.isin(set(cells.subject.dropna()))]])
-    joined = release.joined(both)
-    return cells.subject.map(joined).astype("str").where(cells.subject.notna(), None)
+    joined = release.joined(pd.concat([cells[["cell", "subject"]], known]))
+    return cells.assign(identity=cells.subject.map(joined).astype(COLUMNS["identity"])).reset_index(drop=True)
 
-def _conflicts(cells):
-    "Refusals for pictures with two labels and subjects with two classes."
-    labelled = cells[cells.label.notna()]
-    for cell, rows in labelled[labelled.duplicated("cell", keep=False)].groupby("cell"):
-        if rows.label.nunique() > 1: yield {"path": rows.path.iloc[0], "reason": f"is the same picture as {rows.path.iloc[1]} with another label", "refused": True}
-    for subject, rows in labelled[labelled.subject.notna()].groupby("subject"):
-        if rows.label.nunique() > 1: yield {"path": rows.path.iloc[0], "reason": f"belongs to subject {subject}, which has cells of both classes ({rows.path[rows.label != rows.label.iloc[0]].iloc[0]})", "refused": True}
+def _sound(cells):
+    "The cells that can be used, and a problem for each reason why others cannot."
+    problems = []
+    for check in (_unsaid, _two_labels, _two_classes, _odd_sizes):
+        bad, found = check(cells)
+        cells, problems = cells.drop(bad), problems + found
+    return cells, problems
 
-# %% ../../nbs/data/cohort.ipynb #e40699b8
-def _unlabelled(cells):
-    "One remark for files without a label outside the final part, one for those without a subject."
-    open_part = cells[(cells.part != "final").fillna(True)]
-    for column, remedy in (("label", "put them in folders named all and hem, or give a CSV"), ("subject", "give a subject pattern or a CSV; without subjects no honest split can be made")):
-        rows = open_part[open_part[column].isna()]
-        if len(rows): yield {"path": rows.path.iloc[0], "reason": f"and {len(rows) - 1:,} more have no {column}; {remedy}" if len(rows) > 1 else f"has no {column}; {remedy}", "refused": column == "label" and len(rows) == len(open_part)}
+# %% ../../nbs/data/cohort.ipynb #268eb7a2
+def _unsaid(cells):
+    "Rows without a label or a subject; the final part of C-NMC was released without both."
+    remedies = {"label": "put them in folders named all and hem, or list them in a CSV with path, label, subject", "subject": "give a subject pattern, or list them in a CSV with path, label, subject"}
+    bad, problems = [], []
+    for column, remedy in remedies.items():
+        rows = cells[cells[column].isna() & ~cells.part.eq("final").fillna(False)].drop(bad, errors="ignore")
+        bad += rows.index.tolist()
+        if len(rows): problems.append(_problem(rows.path.iloc[0], f"and {len(rows) - 1:,} more have no {column}; {remedy}" if len(rows) > 1 else f"has no {column}; {remedy.replace('them', 'it')}"))
+    return bad, problems
 
-def _absent(labels, root, cells):
-    "Rows of a label CSV whose file is not there."
-    have = {Path(p).name for p in cells.path}
-    for csv, rows in labels.items():
-        absent = [name for name in rows if name not in have]
-        if absent: yield {"path": csv.relative_to(root).as_posix(), "reason": f"names {len(absent):,} of {len(rows):,} files that are not there, the first {absent[0]}", "refused": False}
+def _two_labels(cells):
+    "Rows whose picture stands under both labels."
+    bad = cells[cells.groupby("cell").label.transform("nunique") > 1]
+    first = {cell: rows for cell, rows in bad.groupby("cell")}
+    other = lambda row: first[row.cell].path[first[row.cell].label != row.label].iloc[0]
+    return bad.index, [_problem(r.path, f"is {r.label} and is the same picture as {_shown(other(r))}, which is not; keep the one that is right") for r in bad.itertuples()]
 
-# %% ../../nbs/data/cohort.ipynb #6fcd0611
-def _from_csv(path, dataset, progress):
+# %% ../../nbs/data/cohort.ipynb #ac6f8599
+def _two_classes(cells):
+    "Rows of subjects with cells of both classes."
+    bad = cells[cells.subject.notna() & (cells.groupby("subject").label.transform("nunique") > 1)]
+    problems = []
+    for subject, rows in bad.groupby("subject"):
+        count = rows.label.value_counts()
+        problems.append(_problem(rows.path[rows.label == count.index[-1]].iloc[0], f"gives subject {_shown(subject)} both classes ({', '.join(f'{n:,} {k}' for k, n in count.items())}); mend its label, or give two people two names"))
+    return bad.index, problems
+
+def _odd_sizes(cells):
+    "Rows of C-NMC and phantom cells that are not of the size of most, the final part aside."
+    rows = cells[cells.dataset.isin(["C-NMC 2019", "phantom"]) & ~cells.part.eq("final").fillna(False)]
+    sizes = rows.groupby(["width", "height"]).size().sort_values(ascending=False)
+    if len(sizes) < 2: return [], []
+    width, height = sizes.index[0]
+    bad = rows[(rows.width != width) | (rows.height != height)]
+    return bad.index, [_problem(r.path, f"has {r.width} x {r.height} pixels where {sizes.iloc[0]:,} others have {width} x {height}; copy it again, or remove it") for r in bad.itertuples()]
+
+# %% ../../nbs/data/cohort.ipynb #7146ce4e
+def index(
+    folder,               # of images in any layout of C-NMC, class folders, or a CSV with path, label, subject
+    subject_pattern=None, # for other data: this regular expression's group named subject, or its first, in a file's path
+    workers=None,         # threads that read files
+    progress=True,        # a bar where there are more than 2,000 files
+    dataset=None,         # what to call data that are neither C-NMC nor synthetic
+) -> Cohort:
+    "The cohort of a folder or a CSV; a `Refusal` where there is nothing to index."
+    root, pattern = Path(folder), _compiled(subject_pattern)
+    if root.suffix.lower() == ".csv" and root.is_file(): return _from_csv(root, dataset, workers, progress)
+    if not root.is_dir(): raise Refusal(f"{_shown(root)} is no folder; name a folder of images, or a CSV with the columns path, label, subject")
+    paths, csvs, problems = _listed(root)
+    if not paths: raise Refusal(f"{_shown(root)} holds no image ({', '.join(sorted(SUFFIXES))}); name the folder that the archive was unpacked to")
+    tables, more = _label_tables(csvs, root)
+    problems += more + _absent(tables, paths, root)
+    said = _sayer(root, paths, tables, pattern)
+    return _cohort(root, [p.relative_to(root).as_posix() for p in paths], said, problems, dataset, "other", workers, progress)
+
+def _absent(tables, paths, root):
+    "A remark for each label table that names files which are not there."
+    names, problems = {p.name for p in paths}, []
+    for table, rows in tables.items():
+        absent = [name for name in rows if name not in names]
+        if absent: problems.append(_problem(table.relative_to(root), f"line {rows[absent[0]]['line']} names {_shown(absent[0])}, which is not there; so do {len(absent) - 1:,} of {len(rows) - 1:,} other lines", False))
+    return problems
+
+# %% ../../nbs/data/cohort.ipynb #4274539b
+_TABLE_COLUMNS = ("path", "label", "subject")
+
+def _from_csv(table, dataset, workers, progress):
     "The cohort of a CSV with the columns path, label, subject; paths are relative to its folder."
-    try: rows = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except ValueError as error: raise Refusal(f"{path} is no readable CSV: {str(error).splitlines()[0]}") from None
-    rows.columns = [c.strip() for c in rows.columns]
-    for column in ("path", "label", "subject"):
-        if column not in rows.columns: raise Refusal(f"{path} has no column {column!r}; it has {', '.join(rows.columns)}; path, label, subject are wanted")
-    if not len(rows): raise Refusal(f"{path} has no row; a row a cell is wanted: path, label, subject")
-    rows = rows.apply(lambda c: c.str.strip())
-    labels = rows.label.str.upper().replace({"1": "ALL", "0": "HEM"})
-    for bad, what in ((~labels.isin(["ALL", "HEM"]), "label"), (rows.subject == "", "subject"), (rows.duplicated("path"), "path")):
-        if bad.any(): raise Refusal(f"{path}, row {int(bad.argmax()) + 2}: {what} {rows[what][bad.argmax()]!r} {'stands twice' if what == 'path' else 'is not usable; ' + ('ALL or HEM is wanted' if what == 'label' else 'name the subject')}")
-    facts = {p: {"label": l, "subject": s.upper()} for p, l, s in zip(rows.path, labels, rows.subject)}
-    measured = _measured([path.parent/p for p in rows.path], path.parent, progress)
-    return _cohort(path.parent, measured, lambda _, relative: facts[relative], [], dataset or path.stem)
+    try: lines = _lines(table, _TABLE_COLUMNS)
+    except Refusal as refusal: raise Refusal(f"{_shown(table)} {refusal}") from None
+    if not lines: raise Refusal(f"{_shown(table)} has no row; one a cell is wanted: path, label, subject")
+    facts = {}
+    for line, row in lines:
+        path, label = os.path.normpath(row["path"].replace("\\", "/")), {"1": "ALL", "0": "HEM"}.get(row["label"], row["label"].upper())
+        wrong = ("has no path" if not row["path"] else f"names {_shown(path)} a second time; remove one" if path in facts else f"has label {_shown(row['label'])!r}; ALL (1) or HEM (0) is wanted" if label not in ("ALL", "HEM")
+                 else "has no subject; without one no honest split can be made" if not row["subject"] else None)
+        if wrong: raise Refusal(f"{_shown(table)}, line {line} {wrong}")
+        facts[path] = {"label": label, "subject": row["subject"].upper()}
+    said = lambda path: {"table": facts[path], "name": release.parsed(path)}
+    return _cohort(table.parent, list(facts), said, [], dataset, table.stem, workers, progress)
 
-# %% ../../nbs/data/cohort.ipynb #4727df98
+# %% ../../nbs/data/cohort.ipynb #229f23ae
 def save(
     cohort: Cohort,
-    folder, # gets cohort.parquet and cohort.json
+    folder, # gets cohort.parquet, and cohort.json last
 ):
     "Write the cohort's table, whole or not at all."
     folder = Path(folder)
-    write_table(folder/"problems.csv", cohort.problems)
-    write_table(folder/"cohort.parquet", cohort.cells)
-    root = os.path.relpath(cohort.root.resolve(), folder.resolve())
-    write_json(folder/"cohort.json", {"digest": cohort.digest, "root": root, "files": len(cohort.cells), "synthetic": cohort.synthetic})
+    table = write_table(folder/"cohort.parquet", cohort.cells)
+    write_json(folder/"cohort.json", {"digest": cohort.digest, "file": digest_file(table), "root": os.path.relpath(cohort.root.resolve(), folder.resolve()),
+                                      "images": len(cohort.cells), "synthetic": cohort.synthetic, "problems": cohort.problems.to_dict("records")})
     return folder
 
 def load(folder) -> Cohort:
     "A saved cohort; a `Refusal` where it is not there, was changed, or has lost its images."
-    folder = Path(folder)
-    stated = read_json(folder/"cohort.json")
-    try: cells = pd.read_parquet(folder/"cohort.parquet").astype(COLUMNS)
-    except (OSError, ValueError, KeyError) as error: raise Refusal(f"{folder/'cohort.parquet'} is not readable ({str(error).splitlines()[0][:80]}); remove {folder} and run again") from None
-    cells = cells.astype(object).where(cells.notna(), None).astype(COLUMNS)
-    problems = pd.read_csv(folder/"problems.csv").astype({"refused": bool})
-    cohort = Cohort(cells, (folder/stated["root"]).resolve(), problems)
-    if cohort.digest != stated["digest"]: raise Refusal(f"{folder/'cohort.parquet'} is not the table that was written; remove {folder} and run again")
-    if not cohort.root.is_dir(): raise Refusal(f"the images of the cohort in {folder} are gone from {cohort.root}; put them back, or index them again")
+    folder, again = Path(folder), "remove the folder and index the images again"
+    stated, table = read_json(folder/"cohort.json"), folder/"cohort.parquet"
+    if not isinstance(stated, dict) or not {"digest", "file", "root", "problems"} <= set(stated): raise Refusal(f"{folder/'cohort.json'} describes no cohort; {again}")
+    if not table.is_file(): raise Refusal(f"{table} is not there; {again}")
+    if digest_file(table) != stated["file"]: raise Refusal(f"{table} is not the table that was written; {again}")
+    cells = pd.read_parquet(table)
+    cohort = Cohort(cells.astype(object).where(cells.notna(), None).astype(COLUMNS), (folder/stated["root"]).resolve(), _problem_table(stated["problems"]))
+    if cohort.digest != stated["digest"]: raise Refusal(f"{table} does not have the digest stated beside it; {again}")
+    if not cohort.root.is_dir(): raise Refusal(f"the images of the cohort in {folder} are gone from {_shown(cohort.root)}; put them back, or index them again")
     return cohort
 
-# %% ../../nbs/data/cohort.ipynb #64047511
+# %% ../../nbs/data/cohort.ipynb #14454b12
 def verify(
     cohort: Cohort,
-    most=None, # files to read, spread over the cohort; all unless given
-):
-    "Read images again; a `Refusal` that names the first that is gone or no longer the one indexed."
-    rows = cohort.cells if most is None else cohort.cells.iloc[::max(1, len(cohort.cells)//most)]
-    for path, cell in zip(rows.path, rows.cell):
-        try: now, *_ = _measure(cohort.root/path)
-        except Refusal as refusal: raise Refusal(f"{cohort.root/path} {refusal}; index the images again") from None
-        if now != cell: raise Refusal(f"{cohort.root/path} has changed since it was indexed; index the images again")
+    sample=None,  # files to read, spread evenly over the cohort; all unless given
+    workers=None, # threads that read files
+) -> Cohort:
+    "The cohort, its images read again; a `Refusal` that names the first that is gone or has changed."
+    rows = cohort.cells if not sample else cohort.cells.iloc[::max(1, len(cohort.cells)//sample)]
+    for path, cell, now in zip(rows.path, rows.cell, _measured([cohort.root/p for p in rows.path], workers, True)):
+        if isinstance(now, Refusal): raise Refusal(f"{_shown(path)} is no longer what was indexed: it {now}; index the images again")
+        if now[0] != cell: raise Refusal(f"{_shown(path)} has changed since it was indexed; index the images again")
+    return cohort
