@@ -62,10 +62,10 @@ def show(
     if in_run(): write_text(f"figures/{name}.json", fig.to_json())
     publish_display_data({"application/vnd.plotly.v1+json": json.loads(fig.to_json()), "text/html": as_html(fig, name)})
 
-# %% ../../nbs/study/figures.ipynb #1f60c184
+# %% ../../nbs/study/figures.ipynb #862f0ee4
 def _cell(value, address=None):
     "One cell of a table as HTML."
-    if isinstance(value, (float, np.floating)): text = "" if np.isnan(value) else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, (float, np.floating)): text = "" if np.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2g}" if 0 < abs(value) < .001 else f"{value:.3f}"
     elif isinstance(value, (bool, np.bool_)): text = "yes" if value else "no"
     elif isinstance(value, (int, np.integer)): text = f"{value:,}"
     else: text = "" if value is None or value is pd.NA or value is pd.NaT else str(value)
@@ -192,7 +192,7 @@ def split_overview(split):
         if len(rows): fig.add_bar(x=rows.subject.astype(str), y=rows.cells, name=f"{part}, {rows.subject.nunique()} subjects", marker=dict(color=COLOURS[part], line=dict(width=3, color=[COLOURS.get(l) for l in rows.label])), customdata=rows.label, hovertemplate="subject %{x}, %{customdata}: %{y} cells<extra></extra>")
     return fig.update_xaxes(title="subject (outline: magenta ALL, teal HEM)", type="category", categoryorder="array", categoryarray=list(dict.fromkeys(order))).update_yaxes(title="cells")
 
-# %% ../../nbs/study/figures.ipynb #7d628a8b
+# %% ../../nbs/study/figures.ipynb #9a9c25e7
 def curves(
     history,     # DataFrame: epoch, loss, accuracy, f1 and the same with val_
     kept=None,   # the epoch kept
@@ -203,7 +203,7 @@ def curves(
     for i, (name, _) in enumerate(wanted, 1):
         for key, part in ((name, "train"), (f"val_{name}", "validation")):
             fig.add_scatter(x=history.epoch, y=history[key], name=part, line=dict(color=COLOURS[part], width=2), mode="lines+markers" if len(history) < 4 else "lines", legendgroup=part, showlegend=i == 1, row=1, col=i)
-        if kept: fig.add_vline(x=kept, line=dict(dash="dot", color="#9aa0aa"), annotation_text="kept" if i == 1 else None, row=1, col=i)
+        if kept: fig.add_vline(x=kept, line=dict(dash="dot", color="#9aa0aa"), annotation_text="kept", row=1, col=i)
     return fig.update_xaxes(title="epoch").update_layout(margin_t=70, legend_y=1.12)
 
 # %% ../../nbs/study/figures.ipynb #7ae717d2

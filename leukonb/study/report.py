@@ -26,7 +26,7 @@ def address(run: Run) -> str:
     "Where a run's page stands, seen from the working folder."
     return Path(os.path.relpath(run.notebook.resolve(), Path.cwd().resolve())).as_posix()
 
-# %% ../../nbs/study/report.ipynb #0285f24a
+# %% ../../nbs/study/report.ipynb #5085689c
 def _number(value):
     "A figure in words: whole numbers whole, others to three places."
     if value is None: return "undefined"
@@ -38,16 +38,17 @@ def _rows(run):
         stated = stated if isinstance(stated, dict) else {"value": stated}
         low, high = stated.get("low"), stated.get("high")
         yield {"figure": name, "value": _number(stated["value"]), "interval": f"{_number(low)} to {_number(high)}" if low is not None else "",
-               "what": stated.get("what", ""), "run": f"{run.experiment}: {run.name}"}
+               "run": f"{run.experiment}: {run.name}"}
 
-# %% ../../nbs/study/report.ipynb #2d02d705
+# %% ../../nbs/study/report.ipynb #8611e950
 def headline(
     found, # runs
 ):
     "Every headline figure as (table, name, caption, links), for `figures.table`."
     rows = [(row, address(run)) for run in found for row in _rows(run)]
-    table = pd.DataFrame([row for row, _ in rows], columns=["figure", "value", "interval", "what", "run"])
-    return table, "headline", "Headline figures, each with its run", {"run": [to for _, to in rows]}
+    table = pd.DataFrame([row for row, _ in rows], columns=["figure", "value", "interval", "run"])
+    said = "; ".join(dict.fromkeys(s["what"] for r in found for s in r.result["headline"].values() if isinstance(s, dict) and s.get("what")))
+    return table, "headline", f"Headline figures, each with its run{'. Intervals: ' + said if said else ''}", {"run": [to for _, to in rows]}
 
 # %% ../../nbs/study/report.ipynb #a266cfe3
 def commands(found):

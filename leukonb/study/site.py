@@ -310,7 +310,7 @@ def _sidebar(config, nbs, pages, found, at):
     rest = {"Explore": [p for p in left.values() if p.startswith("explore/")], "More": [p for p in left.values() if not p.startswith("explore/")]}
     return [{"text": "Home", "href": "index.ipynb"}, {"text": "Runs", "href": "runs/index.ipynb"}, *studies, *sections, *({"section": k, "contents": v} for k, v in rest.items() if v)]
 
-# %% ../../nbs/study/site.ipynb #539c67dd
+# %% ../../nbs/study/site.ipynb #648dcfb5
 def stage(found: list, to: Path):
     "Write all that the builder needs into a folder."
     import plotly
@@ -329,7 +329,7 @@ def stage(found: list, to: Path):
     config["project"] |= {"render": ["index.ipynb", "runs/**/*.ipynb", "library/**/*.ipynb", "explore/**/*.ipynb"], "resources": ["plotly.min.js"]}
     config["website"]["sidebar"]["contents"] = _sidebar(config, nbs, pages, found, at)
     write_text(to/"_quarto.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    for name in ("site.css", "plotly.html"):
+    for name in ("site.css", "head.html"):
         (to/"leukonb/study").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(Path(runs.__file__).parent/name, to/"leukonb/study"/name)
     shutil.copyfile(Path(plotly.__file__).parent/"package_data/plotly.min.js", to/"plotly.min.js")
