@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['Effects', 'generator', 'traits', 'draw_cell', 'plan', 'sample', 'bmp', 'draw']
 
-# %% ../../nbs/data/phantom.ipynb #b0689184
+# %% ../../nbs/data/phantom.ipynb #7fcb25fa
 import math, os, shutil
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 import numpy as np, pandas as pd
 from PIL import Image
-from ..files import Refusal, canonical, digest, read_json, staged
+from .morphology import distances, measure_all
+from ..files import Refusal, canonical, digest, read_json, refused, staged
 
 # %% ../../nbs/data/phantom.ipynb #ffd0ba56
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ def generator(seed: int, *key: int):
     "The random generator of one subject `(seed, subject)` or one cell `(seed, subject, cell)`."
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *key])))
 
-# %% ../../nbs/data/phantom.ipynb #2d1cd8ff
+# %% ../../nbs/data/phantom.ipynb #a04009f1
 def traits(rng, label: str, effects=Effects()) -> dict:
     "What all cells of one subject share: mean log radius, stain, focus, texture and odds of irregularities."
     z, side = rng.standard_normal(8), .5 if label == "ALL" else -.5
     return dict(
-        radius=math.log(.227) + .13*effects.size*side + .085*effects.growth*z[0],
-        depth=.7*effects.stain*z[1], hue=.8*effects.stain*z[2], blue=.05*effects.stain*z[3],
-        focus=math.exp(.22*effects.focus*z[4]),
-        clump=.27*math.exp(-.30*effects.chromatin*side + .18*effects.texture*z[5]),
-        grain=.021*math.exp(-.40*effects.chromatin*side + .15*effects.texture*z[6]),
-        rim=.9*math.exp(.4*effects.texture*z[7]),
-        nucleoli=1. + 1.6*effects.nucleoli*side, ragged=.8 + 1.2*effects.outline*side)
+        radius=math.log(.228) + .14*effects.size*side + .080*effects.growth*z[0],
+        depth=1.1*effects.stain*z[1], hue=effects.stain*z[2], tint=.02*effects.stain*z[3],
+        focus=math.exp(.12*effects.focus*z[4]),
+        clump=.90*math.exp(-.10*effects.chromatin*side + .16*effects.texture*z[5]),
+        grain=math.exp(-.26*effects.chromatin*side + .15*effects.texture*z[6]),
+        rim=math.exp(.11*effects.texture*z[7]),
+        nucleoli=1.3 + 2.*effects.nucleoli*side, ragged=.75 + 1.1*effects.outline*side)
 
 # %% ../../nbs/data/phantom.ipynb #dbaa3360
 def _fields(rng, n: int, widths) -> list:
@@ -71,72 +71,85 @@ def _enlarged(field, n: int):
     "The field resampled bilinearly to (n, n)."
     return field if len(field) == n else np.asarray(Image.fromarray(field).resize((n, n), Image.BILINEAR))
 
-# %% ../../nbs/data/phantom.ipynb #96c87b5d
+# %% ../../nbs/data/phantom.ipynb #215adf2d
 def _outline(rng, ragged: float, angles: int = 720):
     "Radius relative to the mean at equally spaced angles."
     k = np.arange(2, 40)
-    amplitude = .085/k**1.25*(1 + .4*ragged*rng.random())
-    amplitude[0] *= 1.6
+    amplitude = .085*(2/k)**1.7 + .0012*ragged*rng.random()**2
     terms = amplitude*rng.standard_normal(k.size)
     angle = np.linspace(0, 2*np.pi, angles, endpoint=False)
     series = 1 + terms @ np.cos(k[:, None]*angle + rng.uniform(0, 2*np.pi, k.size)[:, None])
     return np.clip(series, .6, 1.5).astype(np.float32)
 
-# %% ../../nbs/data/phantom.ipynb #30818e00
-_BASE = np.log(np.array([67., 27.3, 78.], np.float32))   # RGB of a typical nucleus
-_DENSITY = np.array([.155, .245, .115], np.float32)      # log RGB for one unit of density
-_HUE = np.array([.055, .02, -.045], np.float32)          # log RGB for one unit of hue, red against blue
+# %% ../../nbs/data/phantom.ipynb #f582dea2
+_BASE = np.log(np.array([63.5, 25., 73.5], np.float32)) # RGB of a typical nucleus
+_DENSITY = np.array([.090, .110, .036], np.float32)     # log RGB for one unit less of dye
+_HUE = np.array([.030, -.005, -.025], np.float32)       # log RGB for one unit of hue, red against blue
+_RIM = np.array([.88, 1.28, .53], np.float32)            # log RGB at the very edge, where the cell is thin
+_REACH = np.array([.0098, .0140, .0200], np.float32)    # depth at which the rim has faded to 1/e, in frames
+_DEBRIS = np.array([.45, 1.05, .10], np.float32)        # log RGB of debris against the nucleus
 
-# %% ../../nbs/data/phantom.ipynb #ccf98fda
-def _shape(rng, trait, size):
-    "Box grid of a cell: depth below the outline in frame units, the mask, the mask of debris."
-    mean = size*math.exp(trait["radius"] + .075*rng.standard_normal())
+# %% ../../nbs/data/phantom.ipynb #2e945aeb
+def _shape(rng, trait, size, half, mean, wobble):
+    "Depth below the outline (pixels, negative outside), mask of debris, and coordinates relative to the radius."
     radius = mean*_outline(rng, trait["ragged"])
-    half = min(int(math.ceil(radius.max()*1.12)) + 1, size//2)
     y, x = np.mgrid[-half:half, -half:half].astype(np.float32) + .5
     angle = (np.arctan2(y, x)*(720/(2*np.pi))).astype(np.int16)
-    inward = radius[angle % 720] - np.hypot(x, y)
-    mask = inward > 0
-    debris = np.zeros_like(mask)
-    def disc(reach, small, large):
-        a, r = rng.uniform(0, 2*np.pi), mean*rng.uniform(small, large)
-        return np.hypot(x - reach*mean*np.cos(a), (y - reach*mean*np.sin(a))*rng.uniform(.6, 1.6)) < r
-    for _ in range(rng.poisson(.25*trait["ragged"])): mask &= ~disc(1., .08, .3)
-    for _ in range(rng.poisson(.3)): mask |= disc(1.02, .04, .09)
-    if rng.random() < .06 + .05*trait["ragged"]: debris = disc(1.05, .12, .3) & ~mask
-    if rng.random() < .16:
-        cut = x if rng.random() < .5 else y
-        keep = rng.choice([-1, 1])*cut < mean*rng.uniform(.72, .95)
-        mask, debris = mask & keep, debris & keep
-    return half, mean, inward/size, mask, debris, (x/mean, y/mean)
+    depth = radius[angle % 720] - np.hypot(x, y)
+    def blob(reach, small, large):
+        a, r, flat = rng.uniform(0, 2*np.pi), mean*rng.uniform(small, large), rng.uniform(.6, 1.5)
+        return r*(1 + .3*wobble) - np.hypot((x - reach*mean*math.cos(a))*flat, (y - reach*mean*math.sin(a))/flat)
+    for _ in range(rng.poisson(.15*trait["ragged"])): depth = np.minimum(depth, -blob(rng.uniform(.95, 1.1), .06, .25))
+    for _ in range(rng.poisson(.25)): depth = np.maximum(depth, blob(1., .05, .12))
+    debris = (blob(1.1, .15, .32) > 0) & (depth < 0) if rng.random() < .08*trait["ragged"] else depth > np.inf
+    if rng.random() < .14:
+        near = rng.choice([-1, 1])*(x if rng.random() < .5 else y) < mean*rng.uniform(.72, .97)
+        depth, debris = np.where(near, depth, -1), debris & near
+    return depth, debris, x/mean, y/mean
 
-# %% ../../nbs/data/phantom.ipynb #32785a0c
+# %% ../../nbs/data/phantom.ipynb #5f5d57a5
+def _chromatin(rng, trait, fields, x, y):
+    "Density of the dye, in units of its usual deviation, negative where there is more."
+    wide, _, clump, spots, fine, _ = fields
+    density = .6*wide + trait["clump"]*(.5*clump + .45*np.maximum(spots, 0)**2) + .83*trait["grain"]*fine
+    for _ in range(rng.poisson(trait["nucleoli"])):
+        a, r, width = rng.uniform(0, 2*np.pi), .65*math.sqrt(rng.random()), rng.uniform(.07, .14)
+        density += rng.uniform(.8, 2.2)*np.exp(-((x - r*math.cos(a))**2 + (y - r*math.sin(a))**2)/(2*width**2))
+    return density + trait["depth"] + .9*rng.standard_normal()
+
+# %% ../../nbs/data/phantom.ipynb #87416d9d
+def _coloured(rng, trait, fields, density, depth, debris, size):
+    "RGB of every pixel of the box, float32."
+    hue = .5*fields[1] + .75*fields[5] + trait["hue"] + .6*rng.standard_normal()
+    rim, inward = trait["rim"]*math.exp(.12*rng.standard_normal()), np.maximum(depth, 0)/(size*trait["focus"])
+    thin = np.clip(.12 + .5*depth*450/size, .12, 1)
+    out = np.empty((*depth.shape, 3), np.float32)
+    for c in range(3):
+        edge, dye = np.exp(-inward/_REACH[c]), _DENSITY[c]*density
+        log = _BASE[c] + dye + _HUE[c]*hue + (rim*_RIM[c] - .5*dye)*edge + (c == 2)*trait["tint"]
+        out[..., c] = np.exp(log + debris*(_DEBRIS[c] - rim*_RIM[c]))*np.maximum(thin, debris)
+    return np.clip(out, 2, 250)
+
+# %% ../../nbs/data/phantom.ipynb #2d244f54
 def draw_cell(
     rng,             # random generator of the cell
     trait: dict,     # traits of its subject
     size: int = 450, # pixels of the square frame
 ):
     "One segmented cell as uint8 (size, size, 3) on a background of exact zeros."
-    half, mean, inward, mask, debris, (x, y) = _shape(rng, trait, size)
-    n = 2*half
-    low = n if size <= 160 else n//2
-    scale = low/n*size
-    wide, tint, clump, spots, fine, noise = [_enlarged(f, n) for f in _fields(
-        rng, low, (.075*scale, trait["grain"]*scale*.6, .0045*trait["focus"]*scale))]
-    density = .62*wide + trait["clump"]*clump + .28*trait["clump"]*np.maximum(spots, 0)**2 + .13*fine/trait["focus"]
-    for _ in range(rng.poisson(trait["nucleoli"])):
-        a, r, width = rng.uniform(0, 2*np.pi), .65*math.sqrt(rng.random()), rng.uniform(.08, .16)
-        density += rng.uniform(.5, 1.2)*np.exp(-((x - r*np.cos(a))**2 + (y - r*np.sin(a))**2)/(2*width**2))
-    edge = np.exp(-np.maximum(inward, 0)/(.0085*trait["focus"]))
-    density += trait["rim"]*3*edge - .5*np.exp(-np.maximum(inward, 0)/.035) + 3.*debris
-    density += trait["depth"] + .35*rng.standard_normal()
-    hue = .5*tint + .35*noise + trait["hue"] + .4*rng.standard_normal() - 1.2*edge + 3.*debris
-    log = _BASE + density[..., None]*_DENSITY + hue[..., None]*_HUE
-    log[..., 2] += trait["blue"]
-    box = np.clip(np.exp(log), 3, 250)*(mask | debris)[..., None]
+    mean = size*math.exp(trait["radius"] + .08*rng.standard_normal())
+    half = min(int(1.32*mean) + 2, size//2)
+    low = 2*half if size <= 160 else half
+    unit = low/(2*half)*size*trait["focus"]
+    fields = [_enlarged(f, 2*half) for f in _fields(rng, low, (.042*unit, .0145*unit, .0042*unit))]
+    depth, debris, x, y = _shape(rng, trait, size, half, mean, .6*fields[0] + .4*fields[2])
+    density = _chromatin(rng, trait, fields, x, y)
+    box = _coloured(rng, trait, fields, density, depth, debris, size)*((depth > 0) | debris)[..., None]
     image = np.zeros((size, size, 3), np.uint8)
-    top, left = (size//2 - half, size//2 - half)
-    image[top:top + n, left:left + n] = box
+    away = rng.integers(-size//2, size//2, 2) if rng.random() < .012 else (0, 0)
+    (top, low_y), (left, low_x) = [(max(0, size//2 - half + a), max(0, half - size//2 - a)) for a in away]
+    part = box[low_y:low_y + size - top, low_x:low_x + size - left]
+    image[top:top + part.shape[0], left:left + part.shape[1]] = part
     return image
 
 # %% ../../nbs/data/phantom.ipynb #4cc957c4
@@ -179,10 +192,11 @@ def plan(
     table = pd.DataFrame(rows, columns="index subject label part fold image number draw".split())
     return table.astype({"fold": "Int64"})
 
-# %% ../../nbs/data/phantom.ipynb #a574fccf
-def _check(subjects, cells, size, seed):
+# %% ../../nbs/data/phantom.ipynb #3bc16d48
+def _check(subjects, cells, size, seed, duplicates=0, workers=1):
     "Refuse parameters that cannot be drawn."
-    for name, value, least, most in (("subjects", subjects, 4, 5000), ("cells", cells, 1, 5000), ("size", size, 48, 2048), ("seed", seed, 0, 2**63)):
+    for name, value, least, most in (("subjects", subjects, 4, 5000), ("cells", cells, 1, 5000), ("size", size, 48, 2048), ("seed", seed, 0, 2**63),
+                                     ("duplicates", duplicates, 0, 10**6), ("workers", workers, 1, 1024)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
             raise Refusal(f"{name}={value!r} is not a whole number from {least} to {most}; choose one that is")
 
@@ -225,7 +239,7 @@ def _named(table, rng):
     path = (folder + stem).where(~late, "C-NMC_Leukemia/C-NMC_test_prelim_phase_data/" + new)
     return table.assign(released=stem, new=new, path=path)
 
-# %% ../../nbs/data/phantom.ipynb #cb79a54e
+# %% ../../nbs/data/phantom.ipynb #f686142b
 def _twins(table, duplicates: int, rng):
     "Rows for `duplicates` training images repeated under a second subject of the same class, in another fold where one is."
     training = table[table.part == "training"]
@@ -233,20 +247,20 @@ def _twins(table, duplicates: int, rng):
     for label, group in training.groupby("label"):
         people = group.drop_duplicates("subject")[["subject", "fold"]].to_numpy().tolist()
         pairs += [(a, b, f) for k, (a, e) in enumerate(people) for b, f in people[k + 1:] if e != f]
-    pairs = [pairs[i] for i in rng.permutation(len(pairs))[:max(1, duplicates//8)]]
-    rows = pd.concat([training[training.subject == a].assign(subject=b, fold=f) for a, b, f in pairs]).drop_duplicates(["index", "draw"])
+    pairs = [pairs[i] for i in rng.permutation(len(pairs))]
+    rows = pd.concat([training.iloc[:0], *[training[training.subject == a].assign(subject=b, fold=f) for a, b, f in pairs]])
+    rows = rows.drop_duplicates(["index", "draw"])
     if len(rows) < duplicates:
         raise Refusal(f"duplicates={duplicates} is more than the {len(rows)} images that can be repeated here; ask for fewer, or for more cells")
-    return rows.iloc[:duplicates].assign(number=lambda t: t.number + 1000)
+    last = table.groupby("subject").image.max()
+    return rows.iloc[:duplicates].assign(image=lambda t: t.image + t.subject.map(last))
 
-# %% ../../nbs/data/phantom.ipynb #f4efefe9
-def _write_subject(job, root, size):
-    "Draw and write the cells of one subject; `job` is (seed, index, traits, [(draw, paths)])."
-    seed, index, trait, rows = job
-    for draw_number, paths in rows:
-        data = bmp(draw_cell(generator(seed, index, draw_number), trait, size))
-        for path in paths: (Path(root)/path).write_bytes(data)
-    return len(rows)
+# %% ../../nbs/data/phantom.ipynb #7a0fc7bd
+def _write(job, root, size, people, seed):
+    "Draw one cell and write it at its paths; `job` is (index of the subject, number of the draw, paths)."
+    index, number, paths = job
+    data = bmp(draw_cell(generator(seed, index, number), people[index], size))
+    for path in paths: (root/path).write_bytes(data)
 
 # %% ../../nbs/data/phantom.ipynb #a31f4aff
 def _free(folder, need: int):
@@ -258,23 +272,16 @@ def _free(folder, need: int):
     if (room := shutil.disk_usage(above).free) < need:
         raise Refusal(f"{folder} needs {need/1e6:,.0f} MB and {room/1e6:,.0f} MB are free; free some or ask for fewer cells")
 
-# %% ../../nbs/data/phantom.ipynb #5fa2788f
-def _jobs(table, people, seed):
-    "One job a subject: (seed, index, traits, [(draw, paths)])."
-    return [(seed, int(index), people[index], [(int(k), list(paths)) for k, paths in group.groupby("draw").path])
-            for index, group in table.groupby("index")]
-
-def _every(jobs, root, size, workers, progress):
-    "Do all jobs, in this process or in several."
+# %% ../../nbs/data/phantom.ipynb #263274dc
+def _write_all(table, root, size, people, seed, workers, progress):
+    "Draw and write every cell of a plan. Threads are enough: NumPy computes outside the interpreter's lock."
     from tqdm.auto import tqdm
-    write = partial(_write_subject, root=str(root), size=size)
-    with tqdm(total=sum(len(job[3]) for job in jobs), unit="cell", desc="phantom", disable=not progress) as bar:
-        if workers == 1: return [bar.update(write(job)) for job in jobs]
-        from multiprocessing import get_context
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for done in pool.map(write, jobs): bar.update(done)
+    for parent in sorted({str(Path(path).parent) for path in table.path}): (root/parent).mkdir(parents=True)
+    jobs = [(*map(int, key), list(paths)) for key, paths in table.groupby(["index", "draw"]).path]
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), unit="cell", desc="phantom", disable=not progress) as bar:
+        for _ in pool.map(lambda job: _write(job, root, size, people, seed), jobs): bar.update()
 
-# %% ../../nbs/data/phantom.ipynb #41d62d93
+# %% ../../nbs/data/phantom.ipynb #c05c11ef
 def draw(
     folder,              # the folder to make; an earlier phantom there is replaced
     subjects: int = 24,  # subjects in all, at least 4
@@ -283,21 +290,20 @@ def draw(
     seed: int = 0,       # seed of everything: the same arguments give the same bytes
     effects: Effects = None, # strengths; None is all as tuned
     duplicates: int = 0, # training images repeated under a second subject
-    workers: int = None, # processes; None is one for each core, where it pays
+    workers: int = None, # threads; None is one for each core
     progress: bool = True, # show a bar
 ) -> Path:
     "Write a synthetic cohort in the released layout, whole or not at all, and return its folder."
-    _check(subjects, cells, size, seed)
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    _check(subjects, cells, size, seed, duplicates, workers)
     folder, effects, rng = Path(folder), effects or Effects(), generator(seed, 2**32)
     _free(folder, int(subjects*cells + duplicates)*(3*size*size + 5000) + 10**7)
     table = plan(subjects, cells, seed)
     people = _traits(table, seed, effects)
     if duplicates: table = pd.concat([table, _twins(table, duplicates, rng)])
     table = _named(table.reset_index(drop=True), rng)
-    workers = workers or (1 if subjects*cells*size*size < 3e7 else len(os.sched_getaffinity(0)))
     with staged(folder) as root:
-        for parent in sorted({str(Path(path).parent) for path in table.path}): (root/parent).mkdir(parents=True)
-        _every(_jobs(table, people, seed), root, size, workers, progress)
+        _write_all(table, root, size, people, seed, workers, progress)
         late = table[table.new != ""].assign(labels=lambda t: (t.label == "ALL").astype(int))
         if len(late):
             late = late.rename(columns={"released": "Patient_ID", "new": "new_names"})[["Patient_ID", "new_names", "labels"]]
