@@ -262,7 +262,7 @@ def stage_runs(found, at, to):
 
 def html_of(page): return page.removesuffix(".ipynb") + ".html"
 
-# %% ../../nbs/study/site.ipynb #6133b4fa
+# %% ../../nbs/study/site.ipynb #c9a33387
 def by_study(found, at):
     "For each study with a finished run, its runs in the order to read them: the report, then as they were done."
     studies = {}
@@ -277,7 +277,7 @@ def stage_home(found, at, to, places):
     for study, those in by_study(found, at).items():
         title, shows = study_title(study)
         m = those[0].manifest
-        rows.append({"study": title, "what it shows": shows, "runs": len(those), "data": "synthetic cohort" if m.get("synthetic") else "images", "size": m.get("size")})
+        rows.append({"study": title, "what it shows": shows, "runs": f"{len(those)} run{'s' * (len(those) > 1)}", "data": "synthetic cohort" if m.get("synthetic") else "images", "size": f"{m.get('size')} size"})
         fronts.append(html_of(at[those[0].folder]))
     table = figures.table_html(pd.DataFrame(rows), "Studies", {"study": fronts})
     source = runs.notebooks()/"index.ipynb"
@@ -334,15 +334,17 @@ def stage(found: list, to: Path):
         shutil.copyfile(Path(runs.__file__).parent/name, to/"leukonb/study"/name)
     shutil.copyfile(Path(plotly.__file__).parent/"package_data/plotly.min.js", to/"plotly.min.js")
 
-# %% ../../nbs/study/site.ipynb #df27e52d
+# %% ../../nbs/study/site.ipynb #d9f3025c
 def render(project: Path) -> Path:
     "Build the staged project by Quarto where it is installed, by smalldocs otherwise."
     if shutil.which("quarto"):
         done = subprocess.run(["quarto", "render", str(project)], capture_output=True, text=True)
         if done.returncode: raise Refusal(f"quarto could not build the site: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     else:
+        from smalldocs.config import BuildError, ConfigError
         from smalldocs.site import build as smalldocs
-        smalldocs(project, quiet=True)
+        try: smalldocs(project, quiet=True)
+        except (BuildError, ConfigError) as error: raise Refusal(f"smalldocs could not build the site: {' '.join(str(error).split())}") from None
     return project/"_site"
 
 # %% ../../nbs/study/site.ipynb #0a46fff1
