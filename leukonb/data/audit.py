@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['counts', 'totals', 'duplicates', 'joined', 'crossing', 'missing', 'audit', 'tables', 'print_audit']
 
-# %% ../../nbs/data/audit.ipynb #9f27e76e
+# %% ../../nbs/data/audit.ipynb #ac514439
 from collections import Counter
 import pandas as pd
 from . import release
+from .cohort import Cohort, _shown
 
 # %% ../../nbs/data/audit.ipynb #3750805f
 def counts(cells) -> pd.DataFrame:
@@ -42,42 +43,70 @@ def crossing(cells) -> pd.DataFrame:
     pairs = Counter(tuple(sorted(g.subject.dropna().unique(), key=release._rank)) for _, g in rows.groupby("cell") if g.fold.nunique() > 1)
     return pd.DataFrame([{"subjects": ", ".join(k), "pictures in two folds": n} for k, n in pairs.most_common()], columns=["subjects", "pictures in two folds"])
 
-# %% ../../nbs/data/audit.ipynb #008b3c8f
+# %% ../../nbs/data/audit.ipynb #2c2ae0cb
 def missing(cells) -> dict:
-    "For each part, how many released pictures are there and how many are not."
-    known, have = release.table(), set(cells.cell)
-    there = known.cell.isin(have)
+    "For each part, how many released files are there and how many are not."
+    have, known = cells.cell.value_counts(), release.table()
+    there = known.groupby("cell").cumcount() < known.cell.map(have).fillna(0)
     return {part: {"released": len(rows), "there": int(there[rows.index].sum()), "missing": int((~there[rows.index]).sum())} for part, rows in known.groupby("part")}
 
-# %% ../../nbs/data/audit.ipynb #237a552c
-def audit(cohort) -> dict:
+# %% ../../nbs/data/audit.ipynb #4f97f8b7
+def _notes(cells) -> list:
+    "What stands in the way of training on these cells."
+    labelled = cells[cells.label.notna()]
+    people, there = labelled.groupby("label").identity.nunique().to_dict(), set(labelled.label)
+    absent = [f"there is no cell of class {label}: nothing can be trained" for label in ("ALL", "HEM") if there and label not in there]
+    few = [f"class {label} has {n} {'identity' if n == 1 else 'identities'}: too few for a training, a validation and a test part" for label, n in people.items() if n < 3]
+    return [*([] if there else ["no cell has a label: nothing can be trained"]), *absent, *few]
+
+def audit(
+    cohort: Cohort,
+) -> dict: # see `tables` for the same as tables
     "What is in a cohort, as a record that JSON can hold."
     cells = cohort.cells
     records = lambda table: table.astype(object).where(table.notna(), None).to_dict("records")
-    unlike = (cells.dataset != "C-NMC 2019").all()
+    sizes = cells.groupby(["width", "height"]).size()
     return {"dataset": cells.dataset.iloc[0], "synthetic": cohort.synthetic, "digest": cohort.digest, "images": len(cells), "cells": int(cells.cell.nunique()),
             "subjects": int(cells.subject.nunique()), "identities": int(cells.identity.nunique()), "parts": records(totals(cells)), "folds": records(counts(cells)),
-            "joined": joined(cells), "duplicates": records(duplicates(cells)), "problems": records(cohort.problems), "refused": int(cohort.problems.refused.sum()),
-            "missing": {} if unlike else missing(cells), "sizes": {f"{w} x {h}": int(n) for (w, h), n in cells.groupby(["width", "height"]).size().items()}}
+            "joined": joined(cells), "duplicates": records(duplicates(cells)), "problems": records(cohort.problems), "refused": int(cohort.problems.refused.sum()), "notes": _notes(cells),
+            "missing": missing(cells) if (cells.dataset == "C-NMC 2019").any() else {}, "sizes": {f"{w} x {h}": int(n) for (w, h), n in sizes.items()}}
 
-def tables(cohort) -> dict:
+def tables(cohort: Cohort) -> dict:
     "The audit's tables by name: parts, folds, subjects, duplicates, crossing, problems."
     cells = cohort.cells
     subjects = cells.groupby(["label", "subject", "identity"], dropna=False).agg(cells=("cell", "nunique"), part=("part", "first")).reset_index()
     return {"parts": totals(cells), "folds": counts(cells), "subjects": subjects, "duplicates": duplicates(cells).drop(columns="cell"), "crossing": crossing(cells), "problems": cohort.problems}
 
-# %% ../../nbs/data/audit.ipynb #7b4bfaf9
-def print_audit(found: dict):
+# %% ../../nbs/data/audit.ipynb #967ef815
+_SHOWN = 20 # refused files that are listed on a screen
+
+def print_audit(
+    found, # what `audit` gave, or a cohort
+):
     "The audit on the screen."
     from rich.console import Console
+    found = found if isinstance(found, dict) else audit(found)
+    Console(highlight=False).print(_screen_table(found))
+    print("\n".join(_shown(line) for line in _screen_lines(found)))
+
+def _screen_table(found):
+    "The counts by part and class, for a screen."
     from rich.table import Table
-    console = Console(highlight=False)
-    table = Table("part", "class", "images", "cells", "subjects", "identities", title=f"{found['dataset']}{', synthetic' if found['synthetic'] else ''}: {found['images']:,} images, {found['subjects']} subjects, {found['identities']} identities", title_justify="left")
+    from rich.text import Text
+    title = f"{_shown(found['dataset'])}{', synthetic' if found['synthetic'] else ''}: {found['images']:,} images, {found['subjects']:,} subjects, {found['identities']:,} identities"
+    table = Table("part", "class", "images", "cells", "subjects", "identities", title=Text(title), title_justify="left")
     for row in found["parts"]: table.add_row(row["part"], row["label"], *(f"{row[k]:,}" for k in ("images", "cells", "subjects", "identities")))
-    console.print(table)
-    for group in found["joined"]: console.print(f"joined by identical pictures: subjects {', '.join(group)}", markup=False)
-    console.print(f"{len(found['duplicates'])} pictures stand in more than one file; image sizes: {', '.join(f'{k} ({n:,})' for k, n in found['sizes'].items())}", markup=False)
-    for part, n in found["missing"].items():
-        if n["there"]: console.print(f"{part}: {n['there']:,} of {n['released']:,} released images are there", markup=False)
-    for problem in found["problems"]: console.print(f"{'refused' if problem['refused'] else 'note'}: {problem['path']} {problem['reason']}", markup=False, soft_wrap=True)
-    console.print(f"{found['refused']} refused", markup=False)
+    return table
+
+# %% ../../nbs/data/audit.ipynb #7f9e4d20
+def _screen_lines(found):
+    "The lines below the counts."
+    yield from (f"joined by identical pictures: subjects {', '.join(group)}" for group in found["joined"])
+    yield f"{len(found['duplicates']):,} pictures stand in more than one file; image sizes: {', '.join(f'{k} ({n:,})' for k, n in found['sizes'].items())}"
+    yield from (f"{part}: {n['there']:,} of {n['released']:,} released images are there, {n['missing']:,} are missing" for part, n in found["missing"].items())
+    yield from (f"note: {note}" for note in found["notes"])
+    yield from (f"note: {p['path']} {p['reason']}" for p in found["problems"] if not p["refused"])
+    refused = [p for p in found["problems"] if p["refused"]]
+    yield from (f"refused: {p['path']} {p['reason']}" for p in refused[:_SHOWN])
+    if len(refused) > _SHOWN: yield f"refused: {len(refused) - _SHOWN:,} more; --json FILE lists all"
+    yield f"{found['refused']:,} refused"

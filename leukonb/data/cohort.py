@@ -78,7 +78,7 @@ def _other_size(path):
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
         raise Refusal("is no image that can be read; copy it again, or remove it") from None
 
-# %% ../../nbs/data/cohort.ipynb #65c763fc
+# %% ../../nbs/data/cohort.ipynb #c778e2c4
 @dataclass
 class Cohort:
     "The cells of a folder of images, and what of the folder could not be used."
@@ -106,7 +106,7 @@ def _typed(rows):
 
 def _natural(text):
     "A text as a key that puts 2 before 10."
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 # %% ../../nbs/data/cohort.ipynb #61bf05a3
 _PART_NAMES = {"preliminary": re.compile(r".*prelim.*|validation_data|phase2", re.I), "final": re.compile(r".*final_phase.*|testing_data|phase3", re.I),

@@ -83,10 +83,10 @@ def known(
     "The released rows of each digest that is in the release; one that is not is left out, one released twice has two."
     return {d: _by_digest()[d] for d in digests if d in _by_digest()}
 
-# %% ../../nbs/data/release.ipynb #f10cc10c
+# %% ../../nbs/data/release.ipynb #eba2a905
 def _rank(subject):
     "Order of subjects: ALL by number, then healthy by number."
-    return (str(subject).startswith("H"), int("".join(c for c in str(subject) if c.isdigit()) or 0), str(subject))
+    return (str(subject).startswith("H"), int("".join(c for c in str(subject) if c.isdecimal()) or 0), str(subject))
 
 def joined(
     rows, # table with cell and subject
