@@ -257,7 +257,7 @@ def _named(rows, root, dataset, otherwise):
     if len(kinds) > 1: raise Refusal(f"{_shown(root)} holds synthetic cells ({_shown(kinds[True])}) and others ({_shown(kinds[False])}); name a folder of one kind")
     return rows
 
-# %% ../../nbs/data/cohort.ipynb #9d6fb5b9
+# %% ../../nbs/data/cohort.ipynb #ff6662e9
 def _cohort(root, paths, said, problems, dataset, otherwise, workers, progress):
     "The cohort of image files, given as paths relative to `root`, and of what is said of each."
     rows, used, strangers = [], {}, 0
@@ -266,7 +266,7 @@ def _cohort(root, paths, said, problems, dataset, otherwise, workers, progress):
             if isinstance(measure, Refusal): raise measure
             cell, width, height = measure
             facts, known = said(path), release.known([cell]).get(cell)
-            if known: facts = {"release": _choose(known, facts.get("name", {}), used.get(cell, 0)), **facts}
+            if known: facts = {"released label": _choose(known, facts.get("name", {}), used.get(cell, 0)), **facts}
             named = facts.get("name", {}).get("subject")
             agreed = _agreed(facts)
             strangers += bool(known and named and agreed.get("subject") != named)
