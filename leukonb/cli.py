@@ -52,14 +52,14 @@ def _add_status(verbs):
     p.add_argument("study", nargs="?", metavar="STUDY")
     _out(p)
 
-# %% ../nbs/cli.ipynb #477b1b86
+# %% ../nbs/cli.ipynb #55e92d3b
 def _add_predict(verbs):
     p = verbs.add_parser("predict", help="scores of cells by a trained model")
     p.add_argument("model", metavar="MODEL", type=Path, help="a .keras file that a run has written")
     p.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="images, or folders of images")
     p.add_argument("--out", type=Path, required=True, metavar="TABLE", help="the .csv or .parquet to write")
     p.add_argument("--views", type=int, choices=(1, 8), default=1, help="average over the eight turned and mirrored views (default 1)")
-    p.add_argument("--abstain", type=float, default=0.0, metavar="BAND", help="say 'unsure' where the score is within BAND of the threshold .5 (default 0)")
+    p.add_argument("--abstain", type=float, metavar="ERROR", help="say 'unsure' as often as it takes to keep this error rate, calibrated on the validation subjects of the model's run")
 
 def _add_site(verbs):
     p = verbs.add_parser("site", help="build the published site from what has been run")
@@ -116,12 +116,12 @@ def _site(a):
     from leukonb.study import site
     print(f"the site is in {site.build(a.out, a.to)}; open index.html there")
 
-# %% ../nbs/cli.ipynb #6b3f1a54
+# %% ../nbs/cli.ipynb #906ac121
 def _predict(a):
     from leukonb.files import Refusal, write_table
     from leukonb.study import predict
     if a.out.suffix not in (".csv", ".parquet"): raise Refusal(f"--out {a.out}: name a .csv or .parquet file")
-    table = predict.predict(a.model, a.paths, views=a.views, band=a.abstain)
+    table = predict.predict(a.model, a.paths, views=a.views, error=a.abstain)
     write_table(a.out, table)
     print(f"{len(table)} cells, {(table.verdict == 'ALL').sum()} called ALL, {(table.verdict == 'unsure').sum()} unsure, in {a.out}; for research, never a diagnosis")
 
