@@ -132,12 +132,12 @@ def warnings(run) -> list:
     if stale: cells.append(_callout("important", f"Stale: changed since this run: {', '.join(stale)}. {m.get('command') or 'Its study'} makes it again."))
     return cells
 
-# %% ../../nbs/study/site.ipynb #c2ac9034
+# %% ../../nbs/study/site.ipynb #7fcbff95
 def provenance(run, page, published):
     "The short table of where a run's figures come from, with its files."
     m, seconds = run.manifest, run.status.get("seconds")
     files = ", ".join(f"<a href='{quote(posixpath.relpath(p, posixpath.dirname(page)))}' download>{escape(posixpath.basename(p))}</a>" for p in published)
-    data = (m["inputs"].get("data") or "none")[:16] + (" (synthetic cohort)" if m.get("synthetic") else "")
+    data = (m["inputs"].get("data") or "none")[:16] + (" (synthetic cohort)" if m.get("synthetic") and m["inputs"].get("data") else "")
     rows = {"study": shown(m.get("study")), "run": shown(f"{run.name}-{run.key}"), "command": f"<code>{shown(m.get('command') or 'opened by hand')}</code>",
             "data": shown(data), "size": shown(m.get("size")), "took": f"{seconds:.0f} s" if seconds is not None else "", "files": files}
     body = "".join(f"<tr><th scope='row'>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
