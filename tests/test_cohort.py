@@ -146,10 +146,10 @@ def test_what_is_no_file_is_named_and_never_opened(good):
     assert sorted(found.problems.path[found.problems.refused]) == ["folder.bmp", "gone.bmp", "pipe.bmp"] and len(found.cells) == 4
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_unreadable_files_and_folders_are_named(good):
     (good/"fold_0/all/UID_101_1_1_all.bmp").chmod(0)
     (good/"fold_1").chmod(0)
+    if os.access(good/"fold_1", os.R_OK): pytest.skip("this user reads everything")
     try: assert sorted(index(good).problems.query("refused").path) == ["fold_0/all/UID_101_1_1_all.bmp", "fold_1"]
     finally: (good/"fold_1").chmod(0o755)
 
