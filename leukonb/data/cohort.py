@@ -15,10 +15,11 @@ import pandas as pd
 from . import release
 from ..files import Refusal, digest_file, digest_table, read_json, write_json, write_table
 
-# %% ../../nbs/data/cohort.ipynb #1b1bb0b4
+# %% ../../nbs/data/cohort.ipynb #2ffde87d
 SUFFIXES = {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 _MOST = 8192 # pixels a side; a released image has 450 or 600
 
+# %% ../../nbs/data/cohort.ipynb #e74c813b
 def bmp_size(
     head: bytes,  # the first 54 bytes
     length: int,  # of the file
@@ -36,12 +37,13 @@ def bmp_size(
     if length > wanted + 3: raise Refusal(f"has {length - wanted:,} bytes after its image; copy it again")
     return width, abs(height)
 
+# %% ../../nbs/data/cohort.ipynb #11f533fc
 def _kind(head):
     "What a file's first bytes say it is."
     known = {b"\x89PNG": "a PNG", b"\xff\xd8": "a JPEG", b"<": "text or HTML", b"PK": "a ZIP", b"GIF8": "a GIF", b"II*": "a TIFF", b"MM\0": "a TIFF"}
     return next((what for start, what in known.items() if head.lstrip()[:len(start)] == start), "something else")
 
-# %% ../../nbs/data/cohort.ipynb #f8cd55f5
+# %% ../../nbs/data/cohort.ipynb #b206e2dd
 def _measure(path):
     "SHA-256, width and height of one image file; a `Refusal` that says why it cannot be used."
     try:
@@ -55,6 +57,7 @@ def _measure(path):
         return digest_file(path), *size
     except OSError as error: raise Refusal(f"cannot be read ({error.strerror or 'damaged'}); mend or remove it") from None
 
+# %% ../../nbs/data/cohort.ipynb #9bd0fba7
 def _read(path, start):
     "SHA-256 of a bitmap whose pixels begin at `start`; refused where all of them are black."
     with open(path, "rb") as f:
@@ -78,7 +81,7 @@ def _other_size(path):
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError):
         raise Refusal("is no image that can be read; copy it again, or remove it") from None
 
-# %% ../../nbs/data/cohort.ipynb #c778e2c4
+# %% ../../nbs/data/cohort.ipynb #fa36ff6d
 @dataclass
 class Cohort:
     "The cells of a folder of images, and what of the folder could not be used."
@@ -99,11 +102,13 @@ class Cohort:
 COLUMNS = {"cell": "str", "path": "str", "dataset": "str", "part": "str", "fold": "Int64", "subject": "str", "identity": "str",
            "image": "Int64", "number": "Int64", "label": "str", "width": "Int64", "height": "Int64"}
 
+# %% ../../nbs/data/cohort.ipynb #9e2e6099
 def _typed(rows):
     "Rows as the cohort's columns."
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype(COLUMNS).sort_values("path", key=lambda s: s.map(_natural)).reset_index(drop=True)
 
+# %% ../../nbs/data/cohort.ipynb #0e4e0540
 def _natural(text):
     "A text as a key that puts 2 before 10."
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text)]
@@ -122,7 +127,7 @@ def from_folders(
     label = next((f.upper() for f in reversed(folders) if f.upper() in ("ALL", "HEM")), None)
     return {k: v for k, v in (("part", part), ("fold", fold), ("label", label)) if v is not None}
 
-# %% ../../nbs/data/cohort.ipynb #2bc7d057
+# %% ../../nbs/data/cohort.ipynb #9a189c72
 def _lines(path, wanted):
     "(line number, {column: text}) of each row of a CSV that has the wanted columns."
     try:
@@ -138,13 +143,15 @@ def _lines(path, wanted):
     except OSError as error: raise Refusal(f"cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error: raise Refusal(f"is no readable CSV ({error}); save it as UTF-8") from None
 
+# %% ../../nbs/data/cohort.ipynb #a9532013
 def _shown(path) -> str:
     "A path fit for one line of a screen: control characters and what is no text are written as escapes."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
-# %% ../../nbs/data/cohort.ipynb #7c58d89f
+# %% ../../nbs/data/cohort.ipynb #30ea1a21
 _LABEL_COLUMNS = ("Patient_ID", "new_names", "labels")
 
+# %% ../../nbs/data/cohort.ipynb #a1fe0f2d
 def _label_table(path):
     "The facts of a label CSV by file name, and what is wrong with it, line by line."
     facts, wrong = {}, []
@@ -155,6 +162,7 @@ def _label_table(path):
         else: facts[file] = {**release.parsed(original), "label": "ALL" if label == "1" else "HEM", "line": line}
     return facts, wrong
 
+# %% ../../nbs/data/cohort.ipynb #187823c7
 def _label_tables(paths, root):
     "What label CSVs say, {path: {file name: facts}}, and their problems."
     said, problems = {}, []
@@ -168,13 +176,15 @@ def _label_tables(paths, root):
         problems += [_problem(path.relative_to(root), reason) for reason in wrong]
     return said, problems
 
+# %% ../../nbs/data/cohort.ipynb #38bb7ffb
 def _problem(path, reason, refused=True):
     "One row of the cohort's problems."
     return {"path": _shown(Path(path).as_posix()), "reason": reason, "refused": refused}
 
-# %% ../../nbs/data/cohort.ipynb #ce22db81
+# %% ../../nbs/data/cohort.ipynb #76c03380
 _OURS = {"__MACOSX", "_runs", "_site"}
 
+# %% ../../nbs/data/cohort.ipynb #f6372b4c
 def _listed(root):
     "Image files and label tables under a folder, in natural order, and the problems of folders that cannot be read."
     images, tables, problems, seen = [], [], [], set()
@@ -188,6 +198,7 @@ def _listed(root):
             if path.suffix.lower() in SUFFIXES: images.append(path)
     return sorted(images, key=lambda p: _natural(p.relative_to(root).as_posix())), sorted(tables), problems
 
+# %% ../../nbs/data/cohort.ipynb #ecc5ca6a
 def _measured(paths, workers, progress):
     "The measure, or the Refusal, of each file in turn, by threads."
     from tqdm import tqdm
@@ -200,13 +211,14 @@ def _measured(paths, workers, progress):
     with ThreadPoolExecutor(workers or min(8, 2*(os.cpu_count() or 1))) as pool:
         yield from tqdm(pool.map(one, paths), total=len(paths), unit="file", desc="index", disable=None if progress and len(paths) > 2000 else True, leave=False)
 
-# %% ../../nbs/data/cohort.ipynb #1cba01e8
+# %% ../../nbs/data/cohort.ipynb #96650674
 def _choose(known, named, used):
     "Of the released rows of one picture, the one a file stands for: the one its name says, else each in turn."
     agree = [sum(named.get(k) == row[k] for k in ("subject", "image", "number")) for row in known]
     row = known[used % len(known)] if max(agree) == 0 else known[agree.index(max(agree))]
     return {k: v for k, v in row.items() if k != "cell" and pd.notna(v)}
 
+# %% ../../nbs/data/cohort.ipynb #5007b8f2
 def _agreed(said):
     "The facts of one file from its sources, the surest first; a `Refusal` where they name two classes."
     labels = {source: facts["label"] for source, facts in said.items() if "label" in facts}
@@ -216,7 +228,7 @@ def _agreed(said):
         raise Refusal(f"is {labels[first]} by its {first} and {labels[other]} by its {other}; move or rename it")
     return {k: v for facts in reversed(said.values()) for k, v in facts.items()}
 
-# %% ../../nbs/data/cohort.ipynb #c40f419c
+# %% ../../nbs/data/cohort.ipynb #0dc19ae8
 def _sayer(root, paths, tables, pattern):
     "A function that gives, for a path relative to `root`, what its label table, name and folders say."
     beside = {p.parent.parent for p in paths if p.parent.name.lower() == "hem"}
@@ -230,6 +242,7 @@ def _sayer(root, paths, tables, pattern):
         return {k: v for k, v in {"label table": row, "name": name, "folder": folder}.items() if v}
     return said
 
+# %% ../../nbs/data/cohort.ipynb #2e678d8a
 def _compiled(pattern):
     "The subject pattern, ready; a `Refusal` where it is none."
     try: compiled = re.compile(pattern) if pattern else None
@@ -237,6 +250,7 @@ def _compiled(pattern):
     if compiled and not compiled.groups: raise Refusal(f"subject pattern {pattern!r} has no group; put the subject in parentheses, such as (P[0-9]+)_")
     return compiled
 
+# %% ../../nbs/data/cohort.ipynb #6bc7b94d
 def _subject(found):
     "The group named subject, or the first, of a match."
     text = found.groupdict().get("subject") or found[1]
@@ -257,7 +271,7 @@ def _named(rows, root, dataset, otherwise):
     if len(kinds) > 1: raise Refusal(f"{_shown(root)} holds synthetic cells ({_shown(kinds[True])}) and others ({_shown(kinds[False])}); name a folder of one kind")
     return rows
 
-# %% ../../nbs/data/cohort.ipynb #ff6662e9
+# %% ../../nbs/data/cohort.ipynb #3a7749c0
 def _cohort(root, paths, said, problems, dataset, otherwise, workers, progress):
     "The cohort of image files, given as paths relative to `root`, and of what is said of each."
     rows, used, strangers = [], {}, 0
@@ -280,11 +294,13 @@ def _cohort(root, paths, said, problems, dataset, otherwise, workers, progress):
     _nothing_left(kept, root, problems)
     return Cohort(_with_identity(kept), root, _problem_table(problems + _remarks(rows, strangers)))
 
+# %% ../../nbs/data/cohort.ipynb #fc83e122
 def _nothing_left(rows, root, problems):
     "Refuse a cohort without a row, by its first problem."
     first = next((p for p in problems if p["refused"]), None)
     if not len(rows): raise Refusal(f"none of the images in {_shown(root)} can be used: {first['path']} {first['reason']}")
 
+# %% ../../nbs/data/cohort.ipynb #bce91f0a
 def _problem_table(problems):
     "Problems as a table."
     return pd.DataFrame(problems, columns=["path", "reason", "refused"]).astype({"refused": bool})
@@ -312,7 +328,7 @@ def _sound(cells):
         cells, problems = cells.drop(bad), problems + found
     return cells, problems
 
-# %% ../../nbs/data/cohort.ipynb #268eb7a2
+# %% ../../nbs/data/cohort.ipynb #9c275bd1
 def _unsaid(cells):
     "Rows without a label or a subject; the final part of C-NMC was released without both."
     remedies = {"label": "put them in folders named all and hem, or list them in a CSV with path, label, subject", "subject": "give a subject pattern, or list them in a CSV with path, label, subject"}
@@ -323,6 +339,7 @@ def _unsaid(cells):
         if len(rows): problems.append(_problem(rows.path.iloc[0], f"and {len(rows) - 1:,} more have no {column}; {remedy}" if len(rows) > 1 else f"has no {column}; {remedy.replace('them', 'it')}"))
     return bad, problems
 
+# %% ../../nbs/data/cohort.ipynb #046a3592
 def _two_labels(cells):
     "Rows whose picture stands under both labels."
     bad = cells[cells.groupby("cell").label.transform("nunique") > 1]
@@ -330,7 +347,7 @@ def _two_labels(cells):
     other = lambda row: first[row.cell].path[first[row.cell].label != row.label].iloc[0]
     return bad.index, [_problem(r.path, f"is {r.label} and is the same picture as {_shown(other(r))}, which is not; keep the one that is right") for r in bad.itertuples()]
 
-# %% ../../nbs/data/cohort.ipynb #ac6f8599
+# %% ../../nbs/data/cohort.ipynb #5cafad11
 def _two_classes(cells):
     "Rows of subjects with cells of both classes."
     bad = cells[cells.subject.notna() & (cells.groupby("subject").label.transform("nunique") > 1)]
@@ -340,6 +357,7 @@ def _two_classes(cells):
         problems.append(_problem(rows.path[rows.label == count.index[-1]].iloc[0], f"gives subject {_shown(subject)} both classes ({', '.join(f'{n:,} {k}' for k, n in count.items())}); mend its label, or give two people two names"))
     return bad.index, problems
 
+# %% ../../nbs/data/cohort.ipynb #392c9ac4
 def _odd_sizes(cells):
     "Rows of C-NMC and phantom cells that are not of the size of most, the final part aside."
     rows = cells[cells.dataset.isin(["C-NMC 2019", "phantom"]) & ~cells.part.eq("final").fillna(False)]
@@ -349,7 +367,7 @@ def _odd_sizes(cells):
     bad = rows[(rows.width != width) | (rows.height != height)]
     return bad.index, [_problem(r.path, f"has {r.width} x {r.height} pixels where {sizes.iloc[0]:,} others have {width} x {height}; copy it again, or remove it") for r in bad.itertuples()]
 
-# %% ../../nbs/data/cohort.ipynb #7146ce4e
+# %% ../../nbs/data/cohort.ipynb #b943c6fd
 def index(
     folder,               # of images in any layout of C-NMC, class folders, or a CSV with path, label, subject
     subject_pattern=None, # for other data: this regular expression's group named subject, or its first, in a file's path
@@ -368,6 +386,7 @@ def index(
     said = _sayer(root, paths, tables, pattern)
     return _cohort(root, [p.relative_to(root).as_posix() for p in paths], said, problems, dataset, "other", workers, progress)
 
+# %% ../../nbs/data/cohort.ipynb #72807a1d
 def _absent(tables, paths, root):
     "A remark for each label table that names files which are not there."
     names, problems = {p.name for p in paths}, []
@@ -376,9 +395,10 @@ def _absent(tables, paths, root):
         if absent: problems.append(_problem(table.relative_to(root), f"line {rows[absent[0]]['line']} names {_shown(absent[0])}, which is not there; so do {len(absent) - 1:,} of {len(rows) - 1:,} other lines", False))
     return problems
 
-# %% ../../nbs/data/cohort.ipynb #4274539b
+# %% ../../nbs/data/cohort.ipynb #327c2f53
 _TABLE_COLUMNS = ("path", "label", "subject")
 
+# %% ../../nbs/data/cohort.ipynb #ea14c591
 def _from_csv(table, dataset, workers, progress):
     "The cohort of a CSV with the columns path, label, subject; paths are relative to its folder."
     try: lines = _lines(table, _TABLE_COLUMNS)
@@ -394,7 +414,7 @@ def _from_csv(table, dataset, workers, progress):
     said = lambda path: {"table": facts[path], "name": release.parsed(path)}
     return _cohort(table.parent, list(facts), said, [], dataset, table.stem, workers, progress)
 
-# %% ../../nbs/data/cohort.ipynb #229f23ae
+# %% ../../nbs/data/cohort.ipynb #9449a039
 def save(
     cohort: Cohort,
     folder, # gets cohort.parquet, and cohort.json last
@@ -406,6 +426,7 @@ def save(
                                       "images": len(cohort.cells), "synthetic": cohort.synthetic, "problems": cohort.problems.to_dict("records")})
     return folder
 
+# %% ../../nbs/data/cohort.ipynb #3d3277e3
 def load(folder) -> Cohort:
     "A saved cohort; a `Refusal` where it is not there, was changed, or has lost its images."
     folder, again = Path(folder), "remove the folder and index the images again"
