@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['Effects', 'generator', 'traits', 'draw_cell', 'plan', 'sample', 'bmp', 'draw']
 
-# %% ../../nbs/data/phantom.ipynb #7fcb25fa
+# %% ../../nbs/data/phantom.ipynb #24ded0b2
 import math, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd
 from PIL import Image
+from scipy.fft import ifft2, next_fast_len
 from .morphology import distances, measure_all
 from ..files import Refusal, canonical, digest, read_json, refused, staged
 
@@ -41,30 +42,31 @@ def generator(seed: int, *key: int):
     "The random generator of one subject `(seed, subject)` or one cell `(seed, subject, cell)`."
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *key])))
 
-# %% ../../nbs/data/phantom.ipynb #a04009f1
+# %% ../../nbs/data/phantom.ipynb #767470af
 def traits(rng, label: str, effects=Effects()) -> dict:
     "What all cells of one subject share: mean log radius, stain, focus, texture and odds of irregularities."
-    z, side = rng.standard_normal(8), .5 if label == "ALL" else -.5
+    z, side = rng.standard_normal(9), .5 if label == "ALL" else -.5
     return dict(
-        radius=math.log(.228) + .14*effects.size*side + .080*effects.growth*z[0],
+        radius=math.log(.229) + .175*effects.size*side + .070*effects.growth*z[0],
         depth=1.1*effects.stain*z[1], hue=effects.stain*z[2], tint=.02*effects.stain*z[3],
         focus=math.exp(.12*effects.focus*z[4]),
-        clump=.90*math.exp(-.10*effects.chromatin*side + .16*effects.texture*z[5]),
+        clump=.90*math.exp(-.20*effects.chromatin*side + .16*effects.texture*z[5]),
+        coarse=math.exp(-.30*effects.chromatin*side + .1*effects.texture*z[7]),
         grain=math.exp(-.26*effects.chromatin*side + .15*effects.texture*z[6]),
-        rim=math.exp(.11*effects.texture*z[7]),
-        nucleoli=1.3 + 2.*effects.nucleoli*side, ragged=.75 + 1.1*effects.outline*side)
+        rim=math.exp(.11*effects.texture*z[8]),
+        nucleoli=1.5 + 2.6*effects.nucleoli*side, ragged=.75 + 1.1*effects.outline*side)
 
-# %% ../../nbs/data/phantom.ipynb #dbaa3360
+# %% ../../nbs/data/phantom.ipynb #39962b4c
 def _fields(rng, n: int, widths) -> list:
     "Random fields (n, n) of unit variance; `widths` are their Gaussian widths in pixels, two fields for each."
-    k = np.fft.fftfreq(n).astype(np.float32)
-    square = k[:, None]**2 + k[None]**2
+    m = next_fast_len(n)
+    k = np.fft.fftfreq(m).astype(np.float32)
     out = []
     for width in widths:
-        white = rng.standard_normal((2, n, n), dtype=np.float32)
-        window = np.exp(-2*(np.pi*width)**2*square)
-        both = np.fft.ifft2(np.fft.fft2(white[0] + 1j*white[1])*window)
-        out += [(f/max(f.std(), 1e-6)).astype(np.float32) for f in (both.real, both.imag)]
+        along = np.exp(-2*(np.pi*width*k)**2)
+        white = rng.standard_normal((m, 2*m), dtype=np.float32).view(np.complex64)
+        both = ifft2(white*along[:, None]*along, overwrite_x=True)[:n, :n]
+        out += [f/max(f.std(), 1e-6) for f in (both.real, both.imag)]
     return out
 
 def _enlarged(field, n: int):
@@ -107,46 +109,49 @@ def _shape(rng, trait, size, half, mean, wobble):
         depth, debris = np.where(near, depth, -1), debris & near
     return depth, debris, x/mean, y/mean
 
-# %% ../../nbs/data/phantom.ipynb #5f5d57a5
+# %% ../../nbs/data/phantom.ipynb #2ac3e18d
 def _chromatin(rng, trait, fields, x, y):
     "Density of the dye, in units of its usual deviation, negative where there is more."
     wide, _, clump, spots, fine, _ = fields
     density = .6*wide + trait["clump"]*(.5*clump + .45*np.maximum(spots, 0)**2) + .83*trait["grain"]*fine
     for _ in range(rng.poisson(trait["nucleoli"])):
-        a, r, width = rng.uniform(0, 2*np.pi), .65*math.sqrt(rng.random()), rng.uniform(.07, .14)
-        density += rng.uniform(.8, 2.2)*np.exp(-((x - r*math.cos(a))**2 + (y - r*math.sin(a))**2)/(2*width**2))
+        a, r, width = rng.uniform(0, 2*np.pi), .65*math.sqrt(rng.random()), rng.uniform(.07, .13)
+        density += rng.uniform(1.2, 2.9)*np.exp(-((x - r*math.cos(a))**2 + (y - r*math.sin(a))**2)/(2*width**2))
     return density + trait["depth"] + .9*rng.standard_normal()
 
-# %% ../../nbs/data/phantom.ipynb #87416d9d
+# %% ../../nbs/data/phantom.ipynb #a1ea4fd1
 def _coloured(rng, trait, fields, density, depth, debris, size):
-    "RGB of every pixel of the box, float32."
-    hue = .5*fields[1] + .75*fields[5] + trait["hue"] + .6*rng.standard_normal()
+    "RGB of every pixel of the box, uint8, exact zeros outside the cell and its debris."
+    box, inside = np.zeros((*depth.shape, 3), np.uint8), (depth > 0) | debris
+    density, depth, debris, tint, noise = (f[inside] for f in (density, depth, debris, fields[1], fields[5]))
+    hue = .5*tint + .75*noise + trait["hue"] + .6*rng.standard_normal()
     rim, inward = trait["rim"]*math.exp(.12*rng.standard_normal()), np.maximum(depth, 0)/(size*trait["focus"])
-    thin = np.clip(.12 + .5*depth*450/size, .12, 1)
-    out = np.empty((*depth.shape, 3), np.float32)
+    thin = np.where(debris, 1, np.clip(.12 + .5*depth*450/size, .12, 1)).astype(np.float32)
+    colours = np.empty((len(depth), 3), np.float32)
     for c in range(3):
         edge, dye = np.exp(-inward/_REACH[c]), _DENSITY[c]*density
         log = _BASE[c] + dye + _HUE[c]*hue + (rim*_RIM[c] - .5*dye)*edge + (c == 2)*trait["tint"]
-        out[..., c] = np.exp(log + debris*(_DEBRIS[c] - rim*_RIM[c]))*np.maximum(thin, debris)
-    return np.clip(out, 2, 250)
+        colours[:, c] = np.exp(log + debris*(_DEBRIS[c] - rim*_RIM[c]))*thin
+    box[inside] = np.clip(colours, 2, 250)
+    return box
 
-# %% ../../nbs/data/phantom.ipynb #2d244f54
+# %% ../../nbs/data/phantom.ipynb #ff26caff
 def draw_cell(
     rng,             # random generator of the cell
     trait: dict,     # traits of its subject
     size: int = 450, # pixels of the square frame
 ):
     "One segmented cell as uint8 (size, size, 3) on a background of exact zeros."
-    mean = size*math.exp(trait["radius"] + .08*rng.standard_normal())
+    mean = size*math.exp(trait["radius"] + .085*rng.standard_normal())
     half = min(int(1.32*mean) + 2, size//2)
     low = 2*half if size <= 160 else half
     unit = low/(2*half)*size*trait["focus"]
-    fields = [_enlarged(f, 2*half) for f in _fields(rng, low, (.042*unit, .0145*unit, .0042*unit))]
+    fields = [_enlarged(f, 2*half) for f in _fields(rng, low, (.042*unit, .0145*trait["coarse"]*unit, .0042*unit))]
     depth, debris, x, y = _shape(rng, trait, size, half, mean, .6*fields[0] + .4*fields[2])
     density = _chromatin(rng, trait, fields, x, y)
-    box = _coloured(rng, trait, fields, density, depth, debris, size)*((depth > 0) | debris)[..., None]
+    box = _coloured(rng, trait, fields, density, depth, debris, size)
     image = np.zeros((size, size, 3), np.uint8)
-    away = rng.integers(-size//2, size//2, 2) if rng.random() < .012 else (0, 0)
+    away = rng.integers(-size//2, size//2, 2) if rng.random() < .01 else (0, 0)
     (top, low_y), (left, low_x) = [(max(0, size//2 - half + a), max(0, half - size//2 - a)) for a in away]
     part = box[low_y:low_y + size - top, low_x:low_x + size - left]
     image[top:top + part.shape[0], left:left + part.shape[1]] = part
