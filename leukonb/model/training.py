@@ -198,12 +198,12 @@ def _store(model, folder, inputs, history):
         old.unlink()
         old.with_suffix(".npz").unlink(missing_ok=True)
 
-# %% ../../nbs/model/training.ipynb #80a99a1a
+# %% ../../nbs/model/training.ipynb #4ca8c53e
 def _whole(note, inputs):
-    "The history in a state's note, where note and arrays are whole and of these inputs; else None and why."
+    "The history in a state's note, where note and arrays are whole and of these inputs; else None, and what is damaged."
     try: stated = json.loads(note.read_text())
     except (OSError, ValueError): return None, f"{note.name} is not readable"
-    if stated.get("inputs") != inputs: return None, f"{note.name} belongs to other inputs"
+    if stated.get("inputs") != inputs: return None, None
     arrays = note.with_suffix(".npz")
     if not arrays.is_file() or digest_file(arrays) != stated["sha256"]: return None, f"{arrays.name} is damaged"
     return stated["history"], None
@@ -213,7 +213,7 @@ def _restore(model, folder, inputs):
     for note in sorted(folder.glob("epoch-*.json"), reverse=True):
         history, reason = _whole(note, inputs)
         if history is None:
-            print(f"leukonb: {reason}; the state before it is used", file=sys.stderr)
+            if reason: print(f"leukonb: {reason}; the state before it is used", file=sys.stderr)
             continue
         with np.load(note.with_suffix(".npz"), allow_pickle=False) as arrays:
             for variable, name in zip(_variables(model), arrays.files): variable.assign(arrays[name])

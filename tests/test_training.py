@@ -1,0 +1,165 @@
+"""Training by real processes: the same twice, and the same whatever interrupts it."""
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leukonb.data import pixels
+from leukonb.files import Refusal
+from leukonb.model import network, training
+from leukonb.model.network import Network
+from leukonb.model.training import Recipe
+
+PROGRAM = """
+import sys, hashlib, time
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from test_training import cohort, split_of, NET, RECIPE
+from leukonb.model import network, training
+cells, store = cohort()
+slow = float(sys.argv[3]) if len(sys.argv) > 3 else 0
+trained = training.train(NET, RECIPE, store, split_of(cells), sys.argv[1], seed=3, on_epoch=lambda history: (print(len(history), flush=True), time.sleep(slow)))
+scores = training.predict(network.load(trained.model_path), store, cells)
+print("scores", hashlib.sha256(scores.tobytes()).hexdigest(), trained.epoch, flush=True)
+"""
+NET = Network(backbone="small", size=48)
+RECIPE = Recipe(batch=8, epochs=4, augmentation="all", selection="best")
+
+
+def cohort():
+    """Discs of noise, the larger ones ALL: ten subjects of five cells."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat(["ALL", "HEM"] * 5, 5)
+    radius = np.hypot(*(np.indices((48, 48)) - 23.5))
+    images = np.stack([rng.integers(60, 220, (48, 48, 3)) * (radius < rng.normal(20 if label == "ALL" else 15, 2))[..., None] for label in labels]).astype(np.uint8)
+    cells = pd.DataFrame({"cell": [hashlib.sha256(image).hexdigest() for image in images], "subject": np.repeat([f"{'H' if i % 2 else ''}{i}" for i in range(10)], 5), "label": labels})
+    return cells, pixels.from_arrays(images, cells)
+
+
+def split_of(cells):
+    people = cells.drop_duplicates("subject").assign(n=lambda t: t.groupby("label").cumcount()).set_index("subject").n
+    return cells.assign(split=cells.subject.map(people).mod(3).map({0: "train", 1: "train", 2: "validation"}), identity=cells.subject, iteration=0)
+
+
+def start(folder, *words):
+    here = str(__import__("pathlib").Path(__file__).parent)
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder), here, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process):
+    out, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error[-3000:]
+    return out.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    return finished(start(tmp_path_factory.mktemp("straight")))
+
+
+def after(process, epochs):
+    """Wait until a process has said that so many epochs are done."""
+    for line in process.stdout:
+        if line.strip() == str(epochs):
+            return
+
+
+def test_another_process_gives_the_same_bits(straight, tmp_path):
+    assert finished(start(tmp_path)) == straight
+
+
+@pytest.mark.parametrize("epochs, delay", [(1, .4), (3, .05)])
+def test_killed_and_taken_up_ends_with_the_same_bits(straight, tmp_path, epochs, delay):
+    process = start(tmp_path, .3)
+    after(process, epochs)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    assert finished(start(tmp_path)) == straight
+
+
+def test_sigterm_leaves_at_a_batch_and_is_taken_up(straight, tmp_path):
+    process = start(tmp_path, .2)
+    after(process, 1)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode != 0 and "Preempted" in error and "are kept" in error
+    assert finished(start(tmp_path)) == straight
+
+
+@pytest.mark.parametrize("harm", ["flip", "gone", "note"])
+def test_a_damaged_state_is_seen_and_the_one_before_used(straight, tmp_path, harm):
+    process = start(tmp_path, .5)
+    after(process, 3)
+    process.kill()
+    process.wait()
+    last = sorted((tmp_path / "checkpoints").glob("epoch-*.npz"))[-1]
+    data = last.read_bytes()
+    if harm == "flip":
+        last.write_bytes(data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
+    elif harm == "gone":
+        last.unlink()
+    else:
+        last.with_suffix(".json").write_text('{"inputs": ')
+    process = start(tmp_path)
+    out, error = process.communicate(timeout=240)
+    assert out.splitlines()[-1] == straight
+    assert "the state before it is used" in error
+
+
+def test_other_inputs_do_not_take_up_a_state(tmp_path):
+    cells, store = cohort()
+    training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path, seed=3)
+    again = training.train(NET, Recipe(batch=8, epochs=2, peak=5e-4), store, split_of(cells), tmp_path, seed=3)
+    assert len(again.history) == 2
+    fresh = training.train(NET, Recipe(batch=8, epochs=2, peak=5e-4), store, split_of(cells), tmp_path / "fresh", seed=3)
+    pd.testing.assert_frame_equal(again.history.drop(columns="seconds"), fresh.history.drop(columns="seconds"))
+
+
+def test_a_finished_training_is_not_done_again(tmp_path):
+    cells, store = cohort()
+    first = training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path)
+    called = []
+    second = training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path, on_epoch=called.append)
+    assert not called and second.sha256 == first.sha256
+
+
+def test_a_loss_that_is_no_number_ends_under_its_own_name(tmp_path):
+    cells, store = cohort()
+    with pytest.raises(training.Diverged, match="lower the learning rate"):
+        training.train(NET, Recipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0), store, split_of(cells), tmp_path)
+
+
+def test_a_part_of_one_class_is_refused(tmp_path):
+    cells, store = cohort()
+    split = split_of(cells)
+    with pytest.raises(Refusal, match="both ALL and HEM"):
+        training.train(NET, RECIPE, store, split[(split.split == "train") | (split.label == "ALL")], tmp_path)
+
+
+def test_early_stopping_waits_as_long_as_asked(tmp_path):
+    cells, store = cohort()
+    trained = training.train(NET, Recipe(batch=8, epochs=30, patience=2, least=.9), store, split_of(cells), tmp_path)
+    assert trained.stopped == "patience" and len(trained.history) == 3
+
+
+def test_progress_and_history_are_written(tmp_path):
+    cells, store = cohort()
+    trained = training.train(NET, Recipe(batch=8, epochs=2), store, split_of(cells), tmp_path)
+    told = json.loads((tmp_path / "progress.json").read_text())
+    assert (told["step"], told["of"], told["unit"]) == (2, 2, "epoch")
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 2
+    assert trained.sha256 == hashlib.sha256((tmp_path / "model.keras").read_bytes()).hexdigest()
+
+
+def test_eight_views_do_not_depend_on_how_the_cell_lies():
+    cells, store = cohort()
+    model = network.build(NET)
+    turned = pixels.from_arrays(store.images(cells)[:, ::-1].transpose(0, 2, 1, 3), cells)
+    np.testing.assert_allclose(training.predict(model, store, cells, views=8), training.predict(model, turned, cells, views=8), atol=1e-5)
