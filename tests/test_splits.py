@@ -1,0 +1,128 @@
+"""Splits: whole, exact, the same whatever the order; for any cohort that Hypothesis can think of."""
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from leukonb.data import release, splits
+from leukonb.files import Refusal
+
+
+@st.composite
+def cohorts(draw, most=16):
+    """Cells of up to `most` subjects of each class, some subjects joined."""
+    rows = []
+    for label, prefix in (("ALL", ""), ("HEM", "H")):
+        groups = draw(st.lists(st.integers(1, 3), min_size=3, max_size=most))
+        number = 0
+        for size in groups:
+            first = f"{prefix}{number + 1}"
+            for _ in range(size):
+                number += 1
+                rows += [(f"{prefix}{number}", first, label)] * draw(st.integers(1, 4))
+    table = pd.DataFrame(rows, columns=["subject", "identity", "label"])
+    cells = [f"{i:064x}" for i in range(len(table))]
+    return table.assign(cell=cells, path=cells, part="training", fold=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells=cohorts(), seed=st.integers(0, 99), iteration=st.integers(0, 9))
+def test_no_identity_is_in_two_parts_and_no_quota_is_passed(cells, seed, iteration):
+    split = splits.by_identity(cells, .5, .2, .3, seed, iteration) if _fits(cells, .5, .2, .3) else None
+    if split is None:
+        return
+    assert split.groupby("identity").split.nunique().max() == 1
+    counts = {label: int(n) for label, n in cells.groupby("label").subject.nunique().items()}
+    wanted = splits.quotas(counts, .5, .2, .3)
+    got = split.groupby(["split", "label"]).subject.nunique()
+    for part, quota in wanted.items():
+        for label, n in quota.items():
+            short = split.attrs["short"].get(f"{part} {label}", 0)
+            assert got.get((part, label), 0) == n - short
+
+
+def _fits(cells, *shares):
+    try:
+        splits.quotas({label: int(n) for label, n in cells.groupby("label").subject.nunique().items()}, *shares)
+        return True
+    except Refusal:
+        return False
+
+
+@settings(max_examples=30, deadline=None)
+@given(cells=cohorts(), order=st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_nothing(cells, order):
+    if not _fits(cells, .5, .2, .3):
+        return
+    index = list(cells.index)
+    order.shuffle(index)
+    first, second = (splits.by_identity(c, .5, .2, .3, 3, 1) for c in (cells, cells.loc[index]))
+    assert splits.digest(first) == splits.digest(second)
+
+
+@settings(max_examples=40, deadline=None)
+@given(all_=st.integers(3, 120), hem=st.integers(3, 120), shares=st.lists(st.floats(.15, .6), min_size=3, max_size=3))
+def test_quotas_of_single_subjects_are_met_exactly(all_, hem, shares):
+    shares = [s / max(1, sum(shares)) for s in shares]
+    subjects = {"ALL": all_, "HEM": hem}
+    try:
+        wanted = splits.quotas(subjects, *shares)
+    except Refusal as refusal:
+        assert "would get no" in str(refusal)
+        return
+    names = [(f"{i}", "ALL") for i in range(all_)] + [(f"H{i}", "HEM") for i in range(hem)]
+    cells = pd.DataFrame(names, columns=["subject", "label"]).assign(identity=lambda t: t.subject, cell=lambda t: t.subject, path=lambda t: t.subject)
+    split = splits.by_identity(cells, *shares)
+    assert not split.attrs["short"]
+    assert split.groupby(["split", "label"]).subject.nunique().to_dict() == {(p, l): n for p, q in wanted.items() for l, n in q.items()}
+
+
+@pytest.fixture(scope="module")
+def released():
+    cells = release.table().assign(path=lambda t: t.cell, identity=lambda t: t.subject.map(release.identities()))
+    return cells[cells.part != "final"].reset_index(drop=True)
+
+
+def test_the_papers_quotas_hold_for_a_hundred_draws(released):
+    for iteration in range(100):
+        split = splits.by_identity(released, 80, 10, 11, iteration=iteration)
+        assert not split.attrs["short"]
+        assert split.groupby("split").subject.nunique().to_dict() == {"train": 80, "validation": 10, "test": 11}
+
+
+def test_released_folds_cross_and_are_made_whole(released):
+    loose, whole = splits.released_folds(released, whole=False), splits.released_folds(released)
+    assert (loose.groupby(["iteration", "identity"]).split.nunique() > 1).any()
+    splits.check_whole(whole)
+    with pytest.raises(Refusal, match="is in two parts"):
+        splits.check_whole(loose.assign(unit="identity"))
+    assert whole[whole.split == "test"].groupby("cell").iteration.nunique().max() == 1
+
+
+def test_by_subject_can_leak_what_by_identity_cannot(released):
+    crossed = [(splits.by_subject(released, seed=s).groupby("identity").split.nunique() > 1).any() for s in range(5)]
+    assert any(crossed)
+    assert not (splits.by_identity(released).groupby("identity").split.nunique() > 1).any()
+
+
+def test_the_challenge_asks_the_preliminary_part_only(released):
+    split = splits.challenge(released)
+    assert set(split[split.split == "test"].cell) == set(released[released.part == "preliminary"].cell)
+    with pytest.raises(Refusal, match="needs the preliminary part"):
+        splits.challenge(released[released.part == "training"])
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda t: t.assign(label="ALL"), "all cells are ALL"),
+    (lambda t: t.assign(label=None), "nothing to split"),
+    (lambda t: t.assign(identity="one"), "cells of both classes"),
+])
+def test_what_cannot_be_split_is_refused(released, change, said):
+    with pytest.raises(Refusal, match=said):
+        splits.by_identity(change(released))
+
+
+def test_unique_keeps_a_picture_once_in_a_part(released):
+    split = splits.by_identity(released)
+    kept = splits.unique(split)
+    assert kept.groupby(["split", "cell"]).size().max() == 1 and set(kept.cell) == set(split.cell)
