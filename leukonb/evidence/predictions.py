@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from ..files import Refusal, read_table, write_table
 
-# %% ../../nbs/evidence/predictions.ipynb #1410508e
+# %% ../../nbs/evidence/predictions.ipynb #0ee10f99
 COLUMNS = ["cell", "subject", "identity", "label", "score", "split", "iteration", "arm", "seed"]
 _ROW = ["arm", "iteration", "seed"]
 _LABELS = {"ALL": "ALL", "HEM": "HEM", "1": "ALL", "0": "HEM", "1.0": "ALL", "0.0": "HEM"}
@@ -19,6 +19,11 @@ _LABELS = {"ALL": "ALL", "HEM": "HEM", "1": "ALL", "0": "HEM", "1.0": "ALL", "0.
 def _first(rows, bad, source):
     "Where the first bad row is, as a person counts in a file with a header line."
     return f"{source}, row {int(np.flatnonzero(bad.to_numpy())[0]) + 2}"
+
+def _shown(values, bad):
+    "The first bad value, as Python writes it."
+    value = values[bad].iloc[0]
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 # %% ../../nbs/evidence/predictions.ipynb #a3cb8c01
 def _named(table, mapping, source):
@@ -41,7 +46,7 @@ def _filled(table):
     if "cell" not in table: table = table.assign(cell=[f"row {n}" for n in table.groupby([*_ROW, "split"], dropna=False).cumcount()])
     return table
 
-# %% ../../nbs/evidence/predictions.ipynb #ce168fa8
+# %% ../../nbs/evidence/predictions.ipynb #e113360d
 def _typed(table, source):
     "The table in canonical types; a `Refusal` for the first row that does not fit."
     text = lambda column: table[column].astype(object).where(table[column].notna(), "").map(lambda v: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip())
@@ -49,16 +54,16 @@ def _typed(table, source):
     for column in ("subject", "identity", "arm"):
         if (out[column] == "").any(): raise Refusal(f"{_first(table, out[column] == '', source)}: {column} is empty; name it")
     labels = text("label").str.upper().map(_LABELS)
-    if labels.isna().any(): raise Refusal(f"{_first(table, labels.isna(), source)}: label is {table.label[labels.isna()].iloc[0]!r}; ALL or HEM (1 or 0) is wanted")
+    if labels.isna().any(): raise Refusal(f"{_first(table, labels.isna(), source)}: label is {_shown(table.label, labels.isna())}; ALL or HEM (1 or 0) is wanted")
     scores = pd.to_numeric(table.score, errors="coerce").astype(float)
     bad = ~scores.between(0, 1)
-    if bad.any(): raise Refusal(f"{_first(table, bad, source)}: score is {table.score[bad].iloc[0]!r}; a probability of ALL from 0 to 1 is wanted")
+    if bad.any(): raise Refusal(f"{_first(table, bad, source)}: score is {_shown(table.score, bad)}; a probability of ALL from 0 to 1 is wanted")
     known = out["split"].isin(["train", "validation", "test"])
-    if not known.all(): raise Refusal(f"{_first(table, ~known, source)}: split is {out['split'][~known].iloc[0]!r}; train, validation or test is wanted")
+    if not known.all(): raise Refusal(f"{_first(table, ~known, source)}: split is {_shown(out['split'], ~known)}; train, validation or test is wanted")
     whole = {}
     for column in ("iteration", "seed"):
         whole[column] = pd.to_numeric(table[column], errors="coerce")
-        if (bad := whole[column].isna() | (whole[column] % 1 != 0)).any(): raise Refusal(f"{_first(table, bad, source)}: {column} is {table[column][bad].iloc[0]!r}; a whole number is wanted")
+        if (bad := whole[column].isna() | (whole[column] % 1 != 0)).any(): raise Refusal(f"{_first(table, bad, source)}: {column} is {_shown(table[column], bad)}; a whole number is wanted")
     return out.assign(label=labels, score=scores, **{c: v.astype("int64") for c, v in whole.items()})
 
 # %% ../../nbs/evidence/predictions.ipynb #c28cd7fe
