@@ -277,13 +277,13 @@ def _free(folder, need: int):
     if (room := shutil.disk_usage(above).free) < need:
         raise Refusal(f"{folder} needs {need/1e6:,.0f} MB and {room/1e6:,.0f} MB are free; free some or ask for fewer cells")
 
-# %% ../../nbs/data/phantom.ipynb #263274dc
+# %% ../../nbs/data/phantom.ipynb #dd92a486
 def _write_all(table, root, size, people, seed, workers, progress):
     "Draw and write every cell of a plan. Threads are enough: NumPy computes outside the interpreter's lock."
     from tqdm.auto import tqdm
     for parent in sorted({str(Path(path).parent) for path in table.path}): (root/parent).mkdir(parents=True)
     jobs = [(*map(int, key), list(paths)) for key, paths in table.groupby(["index", "draw"]).path]
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), unit="cell", desc="phantom", disable=not progress) as bar:
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), unit="cell", desc="phantom", leave=False, disable=None if progress else True) as bar:
         for _ in pool.map(lambda job: _write(job, root, size, people, seed), jobs): bar.update()
 
 # %% ../../nbs/data/phantom.ipynb #c05c11ef
