@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -163,3 +164,10 @@ def test_eight_views_do_not_depend_on_how_the_cell_lies():
     model = network.build(NET)
     turned = pixels.from_arrays(store.images(cells)[:, ::-1].transpose(0, 2, 1, 3), cells)
     np.testing.assert_allclose(training.predict(model, store, cells, views=8), training.predict(model, turned, cells, views=8), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["randaugment", "mixup", "cutmix", "gridmask", "stain"])
+def test_every_augmentation_trains(tmp_path, name):
+    cells, store = cohort()
+    trained = training.train(NET, replace(RECIPE, epochs=1, augmentation=name), store, split_of(cells), tmp_path, seed=1)
+    assert np.isfinite(trained.history.loss).all()

@@ -277,13 +277,17 @@ def _grid(params, size):
     phase = lambda along, start: np.mod(along / unit + start[:, None, None], 1) >= 1 - params["ratio"][:, None, None]
     return (phase(np.cos(angle) * x - np.sin(angle) * y, params["grid_x"]) & phase(np.sin(angle) * x + np.cos(angle) * y, params["grid_y"]))[..., None]
 
-# %% ../../nbs/model/augment.ipynb #1af1fbaf
+# %% ../../nbs/model/augment.ipynb #a34a6d48
 def _kernels():
     "For each of `OPERATIONS`, a function of images 0 to 255 and amounts -1 to 1 that keras-cv computes."
-    try: from keras_cv import layers
+    try:
+        import tensorflow as tf
+        from keras_cv import layers
     except ImportError: raise Refusal("the recipe randaugment needs keras-cv and TensorFlow, which are not installed here; choose another augmentation") from None
+    # None of their random numbers is used, but where operations are deterministic TensorFlow refuses to make a generator unasked.
+    tf.random.set_global_generator(tf.random.Generator.from_seed(0))
     span, spread = (0, 255), lambda amounts: np.asarray(amounts, np.float32).reshape(-1, 1, 1, 1)
-    def each(layer, transformations): return lambda images, amounts: layer.augment_images(images, transformations=transformations(spread(amounts)))
+    def each(layer, transformations): return lambda images, amounts: layer.augment_images(tf.convert_to_tensor(images), transformations=transformations(spread(amounts)))
     return {"autocontrast": each(layers.AutoContrast(span), lambda a: None), "equalize": each(layers.Equalization(span), lambda a: None),
             "solarize": each(layers.Solarization(span, .5, .5), lambda a: {"thresholds": 255 * (1 - abs(a) / 2), "additions": 0 * a}),
             "colour": each(layers.RandomColorDegeneration(.5), abs), "contrast": each(layers.RandomContrast(span, .5), lambda a: 1 + a),
