@@ -6,15 +6,16 @@
 __all__ = ['UNITS', 'THRESHOLD_FREE', 'NAMES', 'units', 'from_counts', 'auroc', 'scores', 'confusion', 'by_class', 'roc',
            'precision_recall']
 
-# %% ../../nbs/evidence/metrics.ipynb #136da79d
+# %% ../../nbs/evidence/metrics.ipynb #9a5a425c
 import numpy as np
 import pandas as pd
+from . import calibration
 from .predictions import by_unit
 from ..files import Refusal
 
-# %% ../../nbs/evidence/metrics.ipynb #c20e90ee
+# %% ../../nbs/evidence/metrics.ipynb #ec5144b0
 UNITS = ("cell", "subject", "identity")
-THRESHOLD_FREE = ("auroc", "average_precision", "brier")
+THRESHOLD_FREE = ("auroc", "average_precision", "brier", "ece")
 NAMES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1", "weighted_f1", "mcc", *THRESHOLD_FREE)
 
 def units(
@@ -59,7 +60,7 @@ def auroc(
     area = np.divide((positive*below).sum(0), total, out=np.full(total.shape, np.nan), where=total > 0)
     return float(area[0]) if weights is None or np.ndim(weights) == 1 else area
 
-# %% ../../nbs/evidence/metrics.ipynb #5ad6aa55
+# %% ../../nbs/evidence/metrics.ipynb #6c96b11b
 def scores(
     table,                # predictions of one arm
     threshold: float = .5,
@@ -72,7 +73,7 @@ def scores(
     truth, marks = (rows.label == "ALL").to_numpy(), rows.score.to_numpy()
     ranked = truth.any() and not truth.all() and not table.attrs.get("decisions", False)
     return {**found, "auroc": auroc(truth, marks) if ranked else np.nan, "average_precision": float(average_precision_score(truth, marks)) if ranked else np.nan,
-            "brier": np.nan if table.attrs.get("decisions", False) else float(((marks - truth)**2).mean())}
+            **({"brier": np.nan, "ece": np.nan} if table.attrs.get("decisions", False) else {"brier": float(((marks - truth)**2).mean()), "ece": calibration.ece(rows)})}
 
 # %% ../../nbs/evidence/metrics.ipynb #d6e2f67b
 def confusion(table, threshold: float = .5, by: str = "cell") -> pd.DataFrame: # rows true, columns called

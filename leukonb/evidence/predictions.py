@@ -116,7 +116,7 @@ def from_cells(
     return check(pd.DataFrame({"cell": rows.cell.to_numpy(), "subject": rows.subject.to_numpy(), "identity": rows.identity.to_numpy(), "label": rows.label.to_numpy(),
                                "score": np.asarray(scores, float), "split": rows["split"].to_numpy(), "iteration": iteration, "arm": arm, "seed": seed}), source="predictions")
 
-# %% ../../nbs/evidence/predictions.ipynb #8abb433c
+# %% ../../nbs/evidence/predictions.ipynb #340fe02f
 def by_unit(
     table,               # predictions
     unit: str = "subject", # or 'identity'
@@ -124,7 +124,7 @@ def by_unit(
     "Mean score, label and number of cells of each subject or identity."
     keys = [*_ROW, "split", unit]
     found = table.groupby(keys, sort=False).agg(label=("label", "first"), score=("score", "mean"), cells=("cell", "nunique")).reset_index()
-    return found.assign(identity=found[unit]) if unit == "subject" else found
+    return found.assign(subject=found[unit], identity=found[unit])
 
 def merge_views(table) -> pd.DataFrame:
     "A row a cell from a row a cell and view: the mean score over views."
