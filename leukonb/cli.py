@@ -80,16 +80,23 @@ def _audit(a):
     if a.json: write_json(a.json, found)
     return 1 if found["refused"] else 0
 
-# %% ../nbs/cli.ipynb #09d83501
+# %% ../nbs/cli.ipynb #3905337f
 def _run(a):
+    from leukonb.data import cohort
     from leukonb.files import Refusal
     from leukonb.study import sweep
     if a.workers < 1: raise Refusal(f"--workers {a.workers}: at least 1")
     study = sweep.with_settings(sweep.load(a.study), a.set)
-    sweep.plan(study, a.out)
-    table, place = sweep.cohort(study, a.out, a.data)
-    planned = sweep.plan(study, a.out, place, table.digest, table.synthetic, shlex.join(["leukonb", *sys.argv[1:]]))
-    print(f"{study.title}: {len(planned)} runs on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}", flush=True)
+    command = shlex.join(["leukonb", *sys.argv[1:]])
+    planned = sweep.plan(study, a.out, command=command)
+    on = ""
+    if sweep.reads_cohort(planned):
+        table, place = sweep.cohort(study, a.out, a.data)
+        planned = sweep.plan(study, a.out, place, table.digest, table.synthetic, command)
+        sweep.check_cohort(planned, table.cells)
+        cohort.save(table, place)
+        on = f" on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}"
+    print(f"{study.title}: {len(planned)} runs{on}", flush=True)
     if a.dry_run:
         for p in planned: print(sweep.words(p, p.run.status))
         return 0
@@ -98,9 +105,10 @@ def _run(a):
 
 def _told(planned, states):
     "Say how a study ended; 1 when a run did not end well."
-    bad = [(p, s) for p, s in zip(planned, states) if s["status"] != "done"]
-    for p, s in bad: print(f"leukonb: {p.run.experiment}/{p.run.name} {s['status']}: {s.get('error', '')} (see {p.run.notebook})", file=sys.stderr)
-    return 1 if bad else 0
+    bad = [(p, s) for p, s in zip(planned, states) if s["status"] not in ("done", "planned")]
+    left = sum(s["status"] == "planned" for s in states)
+    for p, s in bad: print(f"leukonb: {p.run.experiment}/{p.run.name} {s['status']}: {s.get('error', '')} (see {p.run.notebook}){f'; {left} runs wait for it' if left else ''}", file=sys.stderr)
+    return 1 if bad or left else 0
 
 # %% ../nbs/cli.ipynb #4d251608
 def _status(a):
