@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'THRESHOLD_FREE', 'NAMES', 'units', 'from_counts', 'auroc', 'scores', 'confusion', 'by_class', 'roc',
-           'precision_recall']
+           'precision_recall', 'remarks']
 
 # %% ../../nbs/evidence/metrics.ipynb #9a5a425c
 import numpy as np
@@ -101,3 +101,20 @@ def precision_recall(table, by: str = "cell") -> pd.DataFrame: # recall, precisi
     rows = units(table, by)
     precision, recall, threshold = precision_recall_curve(rows.label == "ALL", rows.score)
     return pd.DataFrame({"recall": recall, "precision": precision, "threshold": np.r_[threshold, np.inf]})
+
+# %% ../../nbs/evidence/metrics.ipynb #9cb59592
+def remarks(
+    table, # predictions of one arm
+    threshold: float = .5,
+) -> list: # sentences
+    "What keeps the scores of a table from meaning what they seem to."
+    rows, said = table[table.split == "test"] if (table.split == "test").any() else table, []
+    called = (rows.score >= threshold).mean()
+    if called in (0, 1): said.append(f"Every cell is called {'ALL' if called else 'HEM'} at the threshold {threshold:g}: sensitivity and specificity are what that makes them, and nothing was told apart.")
+    if table.attrs.get("decisions"): said.append("The scores are calls, 0 or 1: what needs a rank or a probability (AUROC, average precision, Brier, calibration) is withheld.")
+    people = rows.groupby("label").identity.nunique()
+    for label, n in people.items():
+        if n < 10: said.append(f"There are only {n} {label} identities: an interval over so few is itself uncertain.")
+    share = rows.identity.value_counts(normalize=True)
+    if share.iloc[0] > .25: said.append(f"Identity {share.index[0]} alone has {share.iloc[0]:.0%} of the cells; scores counted by cell lean on it.")
+    return said
