@@ -9,13 +9,13 @@ __all__ = ['main']
 import argparse, os, shlex, sys
 from pathlib import Path
 
-# %% ../nbs/cli.ipynb #bdee5f1b
+# %% ../nbs/cli.ipynb #8af40e1b
 def _parser():
     "The command line's grammar."
     parser = argparse.ArgumentParser(prog="leukonb", description="From a folder of cell images to a published, reproducible report on leukemic-cell classification. For research; never a diagnosis.")
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for add in (_add_phantom, _add_audit, _add_run, _add_status, _add_predict, _add_site): add(verbs)
+    for add in (_add_phantom, _add_audit, _add_run, _add_status, _add_evaluate, _add_predict, _add_site): add(verbs)
     return parser
 
 # %% ../nbs/cli.ipynb #865e599d
@@ -52,7 +52,18 @@ def _add_status(verbs):
     p.add_argument("study", nargs="?", metavar="STUDY")
     _out(p)
 
-# %% ../nbs/cli.ipynb #55e92d3b
+# %% ../nbs/cli.ipynb #96cd3fa0
+def _add_evaluate(verbs):
+    p = verbs.add_parser("evaluate", help="judge anyone's table of predictions")
+    p.add_argument("table", metavar="TABLE", type=Path, help="CSV or Parquet, a row a cell: subject, label, score; optionally cell, identity, arm, iteration, split, seed")
+    p.add_argument("--out", type=Path, metavar="DIR", help="write evidence.json, the tables and the page there; without it they stay with the run in _runs")
+    p.add_argument("--map", action="append", default=[], metavar="OURS=THEIRS", help="the table's name for a column, such as score=probability; may be given again")
+    p.add_argument("--label", action="append", default=[], metavar="THEIRS=ALL|HEM", help="what a label means; may be given again")
+    p.add_argument("--threshold", type=float, default=.5, help="of the score, decided beforehand (default 0.5)")
+    p.add_argument("--train-subjects", type=int, metavar="N", help="how many subjects each of many splits trained on, if the table has no training rows")
+    p.add_argument("--resamples", type=int, default=2000, help="of subjects, for the intervals (default 2000)")
+    p.add_argument("--method", choices=("percentile", "bca"), default="percentile", help="of the intervals (default percentile)")
+
 def _add_predict(verbs):
     p = verbs.add_parser("predict", help="scores of cells by a trained model")
     p.add_argument("model", metavar="MODEL", type=Path, help="a .keras file that a run has written")
@@ -110,6 +121,31 @@ def _told(planned, states):
     for p, s in bad: print(f"leukonb: {p.run.experiment}/{p.run.name} {s['status']}: {s.get('error', '')} (see {p.run.notebook}){f'; {left} runs wait for it' if left else ''}", file=sys.stderr)
     return 1 if bad or left else 0
 
+# %% ../nbs/cli.ipynb #2d77c30b
+def _evaluate(a):
+    from rich.console import Console
+    from rich.table import Table
+    from leukonb.files import Refusal, read_json
+    from leukonb.study import evaluate, runs, site
+    odd = [text for text in a.label if text.rpartition("=")[2] not in ("ALL", "HEM") or "=" not in text]
+    if odd: raise Refusal(f"--label {odd[0]}: write it as theirs=ALL or theirs=HEM, for example --label blast=ALL")
+    place = a.out/"runs" if a.out else Path("_runs")
+    run = evaluate.plan(a.table, place, evaluate.mapped(a.map), shlex.join(["leukonb", *sys.argv[1:]]), {t.rpartition("=")[0]: t.rpartition("=")[2] for t in a.label} or None,
+                        threshold=a.threshold, train_subjects=a.train_subjects, resamples=a.resamples, method=a.method)
+    status = runs.execute(run, runs.experiment("judge"))
+    if status["status"] != "done": raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
+    found = evaluate.summary(run)
+    table = Table(*found.columns, title=f"{run.manifest['title']}: {', '.join(read_json(run.folder/'evidence.json')['arms'])}")
+    for row in found.itertuples(index=False): table.add_row(*row)
+    Console().print(table)
+    for text in run.result["notes"]: print(text)
+    if a.out:
+        evaluate.collect(run, a.out)
+        site.build(place, a.out/"page")
+        print(f"evidence.json and the tables are in {a.out}; the page is {a.out/'page'/site.page_of(run, place)}")
+    else: print(f"evidence.json and the tables are in {run.folder}; leukonb site makes the page")
+    return 0
+
 # %% ../nbs/cli.ipynb #4d251608
 def _status(a):
     from rich.console import Console
@@ -133,7 +169,7 @@ def _predict(a):
     write_table(a.out, table)
     print(f"{len(table)} cells, {(table.verdict == 'ALL').sum()} called ALL, {(table.verdict == 'unsure').sum()} unsure, in {a.out}; for research, never a diagnosis")
 
-# %% ../nbs/cli.ipynb #217a075a
+# %% ../nbs/cli.ipynb #f3683c74
 def main(arguments=None) -> int:
     "Run the command line; the exit code."
     a = _parser().parse_args(arguments)
@@ -145,7 +181,7 @@ def main(arguments=None) -> int:
         _parser().print_help()
         return 2
     from leukonb.files import Refusal
-    try: return {"phantom": _phantom, "audit": _audit, "run": _run, "status": _status, "predict": _predict, "site": _site}[a.verb](a) or 0
+    try: return {"phantom": _phantom, "audit": _audit, "run": _run, "status": _status, "evaluate": _evaluate, "predict": _predict, "site": _site}[a.verb](a) or 0
     except Refusal as refusal: return _say(str(refusal), 1)
     except BrokenPipeError: return _quiet()
     except OSError as error:

@@ -30,6 +30,12 @@ def released_metadata():
     return _there(Path(os.environ.get("LEUKONB_META", SHARED / "cnmc-meta")))
 
 
+@pytest.fixture(scope="session")
+def peer_results():
+    """The folder with a published system's predictions."""
+    return _there(SHARED / "peer-results")
+
+
 def leukonb(*words, **options):
     """Run the command line as a user would; its finished process."""
     command = [str(Path(sys.executable).parent / "leukonb"), *map(str, words)]

@@ -46,15 +46,22 @@ def _filled(table):
     if "cell" not in table: table = table.assign(cell=[f"row {n}" for n in table.groupby([*_ROW, "split"], dropna=False).cumcount()])
     return table
 
-# %% ../../nbs/evidence/predictions.ipynb #e113360d
-def _typed(table, source):
+# %% ../../nbs/evidence/predictions.ipynb #bb89eb5b
+def _meant(labels):
+    "What each label means, in capitals: ours, or those given."
+    if not labels: return _LABELS
+    odd = [v for v in labels.values() if v not in ("ALL", "HEM")]
+    if odd: raise Refusal(f"a label cannot mean {odd[0]!r}; say ALL or HEM")
+    return {str(k).strip().upper(): v for k, v in labels.items()}
+
+def _typed(table, source, labels=None):
     "The table in canonical types; a `Refusal` for the first row that does not fit."
     text = lambda column: table[column].astype(object).where(table[column].notna(), "").map(lambda v: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip())
     out = pd.DataFrame({c: text(c) for c in ("cell", "subject", "identity", "arm", "split")})
     for column in ("subject", "identity", "arm"):
         if (out[column] == "").any(): raise Refusal(f"{_first(table, out[column] == '', source)}: {column} is empty; name it")
-    labels = text("label").str.upper().map(_LABELS)
-    if labels.isna().any(): raise Refusal(f"{_first(table, labels.isna(), source)}: label is {_shown(table.label, labels.isna())}; ALL or HEM (1 or 0) is wanted")
+    labels = text("label").str.upper().map(_meant(labels))
+    if labels.isna().any(): raise Refusal(f"{_first(table, labels.isna(), source)}: label is {_shown(table.label, labels.isna())}; ALL or HEM (1 or 0) is wanted, or say what each label means")
     scores = pd.to_numeric(table.score, errors="coerce").astype(float)
     bad = ~scores.between(0, 1)
     if bad.any(): raise Refusal(f"{_first(table, bad, source)}: score is {_shown(table.score, bad)}; a probability of ALL from 0 to 1 is wanted")
@@ -66,7 +73,7 @@ def _typed(table, source):
         if (bad := whole[column].isna() | (whole[column] % 1 != 0)).any(): raise Refusal(f"{_first(table, bad, source)}: {column} is {_shown(table[column], bad)}; a whole number is wanted")
     return out.assign(label=labels, score=scores, **{c: v.astype("int64") for c, v in whole.items()})
 
-# %% ../../nbs/evidence/predictions.ipynb #c28cd7fe
+# %% ../../nbs/evidence/predictions.ipynb #7fb3e50b
 def _sound(table, source):
     "Refuse what makes every later number wrong: two labels, doubled cells, an identity in training and test, one class."
     for unit in ("subject", "identity"):
@@ -84,17 +91,18 @@ def check(
     table,            # DataFrame with at least subject, label, score
     mapping=None,     # {our column: theirs}
     source="table",   # what to call it in a refusal
+    labels=None,      # {their label: 'ALL' or 'HEM'}
 ) -> pd.DataFrame:
     "The table in canonical columns and types; `attrs['decisions']` is set where scores are calls, 0 or 1 only."
-    table = _typed(_filled(_named(table.reset_index(drop=True), mapping, source)), source).join(table.reset_index(drop=True)[["view"]] if "view" in table else pd.DataFrame(index=range(len(table))))
+    table = _typed(_filled(_named(table.reset_index(drop=True), mapping, source)), source, labels).join(table.reset_index(drop=True)[["view"]] if "view" in table else pd.DataFrame(index=range(len(table))))
     table = _sound(table, source)[[*COLUMNS, *(["view"] if "view" in table else [])]]
     table.attrs["decisions"] = bool(table.score.isin([0., 1.]).all())
     return table
 
-# %% ../../nbs/evidence/predictions.ipynb #73042e22
-def read(path, mapping=None) -> pd.DataFrame:
+# %% ../../nbs/evidence/predictions.ipynb #021eb654
+def read(path, mapping=None, labels=None) -> pd.DataFrame:
     "A checked table from a CSV or Parquet file."
-    return check(read_table(path, **({} if Path(path).suffix == ".parquet" else {"dtype": {"subject": str, "identity": str, "cell": str}})), mapping, Path(path).name)
+    return check(read_table(path, **({} if Path(path).suffix == ".parquet" else {"dtype": {"subject": str, "identity": str, "cell": str}})), mapping, Path(path).name, labels)
 
 def write(path, table):
     "Write a table, checked, as CSV or Parquet."

@@ -13,15 +13,15 @@ import pandas as pd
 from . import intervals, paired, resampled, worlds
 from ..files import Refusal
 
-# %% ../../nbs/evidence/simulate.ipynb #7a994928
+# %% ../../nbs/evidence/simulate.ipynb #93fb7a39
 def over_splits(
-    world: worlds.Resampled,
+    world: worlds.ManySplits,
     seed,
     rope: float = .01,
 ) -> dict: # {test: p}
     "p-values of the tests over Monte Carlo splits in one world, and what intervals and posterior say, as 0 (a difference) or 1."
     from scipy.stats import wilcoxon
-    first, second = worlds.resampled(world, seed)
+    first, second = worlds.many_splits(world, seed)
     sizes, gaps = (world.train, world.test), first - second
     low, high = np.percentile(gaps, [2.5, 97.5])
     return {"naive paired t": resampled.naive_t(first, second).p, "naive Wilcoxon over splits": float(wilcoxon(gaps).pvalue) if gaps.any() else 1.,
@@ -30,25 +30,25 @@ def over_splits(
             f"posterior outside ±{rope:g} above .95": float(max(*(lambda p: (p.first, p.second))(resampled.posterior(first, second, *sizes, rope))) <= .95)}
 
 def on_one_set(
-    world: worlds.Tested,
+    world: worlds.OneSet,
     seed,
     resamples: int = 500,
 ) -> dict: # {test: p}
     "p-values of the tests on one test set in one world."
-    both = paired.paired(worlds.tested(world, seed), "a", "b")
+    both = paired.paired(worlds.one_set(world, seed), "a", "b")
     moved, swapped = (f(both, ["accuracy", "auroc"], resamples, seed[-1]) for f in (paired.bootstrap, paired.permutation))
     return {"McNemar, accuracy": paired.mcnemar(both).p, "DeLong, AUROC": paired.delong(both).p, "Wilcoxon over identities": paired.wilcoxon(both).p,
             **{f"bootstrap over identities, {n}": moved[k].p for k, n in (("accuracy", "accuracy"), ("auroc", "AUROC"))},
             **{f"permutation of identities, {n}": swapped[k].p for k, n in (("accuracy", "accuracy"), ("auroc", "AUROC"))}}
 
 def covered(
-    world: worlds.Tested,
+    world: worlds.OneSet,
     seed,
     truths: dict,         # {name: score in the population}
     resamples: int = 500,
 ) -> dict: # {(interval, name): whether it holds the truth}
     "Whether intervals of one arm's scores contain what the population would give."
-    table = worlds.tested(world, seed).query("arm == 'b'")
+    table = worlds.one_set(world, seed).query("arm == 'b'")
     kinds = {"subjects, percentile": {}, "subjects, BCa": {"method": "bca"}, "cells, naive": {"unit": "cell"}}
     held = {}
     for kind, how in kinds.items():

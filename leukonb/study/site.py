@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['addresses', 'shown', 'titled', 'relinked', 'cleaned', 'headed', 'write_page', 'warnings', 'provenance', 'published',
            'stage_run', 'offer', 'described', 'documented', 'stage_notebook', 'study_title', 'stage_runs', 'html_of',
-           'by_study', 'stage_home', 'library', 'stage', 'render', 'finished', 'outside', 'sealed', 'build']
+           'page_of', 'by_study', 'stage_home', 'library', 'stage', 'render', 'finished', 'outside', 'sealed', 'build']
 
 # %% ../../nbs/study/site.ipynb #28e06235
 import ast, io, json, os, posixpath, re, shutil, subprocess, tempfile, tokenize
@@ -241,12 +241,12 @@ def stage_notebook(source, to, page, places):
     for cell in cells: _relink(cell, source.parent, page, places)
     write_page(to/page, title, claim, cells)
 
-# %% ../../nbs/study/site.ipynb #352d6094
+# %% ../../nbs/study/site.ipynb #882afacb
 def study_title(name):
     "A study's title and what it shows, from its file; its name where the file is gone."
     from leukonb.study import sweep
     try: study = sweep.load(name)
-    except Refusal: return name, ""
+    except Refusal: return {"evaluate": ("Tables judged", "Predictions of any classifier, judged by `leukonb evaluate`.")}.get(name, (name, ""))
     return study.title, study.shows
 
 def stage_runs(found, at, to):
@@ -261,6 +261,12 @@ def stage_runs(found, at, to):
     write_page(to/"runs/index.ipynb", "Runs", "Every run there is a record of, with how it ended.", [_raw(table)])
 
 def html_of(page): return page.removesuffix(".ipynb") + ".html"
+
+# %% ../../nbs/study/site.ipynb #6b067b58
+def page_of(run, out) -> str:
+    "The address of a finished run's page in the site that is built from `out`."
+    found = runs.find(out)
+    return next(html_of(page) for folder, page in addresses(found).items() if folder.name == run.folder.name)
 
 # %% ../../nbs/study/site.ipynb #c9a33387
 def by_study(found, at):
