@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['reliability', 'decision', 'risk_coverage', 'abstained', 'verdicts', 'two_intervals', 'differences',
-           'critical_difference', 'by_split', 'rates']
+           'critical_difference', 'by_split', 'rates', 'power']
 
 # %% ../../nbs/study/charts.ipynb #5021ca4b
 import numpy as np
@@ -151,3 +151,16 @@ def rates(
     fig.add_bar(y=rows.test, x=rows.share, orientation="h", marker_color=colours, showlegend=False, error_x=dict(type="data", symmetric=False, array=rows.high - rows.share, arrayminus=rows.share - rows.low, color="#22262e", thickness=1.5, width=4), hovertemplate="%{x:.1%}<extra></extra>")
     fig.add_vline(x=rows.level.iloc[0], line=dict(dash="dot", color="#22262e"), annotation_text=f"promised: {rows.level.iloc[0]:.3g}", annotation_position="top")
     return fig.update_yaxes(autorange="reversed").update_xaxes(title=title, range=[0, max(.12, min(1, rows.high.max()*1.08))], tickformat=".0%").update_layout(margin_t=30)
+
+# %% ../../nbs/study/charts.ipynb #08427de8
+def power(
+    rows, # from `simulate.rates`, with a column gain
+):
+    "How often each test claims a difference, by how large it is."
+    fig = blank(height=380)
+    for test, some in rows.groupby("test", sort=False):
+        some = some.sort_values("gain")
+        naive = "naive" in test
+        fig.add_scatter(x=some.gain, y=some.share, mode="lines+markers", name=test, line=dict(width=2, dash="dash" if naive else "solid"), error_y=dict(type="data", symmetric=False, array=some.high - some.share, arrayminus=some.share - some.low, thickness=1, width=2))
+    fig.add_hline(y=rows.level.iloc[0], line=dict(dash="dot", color="#22262e"))
+    return fig.update_xaxes(title="how much better the first arm is").update_yaxes(title="share of worlds with a claim", tickformat=".0%", range=[0, 1.02]).update_layout(legend=dict(orientation="v", x=1.02, y=1, yanchor="top"), margin_t=20)
