@@ -43,6 +43,7 @@ def _add_run(verbs):
     p.add_argument("study", metavar="STUDY", help="a study of nbs/experiments/studies, such as quick, or a .yml file")
     p.add_argument("--data", type=Path, metavar="DIR", help="a folder of images; without it the study draws its synthetic cohort")
     p.add_argument("--set", action="append", default=[], metavar="EXPERIMENT.PARAMETER=VALUE", help="override a parameter; may be given again")
+    p.add_argument("--smoke", action="store_true", help="at the smallest size that goes through every step; its figures mean nothing")
     p.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time (default 1)")
     p.add_argument("--dry-run", action="store_true", help="check everything, list the runs, start none")
     _out(p)
@@ -97,7 +98,8 @@ def _run(a):
     from leukonb.files import Refusal
     from leukonb.study import sweep
     if a.workers < 1: raise Refusal(f"--workers {a.workers}: at least 1")
-    study = sweep.with_settings(sweep.load(a.study), a.set)
+    study = sweep.load(a.study)
+    study = sweep.with_settings(sweep.as_smoke(study) if a.smoke else study, a.set)
     command = shlex.join(["leukonb", *sys.argv[1:]])
     planned = sweep.plan(study, a.out, command=command)
     on = ""

@@ -42,7 +42,7 @@ def leukonb(*words, **options):
     return subprocess.run(command, capture_output=True, text=True, cwd=options.pop("cwd", ROOT), **options)
 
 
-SMOKE = ["--set", "phantom.subjects=26", "--set", "phantom.cells=10", "--set", "training.epochs=2"]
+SMOKE = ["--smoke"]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'quotas', 'by_identity', 'by_subject', 'check_whole', 'digest', 'unique', 'summary', 'folds_made_whole',
-           'released_folds', 'challenge', 'monte_carlo', 'by_image']
+           'released_folds', 'challenge', 'monte_carlo', 'by_image', 'draw']
 
 # %% ../../nbs/data/splits.ipynb #f660380e
 import hashlib
@@ -217,3 +217,15 @@ def by_image(
         drawn = pd.Series(np.repeat([*PARTS, None], [*numbers, len(some) - sum(numbers)]), _rng(seed, "image", iteration, label).permutation(some.index))
         parts = drawn if parts is None else pd.concat([parts, drawn])
     return _table(rows, parts.reindex(rows.index), iteration, "image")
+
+_BY = {"identity": by_identity, "subject": by_subject, "image": by_image}
+
+def draw(
+    cells,                  # the cohort's table
+    unit: str = "identity", # what is kept whole: 'identity'; 'subject' and 'image' only to measure what they are worth
+    train=.8, validation=.1, test=.1,
+    seed: int = 0, iteration: int = 0,
+) -> pd.DataFrame:
+    "One split of the kind named, its promise checked."
+    if unit not in _BY: raise Refusal(f"cells cannot be split by {unit!r}; choose one of {', '.join(_BY)}")
+    return check_whole(_BY[unit](cells, train, validation, test, seed=seed, iteration=iteration))

@@ -33,6 +33,7 @@ class Recipe:
     rate: float = 1e-4             # learning rate at the start of the cycle
     peak: float = 1e-3             # and at its top
     rising: float = .3             # share of the steps before the top
+    schedule: str = "one-cycle"    # of the learning rate, or 'constant': `rate` throughout
     decay: float = 1e-5            # of the weights, decoupled
     clip: float = 1.               # global norm of the gradient
     patience: int = 10             # epochs without a better validation F1
@@ -41,7 +42,7 @@ class Recipe:
     precision: str = "auto"        # 'auto' (mixed on a GPU), 'float32', 'mixed_bfloat16', 'mixed_float16'
 
 # %% ../../nbs/model/training.ipynb #fc3369d3
-_CHOICES = {"selection": ("paper", "best"), "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16")}
+_CHOICES = {"selection": ("paper", "best"), "schedule": ("one-cycle", "constant"), "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16")}
 _LEAST = {"gamma": 0, "batch": 2, "epochs": 1, "rate": 0, "peak": 0, "decay": 0, "clip": 0, "patience": 1, "least": 0}
 
 def check(recipe: Recipe) -> Recipe:
@@ -59,8 +60,9 @@ def rate(
     step,      # from 0 up: a number, or an array
     steps: int, # of the whole training
 ): # the learning rate of that step
-    "The learning rate of a step of the one-cycle schedule, cosine both ways."
+    "The learning rate of a step: of the one-cycle schedule, cosine both ways, or constant."
     step = np.asarray(step, float)
+    if recipe.schedule == "constant": return np.full_like(step, recipe.rate)
     top = max(1., recipe.rising*steps)
     up = recipe.rate + (recipe.peak - recipe.rate)*(1 - np.cos(np.pi*np.minimum(step/top, 1)))/2
     down = recipe.peak*(1 + np.cos(np.pi*np.clip((step - top)/max(1., steps - top), 0, 1)))/2
