@@ -127,7 +127,8 @@ def warnings(run) -> list:
     m = run.manifest
     size, synthetic, stale = m.get("size", "unstated"), m.get("synthetic"), runs.stale(run)
     cells = []
-    if synthetic or size != "full":
+    if synthetic is None and size == "smoke": cells.append(_callout("warning", "Smoke size: too small for its figures to mean anything."))
+    if synthetic or (synthetic is not None and size != "full"):
         cells.append(_callout("warning", f"{'Synthetic cohort' if synthetic else 'Real images'}, {size} size: these figures say nothing about C-NMC."))
     if stale: cells.append(_callout("important", f"Stale: changed since this run: {', '.join(stale)}. {m.get('command') or 'Its study'} makes it again."))
     return cells
@@ -255,7 +256,7 @@ def stage_runs(found, at, to):
     for r in found:
         s, m = r.status, r.manifest
         rows.append({"study": r.folder.parts[-3], "experiment": r.experiment, "run": r.name, "key": r.key[:8], "status": s["status"] + (", stale" if r.done and runs.stale(r) else ""),
-                     "took": f"{s['seconds']:.0f} s" if "seconds" in s else "", "size": m.get("size"), "data": "synthetic" if m.get("synthetic") else "images", "error": s.get("error", "")})
+                     "took": f"{s['seconds']:.0f} s" if "seconds" in s else "", "size": m.get("size"), "data": {True: "synthetic", False: "images"}.get(m.get("synthetic"), "none"), "error": s.get("error", "")})
         links.append(posixpath.relpath(html_of(at[r.folder]), "runs") if r.folder in at else None)
     table = figures.table_html(pd.DataFrame(rows), "Every run, by study and experiment", {"run": links}, most=10**6)
     write_page(to/"runs/index.ipynb", "Runs", "Every run there is a record of, with how it ended.", [_raw(table)])
@@ -283,7 +284,7 @@ def stage_home(found, at, to, places):
     for study, those in by_study(found, at).items():
         title, shows = study_title(study)
         m = those[0].manifest
-        rows.append({"study": title, "what it shows": shows, "runs": f"{len(those)} run{'s' * (len(those) > 1)}", "data": "synthetic cohort" if m.get("synthetic") else "images", "size": f"{m.get('size')} size"})
+        rows.append({"study": title, "what it shows": shows, "runs": f"{len(those)} run{'s' * (len(those) > 1)}", "data": {True: "synthetic cohort", False: "images"}.get(m.get("synthetic"), "none"), "size": f"{m.get('size')} size"})
         fronts.append(html_of(at[those[0].folder]))
     table = figures.table_html(pd.DataFrame(rows), "Studies", {"study": fronts})
     source = runs.notebooks()/"index.ipynb"

@@ -195,7 +195,9 @@ def plan(
         known = one.parameters(notebook)
         wanted = {p: w if isinstance(w, list) else [w] for p, w in stated.get("needs", {}).items()}
         links = {"cohort": cohort} if "cohort" in known and cohort is not None else {}
-        facts = dict(study=study.name, size=study.size, command=command, synthetic=synthetic, title=stated.get("title", name))
+        before = [planned[i].run.manifest["synthetic"] for names in wanted.values() for w in names for i in by_name[w]]
+        seen = synthetic if links else next((b for b in before if b is not None), None) # None: neither it nor what it needs reads images
+        facts = dict(study=study.name, size=study.size, command=command, synthetic=seen, title=stated.get("title", name))
         by_name[name] = []
         for suffix, values in _points(_grid(study, name)):
             given = {**stated.get("parameters", {}), **values}
