@@ -1,0 +1,165 @@
+"""The paper's figures: each contradiction recomputed, the ablation's differences, and no claim shown as a result."""
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leukonb.evidence import intervals, metrics, paired, predictions
+from leukonb.files import refused
+from leukonb.study import ablation, paper, runs, sweep
+
+
+@pytest.fixture(scope="module")
+def checks():
+    """Every check, by claim."""
+    return paper.recomputed(14_149_024).set_index("claim")
+
+
+def test_the_scores_agree_with_scikit_learn_on_the_printed_confusion():
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+    truth = np.repeat([0, 1], [964 + 18, 26 + 1076])
+    said = np.repeat([0, 1, 0, 1], [964, 18, 26, 1076])
+    precision, recall, f1, _ = precision_recall_fscore_support(truth, said, average="weighted")
+    found = [float(x) for x in re.findall(r"\d+\.\d+", paper.scores_of_the_confusion()["recomputed"])]
+    assert np.allclose(found, np.round(100 * np.array([accuracy_score(truth, said), precision, recall, f1]), 2))
+
+
+@pytest.mark.parametrize(
+    "claim, says",
+    [
+        ("The test AUC and the confusion matrix belong to one score and one threshold", "at least 95.85 %"),
+        ("The test AUC is one of those that the Monte Carlo splits give", "86 standard deviations below"),
+        ("Abstract and body speak of the same patients", "101 in the body"),
+        ("The split table shares out the original images", "551 and 461 fewer"),
+        ("HEM outnumber ALL, as one passage says", "8,491 ALL and 4,037 HEM"),
+        ("The subjects are split alike in the two places that state it", "80 / 10 / 11 subjects are 79 / 10 / 11 %"),
+        ("The differences of the ablation are taken from the full model", "97.27"),
+        ("Gains of up to 4.67 points over baselines, with p < 0.001", "4.39"),
+        ("The interval is a 95 % interval of the mean", "3.9 standard deviations of single splits wide"),
+        ("The network has 15.2 million parameters", "14,149,024"),
+        ("89 % fewer parameters than VGG16", "89.8 % for the network as built"),
+        ("The attention shows where in the cell the network looks", "not pixels"),
+    ],
+)
+def test_each_contradiction_comes_out_of_the_printed_figures(checks, claim, says):
+    assert checks.holds[claim] is False and says in checks.recomputed[claim], checks.recomputed[claim]
+
+
+def test_what_cannot_be_recomputed_is_left_open(checks):
+    assert checks.holds.isna().sum() == 4
+    assert [c for c in checks.index if checks.holds[c] is True] == ["The scores follow from the confusion matrix"]
+
+
+def test_no_roc_through_the_confusion_has_a_smaller_area_than_the_bound():
+    """The least favourable score: every wrong cell on the worst side of the threshold."""
+    tp, fn, fp, tn = 1076, 26, 18, 964
+    truth = np.repeat([True, True, False, False], [tp, fn, fp, tn])
+    score = np.repeat([.6, .1, .9, .4], [tp, fn, fp, tn])
+    worst = metrics.auroc(truth, score)
+    bound = tp / (tp + fn) * tn / (fp + tn)
+    assert np.isclose(worst, bound) and worst > paper.printed("test AUC") / 100
+
+
+def test_the_built_network_has_the_parameters_that_the_checks_are_given():
+    from leukonb.model import network
+    assert network.build(network.Network()).count_params() == 14_149_024
+
+
+def table(arms=("full", "without attention", "attention alone"), seeds=(0, 1), subjects=14, cells=8):
+    rows = []
+    for a, arm in enumerate(arms):
+        for seed in seeds:
+            rng = np.random.default_rng([a, seed])
+            label = np.repeat(np.where(np.arange(subjects) % 2, "ALL", "HEM"), cells)
+            logit = np.where(label == "ALL", 1.5, -1.5) * (1 - .3 * a) + rng.normal(0, 1.5, len(label))
+            rows.append(pd.DataFrame({"cell": [f"{i:064x}" for i in range(len(label))], "subject": np.repeat(np.arange(subjects), cells), "label": label, "score": 1 / (1 + np.exp(-logit)), "arm": arm, "seed": seed}))
+    return predictions.gather(rows)
+
+
+def test_differences_average_over_seeds_what_the_paired_bootstrap_finds_for_each():
+    rows = ablation.judged(table())
+    both = ablation.differences(ablation.replicates(rows, resamples=300)).set_index("arm")
+    each = [paired.bootstrap(paired.paired(rows[rows.seed == s], "without attention", "full"), resamples=300)["weighted_f1"].difference for s in (0, 1)]
+    assert np.isclose(both.difference["without attention"], np.mean(each))
+    assert (both.p_holm >= both.p).all() and (both.comparisons == 2).all() and (both.low <= both.difference).all() and (both.difference <= both.high).all()
+
+
+def test_an_arm_of_one_seed_has_the_interval_of_the_bootstrap():
+    rows = ablation.judged(table(seeds=(0,)))
+    found = ablation.scores(ablation.replicates(rows, resamples=300)).query("arm == 'full'").set_index("metric")
+    known = intervals.bootstrap(rows[rows.arm == "full"], resamples=300).set_index("metric")
+    for column in ("value", "low", "high"):
+        assert np.allclose(found[column].loc[known.index], known[column])
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda t: t[t.arm != "full"], "no training has the arm 'full'"),
+        (lambda t: t[t.arm == "full"], "needs an arm beside 'full'"),
+        (lambda t: t.assign(iteration=t.seed), "2 splits"),
+        (lambda t: t.iloc[:-3], "asked about other cells"),
+    ],
+)
+def test_an_ablation_of_unlike_trainings_is_refused(change, says):
+    assert says in refused(ablation.judged, change(table()))
+
+
+def trained(folder=None):
+    facts = {"key": "0", "name": "training", "experiment": "training", "seeds": {"seed": 0}, "size": "smoke", "synthetic": True, "command": "leukonb run paper --smoke", "inputs": {"data": "ab" * 32, "parameters": {}}}
+    return runs.Run(folder, facts)
+
+
+def test_an_unmeasured_figure_is_said_to_be_so_and_never_filled_from_the_claim():
+    rows = pd.DataFrame({"figure": list(paper.PRINTED), "claimed": list(paper.PRINTED), "ours": None})
+    shown = paper.beside(rows, [trained()])
+    assert (shown[paper.OURS] == paper.UNMEASURED).all()
+    assert (shown.command == "leukonb run paper --smoke").all() and shown.data.str.startswith("synthetic").all() and (shown["size"] == "smoke").all()
+
+
+def test_the_claimed_column_is_the_paper_s_and_ours_is_measured():
+    found = ablation.replicates(ablation.judged(table()), resamples=200)
+    shown = ablation.table4(found, [trained()]).set_index("arm, weighted F1")
+    assert shown[paper.CLAIMED].to_dict() == {"full": "97.89 %", "without attention": "94.93 %", "attention alone": "not printed"}
+    measured = {a: 100 * v["weighted_f1"][:, 0].mean() for a, v in found.items()}
+    assert all(shown[paper.OURS][a].startswith(f"{m:.2f} %") for a, m in measured.items())
+
+
+def test_the_literature_says_whose_each_figure_is():
+    rows = paper.literature_rows(paper.percent(.9), "here").set_index("work")
+    assert rows["whose figure"]["this run"] == paper.OURS and rows.F1["this run"] == "90.00 %"
+    assert (rows["whose figure"].drop("this run") != paper.OURS).all()
+
+
+def test_no_experiment_writes_a_printed_figure_of_its_own():
+    """Printed scores live in leukonb.study.paper alone; a notebook that typed one could show it as a result."""
+    scores = {f"{p.value:.2f}" for p in paper.PRINTED.values() if p.unit == "%" and p.value % 1} - {"0.41", "0.07"}
+    for notebook in (runs.notebooks() / "experiments").glob("*.ipynb"):
+        import nbformat
+        code = "\n".join(c.source for c in nbformat.read(notebook, 4).cells if c.cell_type == "code")
+        assert not [s for s in scores if re.search(rf"(?<![\d.]){re.escape(s)}(?!\d)", code)], notebook.name
+
+
+@pytest.mark.parametrize("name, count", [("paper", 6), ("ablation", 34), ("as-run", 5)])
+def test_the_studies_plan_at_full_and_at_smoke_size(tmp_path, name, count):
+    assert len(sweep.plan(sweep.load(name), tmp_path)) == count
+    small = sweep.plan(sweep.as_smoke(sweep.load(name)), tmp_path)
+    assert all(p.run.manifest["size"] == "smoke" for p in small) and len(small) <= 12
+
+
+def test_the_recipe_of_the_study_is_the_paper_s(tmp_path):
+    [training] = [p.run for p in sweep.plan(sweep.load("paper"), tmp_path) if p.run.experiment == "training"]
+    given = training.manifest["inputs"]["parameters"]
+    wanted = dict(backbone="EfficientNetV2B3", weights="imagenet", size=384, attention=True, augmentation="paper", gamma=2., alpha=.25, batch=8, epochs=100, patience=10, rate=1e-4, peak=1e-3, schedule="one-cycle", unit="identity")
+    assert {k: given[k] for k in wanted} == wanted
+    assert paper.shares_of_the_split()["recomputed"].startswith("80 / 10 / 11")
+
+
+def test_each_arm_of_the_ablation_differs_from_the_full_recipe_in_what_it_says(tmp_path):
+    found = {p.run.manifest["inputs"]["parameters"]["arm"]: p.run.manifest["inputs"]["parameters"] for p in sweep.plan(sweep.load("ablation"), tmp_path) if p.run.experiment == "training"}
+    full = found["full"]
+    changed = {arm: {k for k in full if given[k] != full[k]} - {"arm", "seed"} for arm, given in found.items()}
+    assert changed["without attention"] == {"attention"} and changed["without focal loss"] == {"gamma", "alpha"} and changed["without augmentation"] == {"augmentation"}
+    assert changed["without balancing"] == {"augmentation", "balance"} and changed["none of the parts"] == {"attention", "augmentation", "balance", "gamma", "alpha"}
+    assert changed["attention alone"] == changed["none of the parts"] - {"attention"}
