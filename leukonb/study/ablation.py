@@ -98,7 +98,7 @@ def table4(
     shown.insert(4, "p, Holm", [f"{apart.p_holm[a]:.2g}" if a in apart.index else "" for a in f1.arm])
     return shown
 
-# %% ../../nbs/study/ablation.ipynb #ef48543e
+# %% ../../nbs/study/ablation.ipynb #94328bb9
 def chart(
     rows, # from `differences`
 ) -> "figure":
@@ -109,4 +109,4 @@ def chart(
     names = [a for a in rows.arm if f"difference, {a}" in paper.PRINTED]
     if names: fig.add_scatter(x=[paper.printed(f"difference, {a}") for a in names], y=names, mode="markers", name="printed by the paper (claimed)", marker=dict(size=11, symbol="diamond-open", color="#8a94a6", line=dict(width=2)))
     fig.add_vline(x=0, line=dict(dash="dot", color="#22262e"))
-    return fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(rows.arm)[::-1]).update_xaxes(title="weighted F1 minus that of the full recipe, points").update_layout(margin_t=40)
+    return fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(rows.arm)[::-1]).update_xaxes(title="weighted F1 minus the full recipe's, points").update_layout(margin_t=40)

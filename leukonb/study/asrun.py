@@ -11,7 +11,7 @@ from ..evidence import intervals
 from ..files import read_table
 from . import figures
 
-# %% ../../nbs/study/asrun.ipynb #de931e29
+# %% ../../nbs/study/asrun.ipynb #ba07db90
 def name_of(run) -> str:
     "What a training calls its network."
     given = run.manifest["inputs"]["parameters"]
@@ -23,7 +23,7 @@ def arms(trained) -> pd.DataFrame:
     for run in trained:
         given, split = run.manifest["inputs"]["parameters"], read_table(run.folder/"split.csv").groupby("split").identities.sum()
         rate = f"{given['rate']:g}" + ("" if given["schedule"] == "constant" else f" to {given['peak']:g}, one cycle")
-        rows.append({"arm": name_of(run), "split by": given["unit"], "learning rate": rate, **{f"identities, {part}": int(split[part]) for part in ("train", "validation", "test")}, "seed": given["seed"]})
+        rows.append({"arm": name_of(run), "split by": given["unit"], "learning rate": rate, "identities": " / ".join(str(int(split[part])) for part in ("train", "validation", "test")), "seed": given["seed"]})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/asrun.ipynb #39d16799

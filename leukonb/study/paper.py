@@ -139,22 +139,22 @@ def shares_of_the_split() -> dict:
     shares, stated = [100*n/sum(counts) for n in counts], [printed(f"Monte Carlo share, {part}") for part in parts]
     return _check("The subjects are split alike in the two places that state it", " / ".join(map(str, stated)) + " %", f"{' / '.join(map(str, counts))} subjects are {' / '.join(f'{s:.0f}' for s in shares)} %", all(abs(a - b) < 1 for a, b in zip(shares, stated)))
 
-# %% ../../nbs/study/paper.ipynb #e8c66424
+# %% ../../nbs/study/paper.ipynb #5b6482d7
 ABLATED = ("without augmentation", "without attention", "without focal loss")
 
-def ablation_deltas() -> pd.DataFrame: # arm, F1, printed difference, difference from the printed full F1, full F1 that fits (percent)
+def ablation_deltas() -> pd.DataFrame: # arm, F1, printed difference, difference from the printed full F1, full F1 that fits the printed one (percent)
     "The printed differences of Table 4, and what they imply."
-    rows = [{"arm": arm, "F1": (f1 := printed(f"F1, {arm}")), "printed difference": (d := printed(f"difference, {arm}")), "difference from the printed full F1": round(f1 - printed("F1, full"), 2), "full F1 that fits": round(f1 - d, 2)} for arm in ABLATED]
+    rows = [{"arm": arm, "F1": (f1 := printed(f"F1, {arm}")), "printed": (d := printed(f"difference, {arm}")), "from printed full": round(f1 - printed("F1, full"), 2), "full that fits": round(f1 - d, 2)} for arm in ABLATED]
     return pd.DataFrame(rows)
 
 def full_of_the_ablation() -> dict:
     "The full model that the printed differences fit."
-    fits = sorted(set(ablation_deltas()["full F1 that fits"]))
+    fits = sorted(set(ablation_deltas()["full that fits"]))
     return _check("The differences of the ablation are taken from the full model", f"full F1 {printed('F1, full'):.2f} %", f"the differences fit {' or '.join(f'{f:.2f}' for f in fits)} %", fits == [printed("F1, full")])
 
 def largest_gain() -> dict:
     "The largest difference that the ablation gives, against the gain in the abstract."
-    most = -ablation_deltas()["difference from the printed full F1"].min()
+    most = -ablation_deltas()["from printed full"].min()
     return _check("Gains of up to 4.67 points over baselines, with p < 0.001", f"{printed('largest gain'):.2f}", f"the largest difference of Table 4 is {most:.2f}; no test is named and no score without attention is given for the splits", abs(most - printed("largest gain")) < .005)
 
 # %% ../../nbs/study/paper.ipynb #e193c366
@@ -228,13 +228,13 @@ def told(rows) -> pd.DataFrame:
     "The checks with their verdict in words."
     return rows.assign(holds=[{True: "agrees", False: "does not agree", None: "told, not recomputed"}[h] for h in rows.holds]).rename(columns={"holds": "verdict"})
 
-# %% ../../nbs/study/paper.ipynb #73ce63b4
+# %% ../../nbs/study/paper.ipynb #0aa0515c
 def delta_chart() -> "figure":
     "The printed F1 of each arm, the printed full model, and the one that the printed differences fit."
     rows, fig = ablation_deltas(), figures.blank(height=260)
     fig.add_scatter(x=rows.F1, y=rows.arm, mode="markers", name="printed F1", marker=dict(size=10, color="#3557a8"))
-    fig.add_scatter(x=rows["full F1 that fits"], y=rows.arm, mode="markers", name="the full F1 that its printed difference fits", marker=dict(size=11, symbol="diamond-open", color="#a3266f", line=dict(width=2)))
-    fig.add_vline(x=printed("F1, full"), line=dict(dash="dot", color="#22262e"), annotation_text=f"printed full F1, {printed('F1, full'):.2f}", annotation_position="bottom right")
+    fig.add_scatter(x=rows["full that fits"], y=rows.arm, mode="markers", name="the full F1 that its printed difference fits", marker=dict(size=11, symbol="diamond-open", color="#a3266f", line=dict(width=2)))
+    fig.add_vline(x=printed("F1, full"), line=dict(dash="dot", color="#22262e"), annotation_text=f"printed full, {printed('F1, full'):.2f} ", annotation_position="bottom left")
     return fig.update_xaxes(title="F1, % (printed by the paper)", range=[93, 98.9]).update_yaxes(autorange="reversed", type="category").update_layout(margin_t=50)
 
 # %% ../../nbs/study/paper.ipynb #0e952e1e
@@ -250,7 +250,7 @@ def literature_chart() -> "figure":
     named = rows.work + ", " + rows.year.astype(str)
     return fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(named)[::-1]).update_xaxes(title="F1, % (as printed in Table 3)", range=[49, 100]).update_layout(legend=dict(y=1.03))
 
-# %% ../../nbs/study/paper.ipynb #4ca56fcc
+# %% ../../nbs/study/paper.ipynb #3bf82afd
 CLAIMED, OURS, UNMEASURED = "paper (claimed)", "this run", "not measured"
 
 def made_from(
@@ -262,7 +262,7 @@ def made_from(
     every = lambda values: ", ".join(dict.fromkeys(map(str, values)))
     seeds = {k: every(m["seeds"][k] for m in stated if k in m.get("seeds", {})) for k in stated[0].get("seeds", {})}
     data = every(f"{'synthetic' if m.get('synthetic') else 'real'}, {(m['inputs'].get('data') or 'none')[:12]}" for m in stated)
-    return {"data": data, "size": every(m.get("size", "by hand") for m in stated), "seeds": "; ".join(f"{k} {v}" for k, v in seeds.items()) or "none", "command": every(m.get("command") or "opened by hand" for m in stated)}
+    return {"data": data, "size": every(m.get("size", "by hand") for m in stated), "seeds": "; ".join(f"{k.removesuffix('_seed').replace('_', ' ')} {v}" for k, v in seeds.items()) or "none", "command": every(m.get("command") or "opened by hand" for m in stated)}
 
 # %% ../../nbs/study/paper.ipynb #d2b47e95
 def percent(value, low=None, high=None) -> str:
@@ -319,20 +319,20 @@ def stages(
         "epoch kept": f"by validation F1, rule '{given['selection']}', patience {given['patience']}", "test": "asked once; scores with intervals over identities"}
     return pd.DataFrame({"stage": rows.keys(), "what": rows.values()})
 
-# %% ../../nbs/study/paper.ipynb #843af0e8
+# %% ../../nbs/study/paper.ipynb #bae82f35
 def flow(
     rows,             # from `stages`
-    across: int = 4,  # boxes in a row
+    across: int = 3,  # boxes in a row
 ) -> "figure":
     "The stages as boxes, read like lines of text."
     import textwrap
     down = -(-len(rows)//across)
-    fig = figures.blank(height=40 + 128*down).update_xaxes(visible=False, range=[-.02, across]).update_yaxes(visible=False, range=[down, -.02])
+    fig = figures.blank(height=40 + 138*down).update_xaxes(visible=False, range=[-.02, across]).update_yaxes(visible=False, range=[down, -.02])
     for i, row in enumerate(rows.itertuples()):
         x, y = i % across, i//across
         fig.add_shape(type="rect", x0=x, x1=x + .88, y0=y + .02, y1=y + .86, line=dict(color="#3557a8", width=1.5), fillcolor="#f5f6f8")
-        said = "<br>".join(textwrap.wrap(row.what, 31))
-        fig.add_annotation(x=x + .44, y=y + .44, text=f"<b>{row.stage}</b><br>{said}", showarrow=False, font=dict(size=11), align="center")
+        said = "<br>".join(textwrap.wrap(row.what, 27))
+        fig.add_annotation(x=x + .44, y=y + .44, text=f"<b>{row.stage}</b><br>{said}", showarrow=False, font=dict(size=10.5), align="center")
         if i + 1 < len(rows):
             to, tail = ((x + 1, y + .44), (x + .89, y + .44)) if x + 1 < across else ((.44, y + 1.02), (x + .44, y + .86))
             if x + 1 < across: fig.add_annotation(x=to[0], y=to[1], ax=tail[0], ay=tail[1], axref="x", ayref="y", showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor="#22262e", text="")
