@@ -158,8 +158,9 @@ def with_settings(
         met = [r for name, r in study.runs.items() if target in (name, r["experiment"])]
         if not met: raise Refusal(f"--set {target}.{parameter}: the study {study.name} has no run or experiment {target!r}{one._meant(target, [*study.runs, *(r['experiment'] for r in study.runs.values())])}")
         for run in met:
-            run["parameters"] = {**run.get("parameters", {}), parameter: value}
-            run["grid"] = {k: v for k, v in run.get("grid", {}).items() if k != parameter}
+            grid, points = run.get("grid", {}), isinstance(value, list) and parameter in run.get("grid", {})
+            run["grid"] = {**{k: v for k, v in grid.items() if k != parameter}, **({parameter: value} if points else {})}
+            if not points: run["parameters"] = {**run.get("parameters", {}), parameter: value}
     return study
 
 def as_smoke(study: Study) -> Study:
