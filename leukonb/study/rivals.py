@@ -132,7 +132,7 @@ def side_by_side(
     spent = pd.DataFrame({"parameters, M": spent["parameters"]/1e6, "multiply-adds, G": spent["multiply-adds"]/1e9, "ms a cell": spent["seconds a cell"]*1e3}, dtype=float)
     return pd.concat([spent, wide], axis=1).rename_axis("arm").reset_index()
 
-# %% ../../nbs/study/rivals.ipynb #5204605a
+# %% ../../nbs/study/rivals.ipynb #d9c7155b
 _AXES = {"seconds a cell": ("milliseconds a cell, on this machine", 1e3), "multiply-adds": ("multiply-adds a cell, G", 1e-9)}
 
 def score_against_cost(
@@ -144,9 +144,11 @@ def score_against_cost(
     "A score of each rival against what it costs, with the score's interval."
     title, unit = _AXES[by]
     rows = found[found.metric == name].assign(cost=lambda t: [costs.get(a, {}).get(by, np.nan)*unit for a in t.arm]).dropna(subset="cost").sort_values("cost")
-    fig = blank(height=420)
-    for i, r in enumerate(rows.itertuples()):
-        fig.add_scatter(x=[r.cost], y=[r.value], mode="markers", name=r.arm, marker=dict(size=10, symbol=i//6), hovertemplate=f"{r.arm}: %{{y:.3f}} for %{{x:.3g}}<extra></extra>",
-                        error_y=dict(type="data", symmetric=False, array=[r.high - r.value], arrayminus=[r.value - r.low], thickness=1.2, width=4))
+    fig, known = blank(height=420), list(found.arm.unique())
+    colours = fig.layout.template.layout.colorway
+    for r in rows.itertuples():
+        k = known.index(r.arm)
+        fig.add_scatter(x=[r.cost], y=[r.value], mode="markers", name=r.arm, marker=dict(size=10, symbol=k//len(colours), color=colours[k % len(colours)]), hovertemplate=f"{r.arm}: %{{y:.3f}} for %{{x:.3g}}<extra></extra>",
+                        error_y=dict(type="data", symmetric=False, array=[r.high - r.value], arrayminus=[r.value - r.low], thickness=1.2, width=4, color=colours[k % len(colours)]))
     fig.update_layout(legend=dict(orientation="v", x=1.02, y=1, yanchor="top"), margin_t=20)
     return fig.update_xaxes(title=title, type="log").update_yaxes(title=name.replace("_", " "))
