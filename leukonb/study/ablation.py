@@ -42,7 +42,7 @@ def replicates(
     cells = rows.drop_duplicates("cell")[["cell", "identity", "label"]]
     codes, people = pd.factorize(cells.identity)
     labels = cells.drop_duplicates("identity").set_index("identity").label.reindex(people).to_numpy()
-    if min((labels == label).sum() for label in ("ALL", "HEM")) < 2: raise Refusal("an ablation needs at least 2 test identities of each class; give the test a larger share")
+    if min((labels == label).sum() for label in ("ALL", "HEM")) < 2: raise Refusal("an interval over identities needs at least 2 of each class in the test; give the test a larger share, or more subjects")
     times, found = np.hstack([np.ones((len(people), 1), np.int64), intervals.draws(labels, resamples, seed)]), {}
     for (arm, _), some in rows.groupby(["arm", "seed"], sort=False):
         scored = cells.assign(score=some.set_index("cell").score.reindex(cells.cell).to_numpy())
