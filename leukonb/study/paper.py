@@ -285,6 +285,7 @@ def beside(
 ) -> pd.DataFrame: # figure, paper (claimed), this run, data, size, seeds, command
     "Claims and measurements side by side, each column saying whose it is."
     made = made_from(measured)
+    made["command"] = [made["command"]] + ["as above"]*(len(rows) - 1)
     return pd.DataFrame({"figure": rows.figure, CLAIMED: [claim(c if c == c else None) for c in rows.claimed], OURS: [UNMEASURED if o is None or o != o else o for o in rows.ours], **made})
 
 # %% ../../nbs/study/paper.ipynb #3cabd1fb
