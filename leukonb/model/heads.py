@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from ..files import Refusal, atomic, digest, digest_file, write_json
 from . import training
 
@@ -377,7 +378,6 @@ def train(
     keep: bool = False,   # the weights too
 ) -> Trained:
     "Train every arm of every split: batched, and as if each were alone."
-    from threadpoolctl import threadpool_limits
     recipe, began, workers = check(recipe), time.perf_counter(), workers or len(os.sched_getaffinity(0))
     data = _Data(np.ascontiguousarray(features, np.float32), np.asarray(is_all).astype(int), parts, recipe, seed, *scalers(features, parts["train"]))
     count = len(parts["iterations"])
@@ -575,10 +575,11 @@ def closed_form(
     "Ridge or LDA of every split, exactly."
     if method not in ("ridge", "lda"): raise Refusal(f"method {method!r} is unknown; choose ridge or lda")
     width, found = len(sums.origin), []
-    few = max(1, int(3e7/width**2))
-    for at in range(0, len(train), few):
-        found.append(_solved(sums, train[at:at + few], method, penalty, shrinkage))
-        if told: told(len(train[at:at + few]))
+    few = max(1, int(1e6/width**2))
+    with threadpool_limits(1 if width < 512 else None): # small systems lose more by threads than they gain
+        for at in range(0, len(train), few):
+            found.append(_solved(sums, train[at:at + few], method, penalty, shrinkage))
+            if told: told(len(train[at:at + few]))
     weights, offsets = map(np.concatenate, zip(*found))
     return weights, offsets - weights @ sums.origin
 

@@ -6,8 +6,8 @@
 __all__ = ['rate', 'compared', 'heads_against_keras', 'drawn', 'closed_against_sklearn', 'cache_against_decoding',
            'augmentation_against_keras', 'stages', 'stage_chart', 'ratio_chart']
 
-# %% ../../nbs/study/timing.ipynb #0802c84a
-import time
+# %% ../../nbs/study/timing.ipynb #b4bd1989
+import logging, time
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
@@ -51,6 +51,7 @@ def heads_against_keras(
     plain = replace(recipe, dropouts=tuple(0. for _ in recipe.dropouts))
     count = len(parts["iterations"])
     some = min(some, count)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR) # which warns of each head's own graph
     ours = heads.train(features, is_all, parts, plain, seed=seed, folder=folder)
     began = time.perf_counter()
     theirs = [(k*count + i, heads.keras_alone(features, is_all, parts, i, arm, plain, seed)) for k, arm in enumerate(heads.ARMS) for i in range(some)]
