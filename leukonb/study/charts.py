@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['reliability', 'decision', 'risk_coverage', 'abstained', 'verdicts', 'two_intervals', 'differences',
-           'critical_difference', 'by_split', 'rates', 'power']
+           'critical_difference', 'by_split', 'rates', 'power', 'shared', 'exposed']
 
 # %% ../../nbs/study/charts.ipynb #5021ca4b
 import numpy as np
@@ -164,3 +164,23 @@ def power(
         fig.add_scatter(x=some.gain, y=some.share, mode="lines+markers", name=test, line=dict(width=2, dash="dash" if naive else "solid"), error_y=dict(type="data", symmetric=False, array=some.high - some.share, arrayminus=some.share - some.low, thickness=1, width=2))
     fig.add_hline(y=rows.level.iloc[0], line=dict(dash="dot", color="#22262e"))
     return fig.update_xaxes(title="how much better the first arm is").update_yaxes(title="share of worlds with a claim", tickformat=".0%", range=[0, 1.02]).update_layout(legend=dict(orientation="v", x=1.02, y=1, yanchor="top"), margin_t=20)
+
+# %% ../../nbs/study/charts.ipynb #2c1d27ab
+def shared(
+    rows, # from `duplicates.shared`
+):
+    "How many pictures each pair of subjects has in common."
+    fig = blank(height=130 + 24*len(rows))
+    for one, colour, some in (("in two folds", "#a8452f", rows[rows.folds_a != rows.folds_b]), ("in one fold", "#3557a8", rows[rows.folds_a == rows.folds_b])):
+        fig.add_bar(y=some.subject_a + " and " + some.subject_b, x=some.shared, orientation="h", name=one, marker_color=colour, hovertemplate="%{y}: %{x} pictures<extra></extra>")
+    order = list(rows.subject_a + " and " + rows.subject_b)
+    return fig.update_xaxes(title="identical pictures").update_yaxes(title="subjects", categoryorder="array", categoryarray=order[::-1])
+
+def exposed(
+    rows, # from `duplicates.exposed`
+):
+    "What share of each released fold has its picture, or its identity, among the images of the others."
+    fig = blank(height=280, barmode="group")
+    for name, colour in (("same picture trained on", "#a8452f"), ("same person trained on", "#d08a1d")):
+        fig.add_bar(x="fold " + rows.fold.astype(str), y=rows[name]/rows.images, name=name, marker_color=colour, customdata=rows[name], hovertemplate="%{y:.1%}, %{customdata} images<extra></extra>")
+    return fig.update_yaxes(title="share of the fold's images", tickformat=".0%").update_xaxes(title="fold as the test")
