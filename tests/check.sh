@@ -19,7 +19,8 @@ if [ "$before" != "$after" ]; then
 fi
 
 echo "== examples in the notebooks"
-nbdev_test --n_workers 1
+# one process for joblib: nbdev's worker would wait five minutes for idle ones when it ends
+JOBLIB_MULTIPROCESSING=0 nbdev_test --n_workers 1
 
 echo "== pytest"
 exec python -m pytest -q tests "$@"
