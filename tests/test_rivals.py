@@ -31,6 +31,12 @@ def test_attention_costs_its_two_dense_layers():
     assert rivals.multiply_adds(nets[0]) - rivals.multiply_adds(nets[1]) == 2 * 160 * 10
 
 
+def test_a_network_read_from_its_file_counts_the_same(tmp_path):
+    made = network.build(network.Network("small", size=32, attention=True, head=(8,), dropouts=(.1, .1)))
+    read = network.load(tmp_path / "model.keras", network.save(made, tmp_path / "model.keras"))
+    assert rivals.multiply_adds(read) == rivals.multiply_adds(made)
+
+
 def test_the_time_is_the_median_without_the_first_call(monkeypatch):
     clock = iter([0, 10, 10, 12, 12, 112])  # calls of 10, 2 and 100 seconds
     monkeypatch.setattr(rivals.time, "perf_counter", lambda: next(clock))
