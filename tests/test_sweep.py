@@ -94,3 +94,10 @@ def test_a_changed_notebook_makes_what_it_made_stale(suite, tmp_path):
     nbformat.write(notebook, suite / "last.ipynb")
     listed = sweep.status(tmp_path).set_index("experiment")
     assert listed.status["last"] == "stale" and listed.status["mean"] == "done"
+
+
+def test_a_full_study_with_other_settings_is_no_longer_called_full():
+    assert sweep.load("shortcuts").size == "full"
+    assert sweep.with_settings(sweep.load("shortcuts"), []).size == "full"
+    assert sweep.with_settings(sweep.load("shortcuts"), ["shortcuts.size=48"]).size == "changed"
+    assert sweep.as_smoke(sweep.load("shortcuts")).size == "smoke"

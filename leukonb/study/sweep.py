@@ -161,6 +161,7 @@ def with_settings(
             grid, points = run.get("grid", {}), isinstance(value, list) and parameter in run.get("grid", {})
             run["grid"] = {**{k: v for k, v in grid.items() if k != parameter}, **({parameter: value} if points else {})}
             if not points: run["parameters"] = {**run.get("parameters", {}), parameter: value}
+    if settings and study.size == "full": study.size = "changed" # no longer what the study promises
     return study
 
 def as_smoke(study: Study) -> Study:
