@@ -9,7 +9,8 @@ from leukonb.study import runs
 
 
 def test_a_training_comes_out_equal_whatever_its_times(smoke):
-    done = leukonb("verify", "training", "--out", smoke[0])
+    run, = (r for r in runs.find(smoke[0]) if r.name == "training")
+    done = leukonb("verify", run.key, "--out", smoke[0])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "equal: file model.keras" in done.stdout and "equal: file history.csv" in done.stdout
 
