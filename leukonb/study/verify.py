@@ -6,7 +6,7 @@
 __all__ = ['again', 'surroundings', 'content', 'compare', 'equal', 'verify', 'find']
 
 # %% ../../nbs/study/verify.ipynb #4929458b
-import os, tempfile, zipfile
+import io, json, os, tempfile, zipfile
 from pathlib import Path
 import pandas as pd
 from ..files import Refusal, digest, digest_file, read_table
@@ -46,6 +46,19 @@ def surroundings(
 # %% ../../nbs/study/verify.ipynb #6f9287ff
 _TIMES = ("seconds", "took", "started", "finished")
 
+def _unnumbered(config):
+    "A model's configuration without the numbers that Keras draws from memory addresses."
+    if isinstance(config, dict): return {k: _unnumbered(v) for k, v in config.items() if k != "shared_object_id"}
+    return [_unnumbered(v) for v in config] if isinstance(config, list) else config
+
+def _weights(data):
+    "The digest of each array of an HDF5 file."
+    import h5py
+    found = {}
+    with h5py.File(io.BytesIO(data)) as file:
+        file.visititems(lambda name, item: found.update({name: digest(item[()].tobytes())}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
 def content(
     path, # a file that a run has left
 ) -> str:
@@ -56,8 +69,8 @@ def content(
         return digest(table.drop(columns=[c for c in table if c in _TIMES]).to_csv(index=False).encode())
     if path.suffix != ".keras": return digest_file(path)
     try:
-        with zipfile.ZipFile(path) as archive: return digest({name: digest(archive.read(name)) for name in archive.namelist() if name != "metadata.json"})
-    except zipfile.BadZipFile: raise Refusal(f"{path} is not a whole .keras file; run the study again") from None
+        with zipfile.ZipFile(path) as archive: return digest([_unnumbered(json.loads(archive.read("config.json"))), _weights(archive.read("model.weights.h5"))])
+    except (zipfile.BadZipFile, KeyError, ValueError): raise Refusal(f"{path} is not a whole .keras file; run the study again") from None
 
 # %% ../../nbs/study/verify.ipynb #e0d0ad61
 def _file(name, stated, old, new):
