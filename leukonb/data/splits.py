@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'quotas', 'by_identity', 'by_subject', 'check_whole', 'digest', 'unique', 'summary', 'folds_made_whole',
-           'released_folds', 'challenge', 'monte_carlo', 'by_image', 'draw']
+           'released_folds', 'challenge', 'remarks', 'monte_carlo', 'by_image', 'draw']
 
 # %% ../../nbs/data/splits.ipynb #f660380e
 import hashlib
@@ -183,15 +183,27 @@ def challenge(
     cells,                   # the cohort's table
     validation: float = .15, # share of the training part's subjects
     seed: int = 0,
-) -> pd.DataFrame:
-    "Training and validation from the training part, the preliminary part as the test."
+    iteration: int = 0,      # which of the seed's choices of validation subjects
+) -> pd.DataFrame: # `attrs['left out']`: subjects and images of the training part whose identity is in the test
+    "Training and validation from the training part, less the identities of the preliminary part, which is the test."
     rows = _usable(cells)
     for part in ("training", "preliminary"):
         if not (rows.part == part).any(): raise Refusal(f"the challenge split needs the {part} part of C-NMC 2019, and these cells have none of it")
-    learning = rows[rows.part == "training"]
-    inner = _grouped(learning, learning.identity, "identity", 1. - validation - 1e-9, float(validation), 0, seed, 0)
-    test = _table(rows[rows.part == "preliminary"], "test", 0, "identity")
-    return check_whole(pd.concat([inner, test], ignore_index=True))
+    test, learning = rows[rows.part == "preliminary"], rows[rows.part == "training"]
+    met = learning.identity.isin(set(test.identity))
+    inner = _grouped(learning[~met], learning.identity[~met], "identity", 1. - validation - 1e-9, float(validation), 0, seed, iteration)
+    found = check_whole(pd.concat([inner, _table(test, "test", iteration, "identity")], ignore_index=True))
+    found.attrs["left out"] = {"subjects": sorted(learning.subject[met].unique()), "images": int(met.sum())}
+    return found
+
+def remarks(
+    split, # from `challenge` or `draw`
+) -> list: # sentences
+    "What a reader must know of a split; nothing for one that leaves nothing out."
+    out = split.attrs.get("left out")
+    if out is None: return []
+    if not out["images"]: return ["No identity of the preliminary test is in the training part, so nothing was left out."]
+    return [f"Subject {', '.join(out['subjects'])} of the training part is of an identity of the preliminary test. The test is kept as it was released; {out['images']:,} images of the training part are left out."]
 
 # %% ../../nbs/data/splits.ipynb #051cb200
 def monte_carlo(
@@ -218,11 +230,13 @@ def by_image(
         parts = drawn if parts is None else pd.concat([parts, drawn])
     return _table(rows, parts.reindex(rows.index), iteration, "image")
 
-_BY = {"identity": by_identity, "subject": by_subject, "image": by_image}
+def _challenge(cells, train, validation, test, seed, iteration): return challenge(cells, validation, seed, iteration)
+
+_BY = {"identity": by_identity, "subject": by_subject, "image": by_image, "challenge": _challenge}
 
 def draw(
     cells,                  # the cohort's table
-    unit: str = "identity", # what is kept whole: 'identity'; 'subject' and 'image' only to measure what they are worth
+    unit: str = "identity", # what is kept whole: 'identity'; 'subject' and 'image' only to measure what they are worth; 'challenge' tests on the preliminary part, whatever `train` and `test` are
     train=.8, validation=.1, test=.1,
     seed: int = 0, iteration: int = 0,
 ) -> pd.DataFrame:
