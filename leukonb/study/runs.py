@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['notebooks', 'experiment', 'Parameter', 'parameters', 'check_parameters', 'modules_reached', 'versions', 'inputs',
-           'read_if_there', 'Run', 'make', 'this_run', 'finish', 'facts', 'provenance', 'locked', 'work', 'environment',
-           'kill_tree', 'prepare', 'execute', 'stale', 'find']
+           'read_if_there', 'Run', 'make', 'this_run', 'finish', 'facts', 'provenance', 'locked', 'gpus', 'work',
+           'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'find']
 
 # %% ../../nbs/study/runs.ipynb #3c4e1e56
 import ast, json, os, platform, shlex, signal, subprocess, sys, tempfile, threading, time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -215,8 +216,13 @@ class Run:
         status = read_if_there(self.folder/"status.json")
         if self.done: return {**status, "status": "done"}
         if status.get("status") == "running" and not locked(self.folder):
-            return {**status, "status": "failed", "error": "its process is gone; run the study again to take it up"}
+            return {**status, "status": "failed", "gone": True, "error": "its process is gone; run the study again to take it up"}
         return status or {"status": "planned"}
+    @property
+    def heartbeat(self) -> float | None:
+        "Seconds since the run's process last gave a sign of life, nothing unless it has one."
+        try: return max(0., time.time() - (self.folder/".heartbeat").stat().st_mtime)
+        except OSError: return None
     @property
     def progress(self) -> dict: return read_if_there(self.folder/"progress.json")
 
@@ -307,6 +313,65 @@ def locked(folder) -> bool:
     lock.release()
     return False
 
+# %% ../../nbs/study/runs.ipynb #85cec0fd
+@contextmanager
+def _beating(
+    folder,
+    limit=float("inf"), # seconds after which a child without a parent is ended
+    every=3.,           # seconds between two signs of life
+):
+    "Touch the run's heartbeat while the block runs; gives an event that is set when an orphan met its limit."
+    over, late, parent, began = threading.Event(), threading.Event(), os.getppid(), time.monotonic()
+    def beat():
+        while True:
+            with suppress(OSError): (Path(folder)/".heartbeat").touch()
+            if os.getppid() != parent and time.monotonic() - began > limit and not late.is_set():
+                late.set()
+                _kill(_descendants(os.getpid()))
+            if over.wait(every): return
+    threading.Thread(target=beat, daemon=True).start()
+    try: yield late
+    finally:
+        over.set()
+        (Path(folder)/".heartbeat").unlink(missing_ok=True)
+
+# %% ../../nbs/study/runs.ipynb #bdf78a8d
+@lru_cache
+def _uuids():
+    "The machine's GPUs: {index: uuid}."
+    try: said = subprocess.run(["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
+    except (FileNotFoundError, subprocess.TimeoutExpired): return {}
+    return dict(line.replace(" ", "").split(",") for line in said.stdout.splitlines() if line.count(",") == 1) if said.returncode == 0 else {}
+
+def gpus() -> list:
+    "The GPUs that runs may use, by names that `CUDA_VISIBLE_DEVICES` takes."
+    words = lambda name: [w.strip() for w in os.environ[name].split(",") if w.strip() not in ("", "-1")]
+    if "LEUKONB_GPUS" in os.environ: return words("LEUKONB_GPUS")
+    if "CUDA_VISIBLE_DEVICES" in os.environ: return [_uuids().get(w, w) for w in words("CUDA_VISIBLE_DEVICES")]
+    return list(_uuids().values())
+
+# %% ../../nbs/study/runs.ipynb #b4b3b6b8
+@contextmanager
+def _one_gpu():
+    "Hold a GPU that no other run holds, waiting for one, and show the processes started in the block only that; nothing where the machine has none."
+    from filelock import FileLock, Timeout
+    names, place, held = gpus(), Path(os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks()), None
+    while names and held is None:
+        for name in names:
+            lock = FileLock(place/f"{name}.lock")
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                held = name
+                break
+        else: time.sleep(.3)
+    if held: os.environ |= {"CUDA_VISIBLE_DEVICES": held, "LEUKONB_GPUS": ""}
+    try: yield held
+    finally:
+        if held: lock.release()
+
+def _gpu_locks():
+    return f"{tempfile.gettempdir()}/leukonb-gpus-{os.getuid() if hasattr(os, 'getuid') else 'here'}"
+
 # %% ../../nbs/study/runs.ipynb #34770be8
 _ENDS = {"Preempted": "preempted", "Diverged": "diverged", "MemoryError": "oom", "ResourceExhaustedError": "oom"}
 
@@ -340,22 +405,29 @@ def _injected(run):
 # %% ../../nbs/study/runs.ipynb #37e325f5
 def work(
     folder: str, # of a run with its run.json
+    limit: float = float("inf"), # seconds, for a child whose parent is gone
 ):
     """The child's whole life: run the notebook of the run in `folder` and write down how it ended.
 
-    A second child on the same run waits for the first, and finds the run done."""
-    run = Run.read(folder)
-    with _lock(folder):
-        if run.done: return
+    A second child on the same run waits for the first and takes what it left, done or failed."""
+    run, asked = Run.read(folder), time.time()
+    with _lock(folder), _one_gpu() as gpu:
+        if run.done or read_if_there(run.folder/"status.json").get("finished", 0) > asked: return
         (run.folder/"result.json").unlink(missing_ok=True)
+        (run.folder/"progress.json").unlink(missing_ok=True)
         started = time.time()
-        state = {"status": "running", "pid": os.getpid(), "host": platform.node(), "started": started}
+        state = {"status": "running", "pid": os.getpid(), "host": platform.node(), "started": started, **({"gpu": gpu} if gpu else {})}
         write_json(run.folder/"status.json", state)
-        try: _papermill(run)
-        except BaseException as error: ending = _ending(error)
-        else: ending = {"status": "failed", "error": "the notebook ended before its last cell wrote result.json"}
-        if run.done: ending = {"status": "done"}
-        write_json(run.folder/"status.json", {**state, **ending, "finished": time.time(), "seconds": round(time.time() - started, 2)})
+        with _beating(run.folder, limit) as late:
+            try: _papermill(run)
+            except BaseException as error: ending = _ending(error)
+            else: ending = {"status": "failed", "error": "the notebook ended before its last cell wrote result.json"}
+            if late.is_set(): ending = _late(limit)
+            if run.done: ending = {"status": "done"}
+            write_json(run.folder/"status.json", {**state, **ending, "finished": time.time(), "seconds": round(time.time() - started, 2)})
+
+def _late(limit):
+    return {"status": "timeout", "error": f"not done after {limit:.0f} s; raise the study's limit"}
 
 # %% ../../nbs/study/runs.ipynb #a04ebc35
 def environment(
@@ -363,7 +435,7 @@ def environment(
 ) -> dict:
     "What a run's numbers may depend on beside its inputs: device, threads, commit."
     from leukonb import __version__
-    return {"leukonb": __version__, "device": _device(), "threads": threads, "platform": platform.platform(), "commit": _commit()}
+    return {"leukonb": __version__, "device": _device(), "threads": threads, "variables": _pinned(threads), "platform": platform.platform(), "commit": _commit()}
 
 @lru_cache
 def _device():
@@ -386,21 +458,31 @@ def _commit():
     return head.stdout.strip() + ("+" if changed else "")
 
 # %% ../../nbs/study/runs.ipynb #7e9f161d
+def _pinned(threads):
+    "The variables that say how many threads a computation takes; a Dask worker's own, which are 1, do not count."
+    return {k: str(threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} | {"TF_NUM_INTEROP_THREADS": "1"}
+
 def _child_environment(folder, threads):
-    "The variables a run's process starts with: threads pinned, a temporary folder of its own."
-    pinned = {k: str(threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
-    return {**os.environ, **pinned, "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+    "The variables a run's process starts with: threads pinned, a temporary folder of its own, the machine's GPUs."
+    return {**os.environ, **_pinned(threads), "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+            "LEUKONB_GPUS": ",".join(gpus()), "LEUKONB_GPU_LOCKS": os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks(),
             "JUPYTER_RUNTIME_DIR": folder, "TMPDIR": folder, "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "LEUKONB_RUN": "1"}
+
+def _descendants(pid):
+    import psutil
+    try: return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess: return []
+
+def _kill(processes):
+    import psutil
+    for p in processes:
+        with suppress(psutil.NoSuchProcess): p.kill()
+    psutil.wait_procs(processes, timeout=10)
 
 def kill_tree(process):
     "Kill a process and all its descendants; kernels have sessions of their own, so the group alone would not do."
     import psutil
-    try: family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess: return
-    for member in family:
-        try: member.kill()
-        except psutil.NoSuchProcess: pass
-    psutil.wait_procs(family, timeout=10)
+    with suppress(psutil.NoSuchProcess): _kill([psutil.Process(process.pid), *_descendants(process.pid)])
 
 # %% ../../nbs/study/runs.ipynb #29950670
 def prepare(
@@ -432,30 +514,42 @@ def execute(
     threads = threads or os.cpu_count()
     prepare(run, notebook, threads)
     with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder/"log.txt", "ab") as log:
-        child = subprocess.Popen([sys.executable, "-c", "import sys; from leukonb.study.runs import work; work(sys.argv[1])", str(run.folder.resolve())],
+        child = subprocess.Popen([sys.executable, "-c", "import sys; from leukonb.study.runs import work; work(sys.argv[1], float(sys.argv[2]))", str(run.folder.resolve()), str(limit)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_child_environment(private, threads))
         ended = _follow(child, run, limit, stop, follow)
-    if ended: write_json(run.folder/"status.json", {**run.status, **ended})
+    if ended: write_json(run.folder/"status.json", {**run.status, **ended, "finished": time.time()})
     return run.status
 
 # %% ../../nbs/study/runs.ipynb #1957ddac
 def _follow(child, run, limit, stop, follow):
-    "Wait for the child; how it was ended where that was our doing."
-    began = time.monotonic()
+    "Wait for the child; how its run was ended where that was our doing. Time counts from when the run is the child's, not another's."
+    asked, began = time.monotonic(), None
     try:
         while child.poll() is None:
-            if time.monotonic() - began > limit: return {"status": "timeout", "error": f"not done after {limit:.0f} s; raise the study's limit"}
-            if stop is not None and stop.is_set(): return _preempt(child)
+            if began is None and _begun(child, run): began = time.monotonic()
+            if began and time.monotonic() - began > limit: return _late(limit)
+            if stop is not None and stop.is_set(): return _preempt(child) if began else None
             if follow: follow(run)
-            time.sleep(.1 if time.monotonic() - began < 3 else .5)
+            time.sleep(.1 if time.monotonic() - asked < 3 else .5)
+        if child.returncode and not _begun(child, run) and not run.done:
+            return {"status": "failed", "gone": child.returncode < 0, "error": f"its process ended with {child.returncode} before the notebook began (see log.txt)"}
     finally: kill_tree(child)
 
+def _begun(child, run):
+    "Whether the run is in the hands of this child."
+    state = read_if_there(run.folder/"status.json")
+    return (state.get("pid"), state.get("host")) == (child.pid, platform.node())
+
 def _preempt(child, grace=30):
-    "Ask the kernels to save and leave; how the run stands then."
+    "Ask each kernel once to save and leave, one that is only starting too; how the run stands then."
     import psutil
-    for kernel in psutil.Process(child.pid).children(recursive=True): kernel.send_signal(signal.SIGTERM)
-    try: child.wait(grace)
-    except subprocess.TimeoutExpired: pass
+    asked, until = set(), time.monotonic() + grace
+    while child.poll() is None and time.monotonic() < until:
+        for kernel in _descendants(child.pid):
+            with suppress(psutil.NoSuchProcess):
+                if kernel.pid not in asked: kernel.send_signal(signal.SIGTERM)
+            asked.add(kernel.pid)
+        time.sleep(.2)
     return {"status": "preempted", "error": "asked to stop; run the study again to take it up"}
 
 # %% ../../nbs/study/runs.ipynb #43ce9921
