@@ -67,14 +67,17 @@ def literature() -> pd.DataFrame: # work, year, f1 (percent, as printed), measur
     return pd.DataFrame(_TABLE3, columns=["work", "year", "f1", "measured on"])
 
 # %% ../../nbs/study/paper.ipynb #43486f21
-_APART = [("Gehlot 2020, SDCT-AuxNet", None, 94.8, "weighted F1"), ("Pan 2019, corrects with neighbours in the test set", 92.5, 91.04, "weighted F1"),
-    ("Oliveira & Dantas 2021", 92.6, None, "weighted F1"), ("Honnalgere & Nayak 2019", 91.7, None, "weighted F1"), ("Xiao 2019", 90.3, None, "weighted F1"),
-    ("Verma & Singh 2019", 89.5, None, "weighted F1"), ("Prellberg & Kramer 2019", 87.9, 88.91, "weighted F1"), ("Mondal 2021", 88.6, None, "weighted F1"),
-    ("Mondal 2021", 94.1, None, "AUROC"), ("Albzour 2026, arXiv 2606.24944", 91.3, None, "AUROC")]
+_BOOK = "ISBI 2019 C-NMC Challenge, Springer, DOI 10.1007/978-981-15-0798-4"
+_APART = [("Gehlot 2020, SDCT-AuxNet", None, 94.8, "weighted F1", "", "Medical Image Analysis 61, DOI 10.1016/j.media.2020.101661"),
+    ("Pan 2019", 92.5, 91.04, "weighted F1", "corrects each cell with its neighbours in the test set", _BOOK),
+    ("Oliveira & Dantas 2021", 92.6, None, "weighted F1", "", "VISAPP 2021"), ("Honnalgere & Nayak 2019", 91.7, None, "weighted F1", "", _BOOK), ("Xiao 2019", 90.3, None, "weighted F1", "", _BOOK),
+    ("Verma & Singh 2019", 89.5, None, "weighted F1", "", _BOOK), ("Prellberg & Kramer 2019", 87.9, 88.91, "weighted F1", "87.9 to 89.8 on the preliminary test", "arXiv 1906.09020"),
+    ("Mondal 2021", 88.6, None, "weighted F1", "", "arXiv 2105.03995"), ("Mondal 2021", 94.1, None, "AUROC", "", "arXiv 2105.03995"),
+    ("Albzour 2026", 91.3, None, "AUROC", "sensitivity .87, specificity .80; splits by image raise its AUROC by about .04", "arXiv 2606.24944")]
 
-def subjects_apart() -> pd.DataFrame: # work, preliminary test, final test (percent), score
-    "Results on C-NMC 2019 with the subjects of the test kept out of training."
-    return pd.DataFrame(_APART, columns=["work", "preliminary test", "final test", "score"]).astype({"final test": float})
+def subjects_apart() -> pd.DataFrame: # work, preliminary test, final test (percent), score, note, source
+    "Results on C-NMC 2019 with the subjects of the test kept out of training, each as its source claims it."
+    return pd.DataFrame(_APART, columns=["work", "preliminary test", "final test", "score", "note", "source"]).astype({"final test": float})
 
 # %% ../../nbs/study/paper.ipynb #4ef61593
 PRELIMINARY = {"ALL": 1219, "HEM": 648} # images of the preliminary test, as released
