@@ -1,9 +1,12 @@
 # make report   draw a synthetic cohort (or read DATA=folder), run the quick study, build the site
 # make test     every check
+# make test-faults   break everything on purpose, the long ways too (GROUP=runs: one group), and record how it ended
 PYTHON ?= python3
 STUDY ?= quick
 DATA ?=
 OUT ?= _runs
+GROUP ?=
+SEED ?= 0
 BIN := .venv/bin
 TARGET := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 STAMP := .venv/.ready-$(TARGET)
@@ -17,6 +20,10 @@ report: $(STAMP)
 
 test: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/check.sh
+
+# The record is a file of the package; the site's table of faults is made from it.
+test-faults: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "fault$(if $(GROUP),(group='$(GROUP)'))" --faults-seed $(SEED) --faults-record leukonb/study/faults.json
 
 lab: $(STAMP)
 	$(BIN)/python -m ipykernel install --prefix .venv --name python3 --display-name leukonb

@@ -24,7 +24,7 @@ setup(
     license="Apache-2.0",
     keywords=settings["keywords"],
     packages=find_packages(include=["leukonb", "leukonb.*"]),
-    package_data={"leukonb": ["data/*.xz", "study/*.css", "study/*.html"]},
+    package_data={"leukonb": ["data/*.xz", "study/*.css", "study/*.html", "study/*.json"]},
     python_requires=f">={settings['min_python']}",
     install_requires=words("requirements"),
     extras_require={extra: words(f"{extra}_requirements") for extra in ("cpu", "gpu", "dev")},

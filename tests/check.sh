@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make test` runs: notebooks and modules in sync, every notebook's examples, pytest.
+# What `make test` runs: notebooks and modules in sync, every notebook's examples, pytest without the long fault tests.
 set -eu
 cd "$(dirname "$0")/.."
 export TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0
@@ -23,4 +23,4 @@ echo "== examples in the notebooks"
 JOBLIB_MULTIPROCESSING=0 nbdev_test --n_workers 1
 
 echo "== pytest"
-exec python -m pytest -q tests "$@"
+exec python -m pytest -q tests -m "not long" "$@"

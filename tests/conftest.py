@@ -3,10 +3,13 @@ import contextlib
 import functools
 import http.server
 import os
+import platform
+import random
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -40,10 +43,72 @@ def peer_results():
     return _there(SHARED / "peer-results")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--faults-record", metavar="FILE", help="write there how every test marked `fault` ended, beside what the file knows of other groups")
+    parser.addoption("--faults-seed", type=int, default=0, metavar="N", help="of the moments at which fault tests strike (default 0)")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "fault(group, fault, injected, promise): what breaks, how it is broken, what is promised then; a row of the site's table")
+    config.addinivalue_line("markers", "long: takes more than ten seconds; `make test` leaves it out")
+    config.pluginmanager.register(Faults(config), "faults")
+
+
+class Faults:
+    """How each test marked `fault` ended, written where --faults-record says."""
+
+    def __init__(self, config):
+        self.to, self.seed, self.tests = config.getoption("--faults-record"), config.getoption("--faults-seed"), {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items):
+        from leukonb.study.faults import GROUPS
+        for item in items:
+            marks = [m.kwargs for m in item.iter_markers("fault")]
+            wrong = [m for m in marks if set(m) != {"group", "fault", "injected", "promise"} or m["group"] not in GROUPS]
+            if wrong:
+                raise pytest.UsageError(f"{item.nodeid}: a mark `fault` needs group (one of {', '.join(GROUPS)}), fault, injected and promise, not {wrong[0]}")
+            case = item.callspec.id if hasattr(item, "callspec") else ""
+            self.tests[item.nodeid] = [{**m, "test": item.nodeid, "case": case, "outcome": "not run", "seconds": 0., "said": "not selected"} for m in marks]
+
+    def pytest_runtest_logreport(self, report):
+        for row in self.tests.get(report.nodeid, []):
+            row["seconds"] = round(row["seconds"] + report.duration, 2)
+            if report.failed:
+                row.update(outcome="failed", said=f"in {report.when}")
+            elif report.skipped:
+                row.update(outcome="not run", said=str(report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr).removeprefix("Skipped: "))
+            elif report.when == "call":
+                row.update(outcome="passed", said="")
+
+    def pytest_sessionfinish(self):
+        if self.to:
+            from leukonb.files import write_json
+            from leukonb.study import faults
+            where = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+            tests = [row for rows in self.tests.values() for row in rows]
+            write_json(self.to, faults.recorded(faults.read(self.to), tests, date=time.strftime("%Y-%m-%d", time.gmtime()), platform=where, seed=self.seed))
+
+
+@pytest.fixture
+def moments(request):
+    """A source of moments that is the same each time for the same test and --faults-seed."""
+    return random.Random(f"{request.config.getoption('--faults-seed')} {request.node.nodeid}")
+
+
 def leukonb(*words, **options):
     """Run the command line as a user would; its finished process."""
     command = [str(Path(sys.executable).parent / "leukonb"), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=options.pop("cwd", ROOT), **options)
+
+
+def on_small_disk(folder, megabytes):
+    """The words before a command that give it a disk of its own at `folder`, of so many MB; the test is skipped where that may not be done."""
+    mount = f'mount -t tmpfs -o size={megabytes}m tmpfs "$0" && exec "$@"'
+    words = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(folder)]
+    if not shutil.which("unshare") or subprocess.run([*words, "true"], capture_output=True).returncode:
+        pytest.skip("no disk of its own may be made here (unshare --map-root-user --mount)")
+    return words
 
 
 SMOKE = ["--smoke"]

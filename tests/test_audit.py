@@ -37,6 +37,8 @@ def test_a_sound_folder_ends_well(folder, tmp_path):
     assert json.loads((tmp_path/"audit.json").read_text()) == json.loads(json.dumps(audit.audit(index(folder))))
 
 
+@pytest.mark.fault(group="data", fault="Thirty bad images", injected="30 files cut",
+                   promise="all in the report, exit code 1")
 def test_refused_files_are_listed_and_the_exit_code_says_so(folder, tmp_path):
     put(folder, {f"fold_2/all/UID_105_1_{n}_all.bmp": WHOLE[:-n] for n in range(1, 31)})
     done = leukonb("audit", folder, "--json", tmp_path/"audit.json")
@@ -44,6 +46,8 @@ def test_refused_files_are_listed_and_the_exit_code_says_so(folder, tmp_path):
     assert len(json.loads((tmp_path/"audit.json").read_text())["problems"]) == 31
 
 
+@pytest.mark.fault(group="data", fault="Names with markup, escape codes, line breaks", injected="files named [red]\\x1b[31m and <script>",
+                   promise="shown letter by letter on a terminal")
 def test_names_are_shown_as_text(folder):
     put(folder, {"fold_2/hem/[red]\x1b[31m\nrefused: all :boom:.bmp": b"", "fold_2/hem/<script>.bmp": b""})
     done = leukonb("audit", folder)

@@ -75,6 +75,8 @@ def test_focal_learns_in_one_step():
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.fault(group="models", fault="A model whose bytes are not those recorded", injected="the last byte changed",
+                   promise="refused by SHA-256 before it is opened")
 def test_other_bytes_are_refused_before_opening(saved, tmp_path):
     _, path, sha256 = saved
     other = tmp_path / "other.keras"
@@ -84,6 +86,8 @@ def test_other_bytes_are_refused_before_opening(saved, tmp_path):
 
 
 @pytest.mark.parametrize("share", [.1, .5, .999])
+@pytest.mark.fault(group="models", fault="A model cut short", injected="a tenth, half, all but the last bytes kept",
+                   promise="refused by name as not whole")
 def test_cut_short_is_refused(saved, tmp_path, share):
     data = saved[1].read_bytes()
     cut = tmp_path / "cut.keras"
@@ -92,6 +96,8 @@ def test_cut_short_is_refused(saved, tmp_path, share):
         network.load(cut)
 
 
+@pytest.mark.fault(group="models", fault="A byte of a model is flipped", injected="12 seeded flips, each tried without a recorded digest",
+                   promise="refused, or the logits are the same bits")
 def test_flipped_bytes_are_refused_or_change_nothing(saved, tmp_path):
     model, path, _ = saved
     data, rng, seen = path.read_bytes(), np.random.default_rng(0), 0
@@ -109,6 +115,8 @@ def test_flipped_bytes_are_refused_or_change_nothing(saved, tmp_path):
     assert seen >= 8
 
 
+@pytest.mark.fault(group="models", fault="Weights that are no numbers", injected="a layer set to NaN and saved",
+                   promise="refused")
 def test_weights_that_are_no_numbers_are_refused(saved, tmp_path):
     model = network.load(saved[1])
     model.get_layer("dense1").kernel.assign(np.full((160, 512), np.nan))
@@ -117,6 +125,8 @@ def test_weights_that_are_no_numbers_are_refused(saved, tmp_path):
         network.load(tmp_path / "nan.keras")
 
 
+@pytest.mark.fault(group="models", fault="A model of three classes", injected="such a model saved",
+                   promise="refused: not two logits")
 def test_another_number_of_classes_is_refused(tmp_path):
     inputs = keras.Input((48, 48, 3))
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(inputs)))
@@ -125,6 +135,8 @@ def test_another_number_of_classes_is_refused(tmp_path):
         network.load(tmp_path / "three.keras")
 
 
+@pytest.mark.fault(group="models", fault="A model that names a class that is not ours", injected="os.system written into its configuration",
+                   promise="refused by the class's name; nothing is run")
 def test_foreign_classes_are_refused_by_name(saved, tmp_path):
     foreign = tmp_path / "foreign.keras"
     with zipfile.ZipFile(saved[1]) as old, zipfile.ZipFile(foreign, "w") as new:
@@ -139,6 +151,8 @@ def test_foreign_classes_are_refused_by_name(saved, tmp_path):
         network.load(foreign)
 
 
+@pytest.mark.fault(group="models", fault="A model with code in it", injected="a Lambda layer saved",
+                   promise="refused by name")
 def test_a_lambda_is_refused(tmp_path):
     inputs = keras.Input((48, 48, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x)(inputs))
@@ -147,6 +161,8 @@ def test_a_lambda_is_refused(tmp_path):
         network.load(tmp_path / "lambda.keras")
 
 
+@pytest.mark.fault(group="models", fault="Weights of another network", injected="weights of MobileNetV2 given to EfficientNetV2-B3",
+                   promise="refused: they do not fit")
 def test_weights_of_another_backbone_are_refused(tmp_path):
     keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3)).save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(Refusal, match="do not fit EfficientNetV2B3"):

@@ -33,6 +33,8 @@ def test_every_cell_is_its_own_image(tmp_path):
 
 
 @pytest.mark.parametrize("at", [0, 5000, -1])
+@pytest.mark.fault(group="data", fault="The decoded images on disk have changed", injected="a bit flipped at the start, in the middle, at the end",
+                   promise="found, said, and made anew once")
 def test_a_flipped_byte_is_found_said_and_mended(tmp_path, capfd, at):
     cohort = written(tmp_path / "images")
     store = pixels.build(cohort, 32, tmp_path / "store")
@@ -45,6 +47,8 @@ def test_a_flipped_byte_is_found_said_and_mended(tmp_path, capfd, at):
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "note", "other"])
+@pytest.mark.fault(group="data", fault="The decoded images on disk are cut, gone, of other cells, or their note is", injected="the files cut, deleted, replaced",
+                   promise="made anew, with the same digest")
 def test_what_is_not_whole_is_made_anew(tmp_path, harm):
     cohort = written(tmp_path / "images")
     good = pixels.build(cohort, 32, tmp_path / "store").digest
@@ -60,6 +64,8 @@ def test_what_is_not_whole_is_made_anew(tmp_path, harm):
     assert pixels.build(cohort, 32, tmp_path / "store").digest == good
 
 
+@pytest.mark.fault(group="data", fault="Two processes decode the same images at once", injected="two processes started together",
+                   promise="one winner, one store, nothing half left")
 def test_two_processes_make_one_store(tmp_path):
     written(tmp_path / "images", n=60, size=450)
     program = ("import sys, hashlib, pandas as pd; from pathlib import Path; from types import SimpleNamespace; from leukonb.data import pixels;"
@@ -72,6 +78,8 @@ def test_two_processes_make_one_store(tmp_path):
     assert not list((tmp_path / "store").glob("*.tmp"))
 
 
+@pytest.mark.fault(group="data", fault="An image changed between indexing and decoding", injected="one file overwritten",
+                   promise="refused by name; no store is left")
 def test_a_file_changed_since_the_index_is_refused_by_name(tmp_path):
     cohort = written(tmp_path / "images")
     (tmp_path / "images/3.bmp").write_bytes((tmp_path / "images/4.bmp").read_bytes())
@@ -80,6 +88,8 @@ def test_a_file_changed_since_the_index_is_refused_by_name(tmp_path):
     assert not list((tmp_path / "store").glob("*.u8")) and not list((tmp_path / "store").glob("*.json"))
 
 
+@pytest.mark.fault(group="data", fault="Too little room for the decoded images", injected="the free space reported as 1,000 bytes",
+                   promise="refused before anything is written")
 def test_a_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     cohort = written(tmp_path / "images")
     monkeypatch.setattr(pixels.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))

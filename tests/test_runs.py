@@ -28,16 +28,22 @@ def run_of(folder, notebook, **given):
     return runs.make(folder / "study", "one", notebook, runs.check_parameters(notebook, given), study="study")
 
 
+def breaks(fault, cell, status, says, promise=None):
+    """A case of a cell that ends its run badly, as a row of the table of faults."""
+    mark = pytest.mark.fault(group="runs", fault=fault, injected=cell.replace("\n", "; "), promise=promise or f"status {status} with the reason; the run is not done and the notebook is kept")
+    return pytest.param(cell, status, says, id=fault, marks=mark)
+
+
 @pytest.mark.parametrize(
     "cell, status, says",
     [
-        ("raise ValueError('bad cell')", "failed", "ValueError: bad cell"),
-        ("import sys; sys.exit(0)", "failed", "before its last cell|SystemExit"),
-        ("import os; os._exit(0)", "failed", "kernel died|before its last cell"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "failed", "kernel died|before its last cell"),
-        ("raise MemoryError", "oom", "MemoryError"),
-        ("class Diverged(Exception): pass\nraise Diverged('loss is NaN')", "diverged", "loss is NaN"),
-        ("from leukonb.files import Refusal\nraise Refusal('size 7: too small')", "failed", "^size 7: too small$"),
+        breaks("A cell raises an error", "raise ValueError('bad cell')", "failed", "ValueError: bad cell"),
+        breaks("A cell ends the kernel politely", "import sys; sys.exit(0)", "failed", "before its last cell|SystemExit"),
+        breaks("A cell ends the kernel at once", "import os; os._exit(0)", "failed", "kernel died|before its last cell"),
+        breaks("The kernel is killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "failed", "kernel died|before its last cell"),
+        breaks("A cell runs out of memory", "raise MemoryError", "oom", "MemoryError"),
+        breaks("A training diverges in a run", "class Diverged(Exception): pass\nraise Diverged('loss is NaN')", "diverged", "loss is NaN"),
+        breaks("A cell refuses its input", "from leukonb.files import Refusal\nraise Refusal('size 7: too small')", "failed", "^size 7: too small$"),
     ],
 )
 def test_a_run_that_ends_badly_is_never_done(tmp_path, cell, status, says):
@@ -50,6 +56,8 @@ def test_a_run_that_ends_badly_is_never_done(tmp_path, cell, status, says):
     assert run.notebook.exists()
 
 
+@pytest.mark.fault(group="runs", fault="A cell that never ends", injected="while True, with a limit of 5 s",
+                   promise="status timeout; no process is left")
 def test_an_endless_cell_meets_the_limit_and_leaves_no_process(tmp_path):
     notebook = write(tmp_path, "import os\nopen('pid', 'w').write(str(os.getpid()))", "while True: pass", LAST)
     run = run_of(tmp_path, notebook)
@@ -57,6 +65,8 @@ def test_an_endless_cell_meets_the_limit_and_leaves_no_process(tmp_path):
     assert not psutil.pid_exists(int((run.folder / "pid").read_text()))
 
 
+@pytest.mark.fault(group="runs", fault="A run that failed is run again", injected="an error the first time only",
+                   promise="done the second time")
 def test_a_failed_run_is_done_again_and_the_result_counts(tmp_path):
     notebook = write(tmp_path, "from pathlib import Path\nif not Path('once').exists():\n    Path('once').touch()\n    raise OSError('first time')", LAST)
     run = run_of(tmp_path, notebook)
@@ -64,6 +74,8 @@ def test_a_failed_run_is_done_again_and_the_result_counts(tmp_path):
     assert runs.execute(run, notebook)["status"] == "done"
 
 
+@pytest.mark.fault(group="runs", fault="A result file of another run, or half a result file", injected="result.json overwritten",
+                   promise="the run is not done")
 def test_a_result_of_another_run_does_not_count(tmp_path):
     notebook = write(tmp_path, LAST)
     run = run_of(tmp_path, notebook)
@@ -74,6 +86,8 @@ def test_a_result_of_another_run_does_not_count(tmp_path):
     assert not run.done
 
 
+@pytest.mark.fault(group="runs", fault="Two processes on one run", injected="started together",
+                   promise="done once; both say so")
 def test_two_processes_on_one_run_do_it_once(tmp_path):
     notebook = write(tmp_path, "import time\nopen('log', 'a').write('x')\ntime.sleep(2)", LAST)
     run = run_of(tmp_path, notebook)
@@ -83,6 +97,8 @@ def test_two_processes_on_one_run_do_it_once(tmp_path):
     assert ends == ["done", "done"]
 
 
+@pytest.mark.fault(group="runs", fault="The process that started a run dies with it", injected="SIGKILL to the whole family",
+                   promise="the run is failed, not running for ever, and can be taken up")
 def test_a_dead_parent_leaves_a_run_that_can_be_taken_up(tmp_path):
     notebook = write(tmp_path, "import time\ntime.sleep(3)", LAST)
     run = run_of(tmp_path, notebook)
@@ -99,6 +115,8 @@ def test_a_dead_parent_leaves_a_run_that_can_be_taken_up(tmp_path):
     assert runs.execute(run, notebook)["status"] == "done"
 
 
+@pytest.mark.fault(group="runs", fault="Eight runs at once", injected="eight kernels in eight threads",
+                   promise="each in its own folder with its own parameters")
 def test_many_at_once_land_in_their_own_folders(tmp_path):
     notebook = write(tmp_path, "import os\nfrom pathlib import Path\nPath('here').write_text(str(seed) + ' ' + Path.cwd().name)", LAST)
     made = [run_of(tmp_path, notebook, seed=s) for s in range(8)]
@@ -109,6 +127,8 @@ def test_many_at_once_land_in_their_own_folders(tmp_path):
         assert (run.folder / "here").read_text() == f"{seed} {run.folder.name}"
 
 
+@pytest.mark.fault(group="runs", fault="A run is asked to stop", injected="the study's stop event",
+                   promise="status preempted within seconds")
 def test_asked_to_stop_a_run_is_preempted(tmp_path):
     notebook = write(tmp_path, "import time\ntime.sleep(60)", LAST)
     run, stop = run_of(tmp_path, notebook), threading.Event()
@@ -118,6 +138,8 @@ def test_asked_to_stop_a_run_is_preempted(tmp_path):
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.fault(group="runs", fault="A notebook, a parameter or only an output is changed", injected="the notebook edited",
+                   promise="a new key where an input changed, the old one where only an output did")
 def test_the_key_follows_inputs_and_nothing_else(tmp_path):
     notebook = write(tmp_path, LAST)
     key = run_of(tmp_path, notebook).key
@@ -131,6 +153,8 @@ def test_the_key_follows_inputs_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("given", [{"sed": 1}, {"seed": "1"}, {"seed": 1.5}, {"seed": None}, {"seed": True}])
+@pytest.mark.fault(group="runs", fault="An unknown or mistyped parameter", injected="such parameters given",
+                   promise="refused in one line before a kernel starts")
 def test_unknown_and_mistyped_parameters_are_refused(tmp_path, given):
     notebook = write(tmp_path, LAST)
     line = refused(runs.check_parameters, notebook, given)

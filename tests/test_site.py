@@ -52,6 +52,8 @@ def built(nbs):
     return site.build(nbs.parents[1] / "runs", nbs.parents[1] / "site")
 
 
+@pytest.mark.fault(group="site", fault="Nothing has been run, or nothing ended well", injected="a site built from failed runs only",
+                   promise="refused; nothing is written")
 def test_nothing_run_is_refused_and_nothing_written(nbs):
     assert "run `leukonb run quick` first" in refused(built, nbs)
     run(nbs, state="failed")
@@ -59,6 +61,8 @@ def test_nothing_run_is_refused_and_nothing_written(nbs):
     assert not (nbs.parents[1] / "site").exists()
 
 
+@pytest.mark.fault(group="site", fault="The target folder holds something else", injected="a file put there",
+                   promise="refused; the file is untouched")
 def test_a_folder_that_is_no_site_is_left_alone(nbs):
     run(nbs)
     precious = nbs.parents[1] / "site" / "thesis.txt"
@@ -67,6 +71,8 @@ def test_a_folder_that_is_no_site_is_left_alone(nbs):
     assert "not a site" in refused(built, nbs) and precious.read_text() == "years of work"
 
 
+@pytest.mark.fault(group="site", fault="The site is built twice", injected="two builds",
+                   promise="the same bytes")
 def test_two_builds_are_the_same_bytes(nbs):
     run(nbs, "training", "<b>once</b>")
     run(nbs, "report", name="report")
@@ -84,6 +90,8 @@ def test_every_page_says_what_its_figures_are_worth(nbs):
     assert page.index("What the training shows") < page.index("Synthetic cohort, quick") < page.index('id="provenance"'.replace('"', "'")) < page.index("<b>once</b>")
 
 
+@pytest.mark.fault(group="site", fault="A result is older than its code", injected="the notebook changed after the run",
+                   promise="its page and the list of runs say stale")
 def test_a_changed_notebook_marks_its_runs_stale(nbs):
     run(nbs)
     page = built(nbs) / "runs/quick/training-training.html"
@@ -94,6 +102,8 @@ def test_a_changed_notebook_marks_its_runs_stale(nbs):
     assert "Stale" in page.read_text() and "stale" in (page.parents[1] / "index.html").read_text()
 
 
+@pytest.mark.fault(group="site", fault="HTML and Markdown in titles, commands, errors and tables", injected="<img onerror> in each",
+                   promise="shown letter by letter on every page, never run")
 def test_names_with_html_are_shown_and_not_run(nbs):
     run(nbs, "training", f"<td>{escape(NASTY)}</td>", title=f"T {NASTY}", command=f"leukonb run {NASTY}")
     run(nbs, "report", state="failed", error=f"E {NASTY}")
@@ -102,6 +112,8 @@ def test_names_with_html_are_shown_and_not_run(nbs):
     assert escape("<img src=x onerror=alert(1)>") in (nbs.parents[1] / "site/runs/index.html").read_text()
 
 
+@pytest.mark.fault(group="site", fault="Links that lead nowhere", injected="every link of a built site followed",
+                   promise="each leads to a page or a file, or is no link")
 def test_links_between_runs_lead_to_pages_and_files(nbs):
     made = run(nbs)
     run(nbs, "report", LINKS.format(folder=made.folder.name))
@@ -123,6 +135,8 @@ def test_of_two_runs_of_one_name_the_newest_has_the_plain_address(nbs):
     assert {"training-training.html", f"training-training-{old.key[:8]}.html"} == {p.name for p in (built(nbs) / "runs/quick").iterdir()}
 
 
+@pytest.mark.fault(group="site", fault="A run's notebook carries paths of the machine", injected="papermill's own metadata",
+                   promise="not in what is published")
 def test_a_downloaded_notebook_names_no_place_of_the_machine(nbs):
     made = run(nbs)
     copy = built(nbs) / "files/quick/training" / made.folder.name / "training.ipynb"
@@ -130,6 +144,8 @@ def test_a_downloaded_notebook_names_no_place_of_the_machine(nbs):
 
 
 @pytest.mark.parametrize("html", ['<img src="https://example.org/a.png">', "<link rel='stylesheet' href='//example.org/a.css'>", "<style>@import url(https://example.org/f.css)</style>", "<script type='module'>import x from 'https://example.org/x.js'</script>", "<div style='background:url(http://example.org/x.png)'></div>"])
+@pytest.mark.fault(group="site", fault="A page that would load something from the network", injected="an image, style sheet, import, script or background elsewhere",
+                   promise="refused by page and address; the earlier site stands")
 def test_a_page_that_would_load_from_outside_is_refused(nbs, html):
     run(nbs)
     before = (built(nbs) / "index.html").read_bytes()

@@ -27,6 +27,8 @@ def cohorts(draw, most=16):
 
 @settings(max_examples=60, deadline=None)
 @given(cells=cohorts(), seed=st.integers(0, 99), iteration=st.integers(0, 9))
+@pytest.mark.fault(group="data", fault="Any cohort, identities of any size", injected="cohorts drawn by Hypothesis",
+                   promise="no identity in two parts of a split")
 def test_no_identity_is_in_two_parts_and_no_quota_is_passed(cells, seed, iteration):
     split = splits.by_identity(cells, .5, .2, .3, seed, iteration) if _fits(cells, .5, .2, .3) else None
     if split is None:
@@ -117,6 +119,8 @@ def test_the_challenge_asks_the_preliminary_part_only(released):
     (lambda t: t.assign(label=None), "nothing to split"),
     (lambda t: t.assign(identity="one"), "cells of both classes"),
 ])
+@pytest.mark.fault(group="data", fault="An empty class, no labels, all cells of one identity", injected="the cohort's table changed",
+                   promise="refused before training, with what is missing")
 def test_what_cannot_be_split_is_refused(released, change, said):
     with pytest.raises(Refusal, match=said):
         splits.by_identity(change(released))

@@ -52,6 +52,8 @@ WHOLE = "runs:\n  last: {experiment: last, needs: {mean: mean}}\n  mean: {experi
         ("runs: {a: {experiment: draw", "s.yml, line .*YAML"),
     ],
 )
+@pytest.mark.fault(group="sweep", fault="A study file with an error", injected="an unknown experiment, parameter, field or type, a circle, broken YAML",
+                   promise="refused with file and line; nothing is written")
 def test_a_bad_study_is_refused_with_its_line(suite, tmp_path, text, says):
     import re
     line = refused(lambda: sweep.plan(sweep.load(study(suite, text)), tmp_path / "out"))
@@ -59,6 +61,8 @@ def test_a_bad_study_is_refused_with_its_line(suite, tmp_path, text, says):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.fault(group="sweep", fault="A finished study is run again", injected="the study executed twice",
+                   promise="nothing is done again")
 def test_a_study_runs_in_order_and_only_once(suite, tmp_path):
     path = study(suite, WHOLE)
     plan = sweep.plan(sweep.load(path), tmp_path)
@@ -68,6 +72,8 @@ def test_a_study_runs_in_order_and_only_once(suite, tmp_path):
     assert all(s.get("kept") for s in again)
 
 
+@pytest.mark.fault(group="sweep", fault="A run that always fails", injected="an error in a cell",
+                   promise="only the runs that need it wait; all others are done")
 def test_a_failure_takes_along_only_what_needs_it(suite, tmp_path):
     text = WHOLE + "  bad: {experiment: draw, parameters: {fail: true}}\n  after: {experiment: last, needs: {mean: bad}}\n"
     plan = sweep.plan(sweep.load(study(suite, text)), tmp_path)
@@ -86,6 +92,8 @@ def test_settings_reach_their_runs_or_are_refused(suite, tmp_path):
     assert "experiment.parameter=value" in refused(sweep.with_settings, sweep.load(path), ["seed7"])
 
 
+@pytest.mark.fault(group="sweep", fault="A notebook is changed after its run", injected="a cell added",
+                   promise="its runs are listed as stale, others are not")
 def test_a_changed_notebook_makes_what_it_made_stale(suite, tmp_path):
     path = study(suite, WHOLE)
     sweep.execute(sweep.plan(sweep.load(path), tmp_path))

@@ -76,6 +76,8 @@ def test_another_process_gives_the_same_bits(straight, tmp_path):
 
 
 @pytest.mark.parametrize("epochs, delay", [(1, .4), (3, .05)])
+@pytest.mark.fault(group="training", fault="The training is killed", injected="SIGKILL after an epoch, at two moments",
+                   promise="taken up, and its scores are the bits of an uninterrupted training")
 def test_killed_and_taken_up_ends_with_the_same_bits(straight, tmp_path, epochs, delay):
     process = start(tmp_path, .3)
     after(process, epochs)
@@ -85,6 +87,8 @@ def test_killed_and_taken_up_ends_with_the_same_bits(straight, tmp_path, epochs,
     assert finished(start(tmp_path)) == straight
 
 
+@pytest.mark.fault(group="training", fault="The machine asks for an early end", injected="SIGTERM in the middle of an epoch",
+                   promise="leaves within a batch with the finished epochs kept; taken up with the same bits")
 def test_sigterm_leaves_at_a_batch_and_is_taken_up(straight, tmp_path):
     process = start(tmp_path, .2)
     after(process, 1)
@@ -95,6 +99,8 @@ def test_sigterm_leaves_at_a_batch_and_is_taken_up(straight, tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["flip", "gone", "note"])
+@pytest.mark.fault(group="training", fault="The last saved state is damaged", injected="a bit of it flipped, the file removed, its note cut",
+                   promise="the one before is used, and said; the same bits at the end")
 def test_a_damaged_state_is_seen_and_the_one_before_used(straight, tmp_path, harm):
     process = start(tmp_path, .5)
     after(process, 3)
@@ -114,6 +120,8 @@ def test_a_damaged_state_is_seen_and_the_one_before_used(straight, tmp_path, har
     assert "the state before it is used" in error
 
 
+@pytest.mark.fault(group="training", fault="A saved state of other settings lies in the folder", injected="another learning rate",
+                   promise="not taken up")
 def test_other_inputs_do_not_take_up_a_state(tmp_path):
     cells, store = cohort()
     training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path, seed=3)
@@ -123,6 +131,8 @@ def test_other_inputs_do_not_take_up_a_state(tmp_path):
     pd.testing.assert_frame_equal(again.history.drop(columns="seconds"), fresh.history.drop(columns="seconds"))
 
 
+@pytest.mark.fault(group="training", fault="A finished training is asked for again", injected="called twice",
+                   promise="not an epoch is done again")
 def test_a_finished_training_is_not_done_again(tmp_path):
     cells, store = cohort()
     first = training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path)
@@ -131,12 +141,16 @@ def test_a_finished_training_is_not_done_again(tmp_path):
     assert not called and second.sha256 == first.sha256
 
 
+@pytest.mark.fault(group="training", fault="The loss becomes no number", injected="a learning rate of 1e30",
+                   promise="stops under its own name, with what to change")
 def test_a_loss_that_is_no_number_ends_under_its_own_name(tmp_path):
     cells, store = cohort()
     with pytest.raises(training.Diverged, match="lower the learning rate"):
         training.train(NET, Recipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0), store, split_of(cells), tmp_path)
 
 
+@pytest.mark.fault(group="training", fault="A training part of one class", injected="the other class taken out",
+                   promise="refused before training")
 def test_a_part_of_one_class_is_refused(tmp_path):
     cells, store = cohort()
     split = split_of(cells)

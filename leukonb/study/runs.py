@@ -114,7 +114,7 @@ def _python(source):
 def modules_reached(
     notebook: Path, # an experiment's notebook
 ) -> dict:
-    "Each file of the package that the notebook reaches by imports, direct or not, with its digest."
+    "Each file of the package that the notebook reaches by imports, direct or not, with its digest; a module's data, such as release.csv.xz beside release.py, is part of it."
     import nbformat
     package = _package()
     trees = [ast.parse(_python(c.source)) for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"]
@@ -123,7 +123,7 @@ def modules_reached(
     while wanted:
         file = _module_file(package, wanted.pop())
         if file is None or (name := file.relative_to(package).as_posix()) in reached: continue
-        reached[name] = digest_file(file)
+        reached |= {p.relative_to(package).as_posix(): digest_file(p) for p in [file, *_beside(file)]}
         wanted |= {".".join(["leukonb", *file.relative_to(package).parent.parts, "__init__"])}
         wanted |= set(_absolute(file, package))
     return dict(sorted(reached.items()))
@@ -139,6 +139,10 @@ def _module_file(package, name):
     path = package.joinpath(*rest)
     if head != "leukonb": return None
     return next((f for f in (path.with_suffix(".py"), path/"__init__.py") if f.is_file()), None)
+
+def _beside(file):
+    "The data files of a module: those beside it with its name."
+    return [p for p in file.parent.glob(f"{file.stem}.*") if p.suffix != ".py" and p.is_file()]
 
 def _absolute(file, package):
     "The modules a file imports, relative names resolved."
