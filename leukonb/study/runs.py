@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['notebooks', 'experiment', 'Parameter', 'parameters', 'check_parameters', 'modules_reached', 'versions', 'inputs',
            'read_if_there', 'Run', 'make', 'this_run', 'finish', 'facts', 'provenance', 'locked', 'gpus', 'work',
-           'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'find']
+           'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'standing', 'find']
 
 # %% ../../nbs/study/runs.ipynb #3c4e1e56
 import ast, json, os, platform, shlex, signal, subprocess, sys, tempfile, threading, time
@@ -466,10 +466,11 @@ def _pinned(threads):
     "The variables that say how many threads a computation takes; a Dask worker's own, which are 1, do not count."
     return {k: str(threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} | {"TF_NUM_INTEROP_THREADS": "1"}
 
-def _child_environment(folder, threads):
-    "The variables a run's process starts with: threads pinned, a temporary folder of its own, the machine's GPUs."
+def _child_environment(folder, threads, gpu=True):
+    "The variables a run's process starts with: threads pinned, a temporary folder of its own, the machine's GPUs or none of them."
+    unseen = {} if gpu or not gpus() else {"CUDA_VISIBLE_DEVICES": "-1"}
     return {**os.environ, **_pinned(threads), "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
-            "LEUKONB_GPUS": ",".join(gpus()), "LEUKONB_GPU_LOCKS": os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks(),
+            **unseen, "LEUKONB_GPUS": ",".join(gpus()) if gpu else "", "LEUKONB_GPU_LOCKS": os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks(),
             "JUPYTER_RUNTIME_DIR": folder, "TMPDIR": folder, "PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "LEUKONB_RUN": "1"}
 
 def _descendants(pid):
@@ -512,6 +513,7 @@ def execute(
     threads: int | None = None, # for its computations; all cores unless said
     stop=None,               # a threading.Event that asks for an early end
     follow=None,             # called with the run about every half second
+    gpu: bool = True,        # whether it wants a GPU, where the machine has any
 ) -> dict:
     "Do a run that is not done, in a child process; its status at the end."
     if run.done: return run.status
@@ -519,7 +521,7 @@ def execute(
     prepare(run, notebook, threads)
     with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder/"log.txt", "ab") as log:
         child = subprocess.Popen([sys.executable, "-c", "import sys; from leukonb.study.runs import work; work(sys.argv[1], float(sys.argv[2]))", str(run.folder.resolve()), str(limit)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_child_environment(private, threads))
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_child_environment(private, threads, gpu))
         ended = _follow(child, run, limit, stop, follow)
     if ended: write_json(run.folder/"status.json", {**run.status, **ended, "finished": time.time()})
     return run.status
@@ -566,6 +568,14 @@ def stale(
     given = run.manifest["inputs"]
     now = {"notebook": _code_digest(notebook), "package": digest(modules_reached(notebook)), "versions": versions()}
     return [k for k in now if given.get(k) != now[k]]
+
+def standing(
+    run: Run,
+) -> dict:
+    "The status of a run, which is `stale` where it is done and something it was made of has changed since."
+    state = run.status
+    changed = stale(run) if state["status"] == "done" else []
+    return {**state, "status": "stale", "error": f"older than its {' and '.join(changed)}"} if changed else state
 
 def find(
     out: Path,               # `_runs`
