@@ -130,3 +130,58 @@ def test_unique_keeps_a_picture_once_in_a_part(released):
     split = splits.by_identity(released)
     kept = splits.unique(split)
     assert kept.groupby(["split", "cell"]).size().max() == 1 and set(kept.cell) == set(split.cell)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cells=cohorts(), seed=st.integers(0, 99), copies=st.floats(.3, 3))
+def test_copies_are_rows_of_their_own_that_say_whose_they_are(cells, seed, copies):
+    pool = splits.with_copies(cells, copies, seed)
+    made = pool[pool.cell != pool.original]
+    rare = cells[cells.label == made.label.iloc[0]] if len(made) else cells[:0]
+    assert len(pool) == len(cells) + round(copies * len(rare)) or not len(made)
+    assert made.cell.is_unique and made.cell.str.fullmatch("[0-9a-f]{64}").all() and not set(made.cell) & set(cells.cell)
+    truth = cells.set_index("cell")
+    assert all((truth.loc[made.original, c].to_numpy() == made[c].to_numpy()).all() for c in ("subject", "identity", "label", "path"))
+    each = made.original.value_counts().reindex(rare.cell, fill_value=0)
+    assert not len(made) or each.max() - each.min() <= 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(cells=cohorts(), order=st.randoms(use_true_random=False))
+def test_copies_do_not_depend_on_the_order_of_rows(cells, order):
+    index = list(cells.index)
+    order.shuffle(index)
+    first, second = (splits.by_copies(c, seed=3, iteration=1) for c in (cells, cells.loc[index]))
+    assert splits.digest(first) == splits.digest(second)
+    assert len(cells) + len(set(first.cell) - set(cells.cell)) == len(splits.with_copies(cells, seed=3))
+
+
+def test_only_a_split_over_copies_asks_about_cells_that_were_learned(released):
+    def known(split, label):
+        shown = split.get("original", split.cell)
+        part = (split.split == "test") & (split.label == label)
+        return shown[part].isin(shown[split.split == "train"]).mean()
+    by = {unit: splits.draw(released, unit) for unit in ("identity", "image", "copies")}
+    assert known(by["identity"], "HEM") == 0 and known(by["image"], "HEM") < .05
+    assert .6 < known(by["copies"], "HEM") < .8 and known(by["copies"], "ALL") < .05
+
+
+@pytest.mark.parametrize("unit", ["identity", "subject", "image", "copies"])
+def test_what_is_reserved_is_in_no_part_and_the_same_for_every_unit(released, unit):
+    rest, apart = splits.reserve(released, .2, seed=1, iteration=2)
+    split = splits.draw(rest, unit, seed=1, iteration=2)
+    assert not set(split.identity) & set(apart.identity)
+    wanted = splits.quotas(released.groupby("label").subject.nunique().to_dict(), .8 - 1e-9, 0., .2)["test"]
+    assert apart.groupby("label").subject.nunique().to_dict() == wanted and set(apart.split) == {"test"}
+    assert splits.digest(apart) == splits.digest(splits.reserve(released.sample(frac=1, random_state=1), .2, seed=1, iteration=2)[1])
+
+
+def test_nothing_reserved_leaves_every_cell(released):
+    rest, apart = splits.reserve(released, 0.)
+    assert rest is released and not len(apart)
+
+
+@pytest.mark.parametrize("copies", [0, -1., 200, float("nan")])
+def test_a_number_of_copies_that_makes_no_pool_is_refused(released, copies):
+    with pytest.raises(Refusal, match="give how many copies"):
+        splits.draw(released, "copies", copies=copies)

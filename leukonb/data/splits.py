@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'quotas', 'by_identity', 'by_subject', 'check_whole', 'digest', 'unique', 'summary', 'folds_made_whole',
-           'released_folds', 'challenge', 'remarks', 'monte_carlo', 'by_image', 'draw']
+           'released_folds', 'challenge', 'remarks', 'monte_carlo', 'by_image', 'with_copies', 'by_copies', 'draw',
+           'reserve']
 
 # %% ../../nbs/data/splits.ipynb #f660380e
 import hashlib
@@ -230,16 +231,60 @@ def by_image(
         parts = drawn if parts is None else pd.concat([parts, drawn])
     return _table(rows, parts.reindex(rows.index), iteration, "image")
 
+# %% ../../nbs/data/splits.ipynb #4238c94c
+def with_copies(
+    cells,              # the cohort's table
+    copies: float = .6, # for each cell of the rarer class, on average
+    seed: int = 0,      # of which cells get one more than others
+) -> pd.DataFrame: # the cells and the copies, with a column `original`
+    "A pool that holds copies of the rarer class's cells, each once for every picture."
+    if not 0 < copies <= 100: raise Refusal(f"copies = {copies}: give how many copies a cell of the rarer class gets on average, above 0 and at most 100")
+    rows = _usable(cells).assign(original=lambda t: t.cell)
+    rare = rows.drop_duplicates("cell").label.value_counts().sort_index().idxmin()
+    once = rows[rows.label == rare].sort_values(["cell", "subject"]).drop_duplicates("cell")
+    drawn = once.iloc[np.resize(_rng(seed, "copies").permutation(len(once)), round(copies*len(once)))]
+    number = drawn.groupby("cell").cumcount() + 1
+    names = [hashlib.sha256(f"{cell}:copy:{k}".encode()).hexdigest() for cell, k in zip(drawn.cell, number)]
+    return pd.concat([rows, drawn.assign(cell=names)], ignore_index=True)
+
+# %% ../../nbs/data/splits.ipynb #c0508590
+def by_copies(
+    cells,            # the cohort's table
+    train: float = .8, validation: float = .1, test: float = .1,
+    seed: int = 0, iteration: int = 0,
+    copies: float = .6, # for each cell of the rarer class, on average
+) -> pd.DataFrame: # with a column `original`, the cell that a row shows
+    "A split by image of a pool that holds augmented copies already: leaks twice by construction, for demonstration only."
+    pool = with_copies(cells, copies, seed)
+    split = by_image(pool, train, validation, test, seed, iteration).assign(unit="copies")
+    return split.assign(original=split.cell.map(dict(zip(pool.cell, pool.original))))
+
+# %% ../../nbs/data/splits.ipynb #e803e0db
 def _challenge(cells, train, validation, test, seed, iteration): return challenge(cells, validation, seed, iteration)
 
-_BY = {"identity": by_identity, "subject": by_subject, "image": by_image, "challenge": _challenge}
+_BY = {"identity": by_identity, "subject": by_subject, "image": by_image, "copies": by_copies, "challenge": _challenge}
 
 def draw(
     cells,                  # the cohort's table
-    unit: str = "identity", # what is kept whole: 'identity'; 'subject' and 'image' only to measure what they are worth; 'challenge' tests on the preliminary part, whatever `train` and `test` are
+    unit: str = "identity", # what is kept whole: 'identity'; 'subject', 'image' and 'copies' only to measure what they are worth; 'challenge' tests on the preliminary part, whatever `train` and `test` are
     train=.8, validation=.1, test=.1,
     seed: int = 0, iteration: int = 0,
+    copies: float = .6,     # for 'copies': augmented copies for each cell of the rarer class
 ) -> pd.DataFrame:
     "One split of the kind named, its promise checked."
     if unit not in _BY: raise Refusal(f"cells cannot be split by {unit!r}; choose one of {', '.join(_BY)}")
-    return check_whole(_BY[unit](cells, train, validation, test, seed=seed, iteration=iteration))
+    more = {"copies": copies} if unit == "copies" else {}
+    return check_whole(_BY[unit](cells, train, validation, test, seed=seed, iteration=iteration, **more))
+
+# %% ../../nbs/data/splits.ipynb #ba47ebd2
+def reserve(
+    cells,        # the cohort's table
+    share: float, # of the subjects of each class; 0 for none
+    seed: int = 0, iteration: int = 0,
+) -> tuple: # the cells that are left to split, and a split table of the others, all of them 'test'
+    "Whole identities taken out before any split."
+    rows = _usable(cells)
+    if not share: return cells, _table(rows[:0], "test", iteration, "identity")
+    drawn = _grouped(rows, rows.identity, "reserve", 1. - share - 1e-9, 0., float(share), seed, iteration)
+    apart = _table(rows[rows.identity.isin(drawn[drawn.split == "test"].identity)], "test", iteration, "identity")
+    return cells[~cells.identity.isin(apart.identity)].reset_index(drop=True), apart

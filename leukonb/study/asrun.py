@@ -12,6 +12,10 @@ from ..files import read_table
 from . import figures
 
 # %% ../../nbs/study/asrun.ipynb #ba07db90
+_UNITS = {"copies": "image, over copies"}
+
+def _unit(run): return _UNITS.get(unit := run.manifest["inputs"]["parameters"]["unit"], unit)
+
 def name_of(run) -> str:
     "What a training calls its network."
     given = run.manifest["inputs"]["parameters"]
@@ -23,7 +27,7 @@ def arms(trained) -> pd.DataFrame:
     for run in trained:
         given, split = run.manifest["inputs"]["parameters"], read_table(run.folder/"split.csv").groupby("split").identities.sum()
         rate = f"{given['rate']:g}" + ("" if given["schedule"] == "constant" else f" to {given['peak']:g}, one cycle")
-        rows.append({"arm": name_of(run), "split by": given["unit"], "learning rate": rate, "identities": " / ".join(str(int(split[part])) for part in ("train", "validation", "test")), "seed": given["seed"]})
+        rows.append({"arm": name_of(run), "split by": _unit(run), "learning rate": rate, "identities": " / ".join(str(int(split[part])) for part in ("train", "validation", "test")), "seed": given["seed"]})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/asrun.ipynb #39d16799
@@ -38,7 +42,7 @@ def scores(
     for run, table in pairs:
         test = table[table.split == "test"].reset_index(drop=True)
         rows = intervals.bootstrap(test, ("weighted_f1", "accuracy", "auroc"), resamples, seed, threshold=threshold)
-        found.append(rows[["metric", "value", "low", "high"]].assign(arm=name_of(run), identities=test.identity.nunique(), **{"split by": run.manifest["inputs"]["parameters"]["unit"]}))
+        found.append(rows[["metric", "value", "low", "high"]].assign(arm=name_of(run), identities=test.identity.nunique(), **{"split by": _unit(run)}))
     return pd.concat(found, ignore_index=True)[["arm", "split by", "metric", "value", "low", "high", "identities"]]
 
 # %% ../../nbs/study/asrun.ipynb #3b19ee39

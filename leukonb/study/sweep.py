@@ -269,7 +269,8 @@ def check_cohort(planned: list, cells):
     for p in planned:
         given = p.run.manifest["inputs"]["parameters"]
         if not set(parts) <= set(given): continue
-        try: splits.draw(cells, given.get("unit", "identity"), *(given[part] for part in parts), seed=given.get("split_seed", 0), iteration=given.get("iteration", 0))
+        drawn = given.get("split_seed", 0), given.get("iteration", 0)
+        try: splits.draw(splits.reserve(cells, given.get("reserved", 0.), *drawn)[0], given.get("unit", "identity"), *(given[part] for part in parts), *drawn, given.get("copies", .6))
         except Refusal as refusal: raise Refusal(f"{p.run.experiment}/{p.run.name}: {refusal}") from None
 
 # %% ../../nbs/study/sweep.ipynb #ac9c5cad
