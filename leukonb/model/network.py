@@ -50,7 +50,7 @@ def _known(network):
 
 # %% ../../nbs/model/network.ipynb #baf71736
 def _small(inputs, seed):
-    "Four stages of separable convolutions, each of half the pixels and more channels."
+    "Four stages of convolutions, each of fewer pixels and more channels; the last is not pooled, so that its map keeps a sixteenth of the image's width."
     maps = inputs
     for stage, channels in enumerate((24, 48, 96, 160)):
         start = keras.initializers.HeNormal(seed=seed + stage)
@@ -59,7 +59,7 @@ def _small(inputs, seed):
         maps = conv(channels, 3, strides=2 if stage == 0 else 1, padding="same", use_bias=False, name=f"stage{stage}_conv", **given)(maps)
         maps = layers.BatchNormalization(momentum=.9, name=f"stage{stage}_norm")(maps)
         maps = layers.Activation("relu", name=f"stage{stage}_relu")(maps)
-        maps = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(maps)
+        if stage < 3: maps = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(maps)
     return maps
 
 # %% ../../nbs/model/network.ipynb #ac27bf03
