@@ -27,7 +27,7 @@ setup(
     package_data={"leukonb": ["data/*.xz", "study/*.css", "study/*.html", "study/*.json"]},
     python_requires=f">={settings['min_python']}",
     install_requires=words("requirements"),
-    extras_require={extra: words(f"{extra}_requirements") for extra in ("cpu", "gpu", "dev")},
+    extras_require={extra: words(f"{extra}_requirements") for extra in ("cpu", "gpu", "cluster", "dev")},
     entry_points={"console_scripts": words("console_scripts"),
                   "nbdev": ["leukonb=leukonb._modidx:d"]},
     classifiers=["Intended Audience :: Science/Research", "Programming Language :: Python :: 3"],

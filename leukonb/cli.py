@@ -44,13 +44,24 @@ def _add_run(verbs):
     p.add_argument("--data", type=Path, metavar="DIR", help="a folder of images; without it the study draws its synthetic cohort")
     p.add_argument("--set", action="append", default=[], metavar="EXPERIMENT.PARAMETER=VALUE", help="override a parameter; may be given again")
     p.add_argument("--smoke", action="store_true", help="at the smallest size that goes through every step; its figures mean nothing")
-    p.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+    p.add_argument("--workers", type=int, metavar="N", help="runs at a time (default 1; a worker a core for --cluster local)")
+    p.add_argument("--threads", type=int, metavar="N", help="for the computations of a run (default: the cores, shared evenly)")
+    p.add_argument("--shard", metavar="I/N", help="only share I of N, for an array of jobs")
+    _add_cluster(p)
     p.add_argument("--dry-run", action="store_true", help="check everything, list the runs, start none")
     _out(p)
 
+def _add_cluster(p):
+    p.add_argument("--cluster", metavar="WHERE", help="do the runs on Dask workers: local, the address of a scheduler, slurm, or kubernetes")
+    p.add_argument("--cluster-config", type=Path, metavar="FILE", help="YAML of what SLURMCluster or KubeCluster is told: queue, walltime, memory, image ...")
+    p.add_argument("--bind", metavar="ADDRESS", help="of this machine, for the scheduler to listen on (default loopback); any other needs --tls")
+    p.add_argument("--tls", type=Path, nargs=3, metavar=("CA", "CERT", "KEY"), help="PEM files with which scheduler, workers and this command know each other")
+
 def _add_status(verbs):
-    p = verbs.add_parser("status", help="what is done, running, failed, stale")
+    p = verbs.add_parser("status", help="what is done, running, planned, failed, stale")
     p.add_argument("study", nargs="?", metavar="STUDY")
+    p.add_argument("--watch", action="store_true", help="stay, and keep the list up to date")
+    p.add_argument("--json", action="store_true", help="print the list for machines")
     _out(p)
 
 # %% ../nbs/cli.ipynb #96cd3fa0
@@ -108,7 +119,7 @@ def _run(a):
     from leukonb.data import cohort
     from leukonb.files import Refusal
     from leukonb.study import sweep
-    if a.workers < 1: raise Refusal(f"--workers {a.workers}: at least 1")
+    place = _place(a)
     study = sweep.load(a.study)
     study = sweep.with_settings(sweep.as_smoke(study) if a.smoke else study, a.set)
     command = shlex.join(["leukonb", *sys.argv[1:]])
@@ -120,19 +131,39 @@ def _run(a):
         sweep.check_cohort(planned, table.cells)
         cohort.save(table, place)
         on = f" on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}"
-    print(f"{study.title}: {len(planned)} runs{on}", flush=True)
+    mine = sweep.shard(planned, a.shard) if a.shard else set(range(len(planned)))
+    print(f"{study.title}: {len(planned)} runs{on}{f', {len(mine)} of them in shard {a.shard}' if a.shard else ''}", flush=True)
     if a.dry_run:
-        for p in planned: print(sweep.words(p, p.run.status))
+        for i in sorted(mine): print(sweep.words(planned[i], planned[i].run.status))
         return 0
-    with sweep.screen(planned) as show: states = sweep.execute(planned, a.workers, show)
-    return _told(planned, states)
+    with sweep.screen(planned) as show: states = sweep.execute(planned, show=show, pool=_pool(a, place), mine=mine)
+    return _told([planned[i] for i in sorted(mine)], [states[i] for i in sorted(mine)])
+
+def _place(a):
+    "The cluster that is asked for, checked, or nothing."
+    from leukonb.files import Refusal
+    for name in ("workers", "threads"):
+        if (n := getattr(a, name)) is not None and n < 1: raise Refusal(f"--{name} {n}: at least 1")
+    if a.cluster:
+        from leukonb.study import cluster
+        place = cluster.Place(a.cluster, a.workers, a.threads, a.bind, a.tls, cluster.settings(a.cluster_config))
+        cluster.check(place)
+        return place
+    for name in ("bind", "tls", "cluster_config"):
+        if getattr(a, name): raise Refusal(f"--{name.replace('_', '-')} goes with --cluster, which is not given")
+
+def _pool(a, place):
+    from leukonb.study import cluster, sweep
+    return cluster.connect(place) if place else sweep.Here(a.workers or 1, a.threads)
 
 def _told(planned, states):
-    "Say how a study ended; 1 when a run did not end well."
+    "Say how a study ended; 1 when a run did not end well, 75 when some wait for another shard."
     bad = [(p, s) for p, s in zip(planned, states) if s["status"] not in ("done", "planned")]
-    left = sum(s["status"] == "planned" for s in states)
+    left = sum(s["status"] == "planned" and not s.get("shard") for s in states)
+    waiting = sum(s["status"] == "planned" for s in states) - left
     for p, s in bad: print(f"leukonb: {p.run.experiment}/{p.run.name} {s['status']}: {s.get('error', '')} (see {p.run.notebook}){f'; {left} runs wait for it' if left else ''}", file=sys.stderr)
-    return 1 if bad or left else 0
+    if waiting: print(f"leukonb: {waiting} runs wait for runs of other shards; when those are done, run this shard again", file=sys.stderr)
+    return 1 if bad or left else 75 if waiting else 0
 
 # %% ../nbs/cli.ipynb #2d77c30b
 def _evaluate(a):
@@ -162,12 +193,15 @@ def _evaluate(a):
 # %% ../nbs/cli.ipynb #4d251608
 def _status(a):
     from rich.console import Console
-    from rich.table import Table
+    from leukonb.files import Refusal
     from leukonb.study import sweep
+    if a.watch and (a.json or not sys.stdout.isatty()): raise Refusal("--watch wants a terminal, and no --json")
+    if a.watch:
+        try: sweep.watch(a.out, a.study)
+        except KeyboardInterrupt: return 0
     rows = sweep.status(a.out, a.study)
-    table = Table(*rows.columns)
-    for row in rows.itertuples(index=False): table.add_row(*("" if x is None or x != x else str(x) for x in row))
-    Console().print(table if len(rows) else f"no runs in {a.out}")
+    if a.json: return print(rows.to_json(orient="records", indent=1))
+    Console().print(sweep.listing(rows) if len(rows) else f"no runs in {a.out}")
 
 def _site(a):
     from leukonb.study import site
@@ -213,7 +247,7 @@ def main(arguments=None) -> int:
         import errno
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG): raise
         return _say(f"{error.strerror}: {error.filename or 'while writing'}; make room or choose another folder, and run again", 1)
-    except KeyboardInterrupt: return _say("stopped; what is done is kept, run the same command to take it up", 75)
+    except KeyboardInterrupt as stopped: return _say(str(stopped) or "stopped; what is done is kept, run the same command to take it up", 75)
 
 # %% ../nbs/cli.ipynb #2f635a23
 def _say(line, code):

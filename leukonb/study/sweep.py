@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RETRIES', 'QUIET', 'Study', 'studies', 'load', 'parse_set', 'with_settings', 'as_smoke', 'Planned', 'plan', 'cohort',
            'reads_cohort', 'check_cohort', 'Stopped', 'Lost', 'fits', 'Here', 'cores', 'machine_memory', 'execute',
-           'shard', 'words', 'screen', 'status']
+           'shard', 'words', 'screen', 'status', 'listing', 'watch']
 
 # %% ../../nbs/study/sweep.ipynb #619752ed
 import itertools, os, re, signal, threading, time
@@ -419,6 +419,7 @@ def execute(
 ) -> list:
     "Do every run of a plan that is not done; the statuses in the plan's order. Raises `Stopped` when asked to stop."
     s = _Sweep(planned, pool or Here(workers), show or (lambda p, state: None), set(range(len(planned))) if mine is None else mine)
+    _announce(planned)
     with _stoppable(s.stop):
         try: _through(s)
         finally:
@@ -437,6 +438,11 @@ def _through(s):
         s.pool.look(s.stop)
         _follow(s)
     if s.stop.is_set(): raise Stopped
+
+def _announce(planned):
+    "Write down what the study is to do, so that `status` can list what has not begun."
+    named = lambda p: f"{p.run.experiment}/{p.run.folder.name}"
+    if planned: write_json(planned[0].run.folder.parents[1]/"plan.json", [{"run": named(p), "needs": [named(planned[n]) for n in p.needs]} for p in planned])
 
 # %% ../../nbs/study/sweep.ipynb #41029d59
 def shard(
@@ -510,10 +516,45 @@ def _row(run):
         "progress": f"{moving['step']}/{moving['of']} {moving.get('unit', '')}".strip() if "step" in moving else "", "left": moving.get("seconds_left"),
         "seconds": state.get("seconds"), "heartbeat": alive, "reason": quiet or state.get("error", "")}
 
+def _waiting(plan):
+    "What is said of the runs of a plan that have not begun."
+    study, runs = plan.parent, one.read_json(plan)
+    over = {r["run"] for r in runs if one.read_if_there(study/r["run"]/"result.json")}
+    for r in runs:
+        if (study/r["run"]/"run.json").is_file(): continue
+        needs = [n.partition("/")[2] for n in r["needs"] if n not in over]
+        experiment, _, name = r["run"].partition("/")
+        yield {"study": study.name, "experiment": experiment, "run": name, "status": "planned", "reason": f"needs {', '.join(needs[:3])}{f' and {len(needs) - 3} more' if len(needs) > 3 else ''}" if needs else "not begun"}
+
 def status(
     out: Path,                # `_runs`
     study: str | None = None, # one study, or all
 ):
     "A DataFrame, a row a run: study, experiment, run, status, progress, left (seconds), seconds, heartbeat (seconds ago), reason."
     import pandas as pd
-    return pd.DataFrame([_row(run) for run in one.find(out, study)], columns=["study", "experiment", "run", "status", "progress", "left", "seconds", "heartbeat", "reason"])
+    rows = [*map(_row, one.find(out, study)), *(row for plan in sorted(Path(out).glob(f"{study or '[!_]*'}/plan.json")) for row in _waiting(plan))]
+    return pd.DataFrame(rows, columns=["study", "experiment", "run", "status", "progress", "left", "seconds", "heartbeat", "reason"])
+
+# %% ../../nbs/study/sweep.ipynb #766b0dca
+def listing(
+    rows, # from `status`
+):
+    "The table as people read it."
+    from rich.table import Table
+    said, there = Table(), lambda x: x is not None and x == x and x != ""
+    for name in ("study", "run", "status", "progress", "left", "took", "reason"): said.add_column(name, overflow="fold", ratio=3 if name in ("run", "reason") else None)
+    for r in rows.itertuples(index=False):
+        beat = f", {_span(r.heartbeat)} ago" if there(r.heartbeat) else ""
+        said.add_row(str(r.study), f"{r.experiment}/{r.run}", r.status, f"{r.progress}{beat}".lstrip(", "), _span(r.left) if there(r.left) else "", _span(r.seconds) if there(r.seconds) else "", str(r.reason) if there(r.reason) else "")
+    return said
+
+def watch(
+    out: Path, study: str | None = None, # as for `status`
+    every: float = 2., # seconds between two looks
+):
+    "The listing, kept up to date on a terminal until Ctrl-C."
+    from rich.live import Live
+    with Live(listing(status(out, study)), auto_refresh=False) as live:
+        while True:
+            time.sleep(every)
+            live.update(listing(status(out, study)), refresh=True)
