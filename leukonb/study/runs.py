@@ -270,7 +270,7 @@ def this_run() -> Run:
 # %% ../../nbs/study/runs.ipynb #17d46777
 def _files(folder):
     "The digests of what a run leaves: tables, figures, models."
-    kinds = ("*.csv", "*.parquet", "*.keras", "figures/*.json", "evidence.json")
+    kinds = ("*.csv", "*.md", "*.parquet", "*.keras", "figures/*.json", "evidence.json")
     return {p.relative_to(folder).as_posix(): digest_file(p) for kind in kinds for p in sorted(folder.glob(kind))}
 
 def finish(
@@ -438,8 +438,9 @@ def environment(
     threads: int, # for each run's computations
 ) -> dict:
     "What a run's numbers may depend on beside its inputs: device, threads, commit."
+    import psutil
     from leukonb import __version__
-    return {"leukonb": __version__, "device": _device(), "threads": threads, "variables": _pinned(threads), "platform": platform.platform(), "commit": _commit()}
+    return {"leukonb": __version__, "device": _device(), "threads": threads, "variables": _pinned(threads), "memory": psutil.virtual_memory().total, "platform": platform.platform(), "commit": _commit()}
 
 @lru_cache
 def _device():

@@ -145,7 +145,7 @@ def provenance(run, page, published):
     return _raw(f"<table class='provenance' id='provenance'><tbody>{body}</tbody></table>")
 
 # %% ../../nbs/study/site.ipynb #686b506d
-_PUBLISHED = ("run.json", "result.json", "*.csv", "*.png", "evidence.json")
+_PUBLISHED = ("run.json", "result.json", "*.csv", "*.md", "*.png", "evidence.json")
 
 def published(run) -> dict:
     "The files of a run that a reader may take away: for each, its place in the site."
