@@ -6,7 +6,7 @@
 __all__ = ['Pixels', 'from_arrays', 'joined', 'decoded', 'build']
 
 # %% ../../nbs/data/pixels.ipynb #1aa5e1ab
-import hashlib, os, shutil, sys
+import errno, hashlib, os, shutil, sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,16 +138,25 @@ def build(
         return _opened(path, cells, size)[0]
 
 # %% ../../nbs/data/pixels.ipynb #6a7a3b86
+def _reserve(path, need):
+    "An empty file with its room on the disk; a `Refusal` where there is none. A mapped file that meets a full disk ends the process without a word."
+    free = shutil.disk_usage(path.parent).free
+    short = lambda left: Refusal(f"{path.parent} has {left/2**20:,.1f} MB left, and the decoded cells need {need/2**20:,.1f} MB; make room or choose a smaller size")
+    if need > free: raise short(free)
+    with open(path, "wb") as f:
+        try: os.posix_fallocate(f.fileno(), 0, need) if hasattr(os, "posix_fallocate") else f.truncate(need)
+        except OSError as error: raise short(shutil.disk_usage(path.parent).free) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else error from None
+
 def _write(root, rows, size, path, workers, progress):
     "Decode every cell into the file at `path`, whole or not at all."
     from tqdm import tqdm
     shape = (len(rows), size, size, 3)
-    need, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
-    if need > free: raise Refusal(f"{path.parent} has {free/2**20:,.0f} MB left, and the decoded cells need {need/2**20:,.0f} MB; make room or choose a smaller size")
+    for left in path.parent.glob(f".{path.name}.*.tmp"): left.unlink() # by a process that was killed: the lock is ours
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.with_suffix(".json").unlink(missing_ok=True)
     try:
-        array = np.memmap(partial, np.uint8, "w+", shape=shape)
+        _reserve(partial, int(np.prod(shape)))
+        array = np.memmap(partial, np.uint8, "r+", shape=shape)
         with ThreadPoolExecutor(workers) as pool:
             images = pool.map(lambda row: _one(root, row.path, row.cell, size), rows.itertuples())
             for i, image in enumerate(tqdm(images, total=len(rows), unit="cell", desc="decode", leave=False, disable=None if progress and "LEUKONB_RUN" not in os.environ else True)): array[i] = image

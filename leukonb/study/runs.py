@@ -8,7 +8,7 @@ __all__ = ['notebooks', 'experiment', 'Parameter', 'parameters', 'check_paramete
            'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'standing', 'find']
 
 # %% ../../nbs/study/runs.ipynb #3c4e1e56
-import ast, json, os, platform, shlex, signal, subprocess, sys, tempfile, threading, time
+import ast, json, os, platform, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -417,18 +417,25 @@ def work(
     run, asked = Run.read(folder), time.time()
     with _lock(folder), _one_gpu() as gpu:
         if run.done or read_if_there(run.folder/"status.json").get("finished", 0) > asked: return
-        (run.folder/"result.json").unlink(missing_ok=True)
-        (run.folder/"progress.json").unlink(missing_ok=True)
+        _clear(run.folder)
         started = time.time()
         state = {"status": "running", "pid": os.getpid(), "host": platform.node(), "started": started, **({"gpu": gpu} if gpu else {})}
         write_json(run.folder/"status.json", state)
         with _beating(run.folder, limit) as late:
             try: _papermill(run)
-            except BaseException as error: ending = _ending(error)
+            except BaseException as error:
+                ending = _ending(error)
+                if type(error).__name__ != "DeadKernelError": (run.folder/"result.json").unlink(missing_ok=True) # a later cell failed, or the notebook is not whole
             else: ending = {"status": "failed", "error": "the notebook ended before its last cell wrote result.json"}
             if late.is_set(): ending = _late(limit)
             if run.done: ending = {"status": "done"}
             write_json(run.folder/"status.json", {**state, **ending, "finished": time.time(), "seconds": round(time.time() - started, 2)})
+
+def _clear(folder):
+    "Remove what an earlier try left: its result, its progress, and files that it was killed while writing."
+    outside = (".run.json.", "..source.ipynb.", ".status.json.") # a parent may be writing these
+    half = (p for p in folder.rglob(".*.tmp*") if p.is_file() and not p.name.startswith(outside))
+    for left in [folder/"result.json", folder/"progress.json", *half]: left.unlink(missing_ok=True)
 
 def _late(limit):
     return {"status": "timeout", "error": f"not done after {limit:.0f} s; raise the study's limit"}
@@ -524,8 +531,14 @@ def execute(
         child = subprocess.Popen([sys.executable, "-c", "import sys; from leukonb.study.runs import work; work(sys.argv[1], float(sys.argv[2]))", str(run.folder.resolve()), str(limit)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_child_environment(private, threads, gpu))
         ended = _follow(child, run, limit, stop, follow)
-    if ended: write_json(run.folder/"status.json", {**run.status, **ended, "finished": time.time()})
+    if not ended: return _no_room(run.folder) if run.status.get("gone") and _full(run.folder) else run.status
+    write_json(run.folder/"status.json", {**run.status, "gone": False, **ended, "finished": time.time()}) # ended by us, not lost
     return run.status
+
+def _full(folder): return shutil.disk_usage(folder).free < 2**16
+
+def _no_room(folder):
+    return {"status": "failed", "error": f"no room is left on the disk of {folder}; make room and run the study again"}
 
 # %% ../../nbs/study/runs.ipynb #1957ddac
 def _follow(child, run, limit, stop, follow):
