@@ -1,0 +1,174 @@
+"""Studies that are killed again and again: nothing done is lost or done twice, and the end is that of a study left alone."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from conftest import leukonb
+
+from leukonb.study import runs, sweep, verify
+
+STUDY = """title: T
+shows: S
+size: quick
+runs:
+  draw: {experiment: draw, grid: {seed: [0, 1, 2, 3]}}
+  mean: {experiment: mean, needs: {draws: draw}}
+"""
+DRAW = """
+import random, time
+from pathlib import Path
+from leukonb.files import write_text
+with open("../../../began", "a") as f: f.write(f"{seed}\\n")
+time.sleep(seconds)
+write_text("drawn.csv", f"value\\n{random.Random(seed).random()}\\n")
+if fails: raise ValueError("asked to")
+"""
+MEAN = """
+from pathlib import Path
+values = [float(Path(d, "drawn.csv").read_text().split()[-1]) for d in draws]
+"""
+LAST = "from leukonb.study.runs import this_run, finish\nfinish(this_run(), {name: float(v) for name, v in headline.items()})"
+
+
+def small_suite(place):
+    """A folder of notebooks with a drawing and a mean of drawings; the study's file."""
+    folder = place / "nbs" / "experiments"
+    (folder / "studies").mkdir(parents=True)
+    for name, parameters, *cells in [("draw", "seed: int = 0\nseconds: float = 0.5\nfails: bool = False", DRAW, "headline = {'seed': seed}"), ("mean", "draws: list[str] = []", MEAN, "headline = {'mean': sum(values)/len(values), 'draws': len(values)}")]:
+        first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[first, *map(nbformat.v4.new_code_cell, [*cells, LAST])]), folder / f"{name}.ipynb")
+    (folder / "studies" / "s.yml").write_text(STUDY)
+    return folder / "studies" / "s.yml"
+
+
+def started(study, out, nbs=None, *words):
+    """A study begun as a user begins it."""
+    command = [str(Path(sys.executable).parent / "leukonb"), "run", str(study), "--out", str(out), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **({"LEUKONB_NBS": str(nbs)} if nbs else {})})
+
+
+def strike(process, whom):
+    """SIGKILL the study's process alone, its whole family, or only a kernel; whether the study's process is gone."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    victims = {"study": [process], "family": [process, *family], "kernel": family[-1:]}[whom]
+    for victim in victims:
+        try:
+            victim.send_signal(signal.SIGKILL)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            pass
+    process.communicate()
+    psutil.wait_procs(family if whom == "family" else [], timeout=10)
+
+
+def done_now(out):
+    """Each finished run with what would change if it were done again."""
+    return {r.key: ((r.folder / "result.json").stat().st_mtime_ns, r.status.get("started")) for r in runs.find(out) if r.done}
+
+
+def killed(study, out, times, moments, longest, nbs=None, words=()):
+    """Begin a study and kill it, so many times; how many kills met a run at work, and what was ever done twice."""
+    met, kept, again = 0, {}, []
+    for _ in range(times):
+        process = started(study, out, nbs, *words)
+        deadline = time.monotonic() + moments.uniform(0, longest)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(.02)
+        if process.poll() is None:
+            met += any(r.status["status"] == "running" for r in runs.find(out))
+            strike(process, moments.choice(["study", "family", "family", "kernel"]))
+        else:
+            process.communicate()
+        now = done_now(out)
+        again += [key for key in kept if now.get(key) != kept[key]]
+        kept = now
+    return met, kept, again
+
+
+def same(first, second):
+    """The runs that differ between two folders of runs, timings aside."""
+    one, two = ({r.key: r for r in runs.find(out)} for out in (first, second))
+    assert set(one) == set(two) and all(r.done for r in [*one.values(), *two.values()])
+    return [(one[key].folder.name, *row) for key in one for row in verify.compare(one[key], two[key]).itertuples(index=False) if row.status != "equal"]
+
+
+@pytest.mark.fault(group="sweep", fault="A study of small runs is killed again and again", injected="SIGKILL at 5 seeded moments: to the study's process, to its whole family, or to a kernel",
+                   promise="run again, it ends with the results of a study left alone, and no finished run is done again")
+def test_a_small_study_killed_five_times(tmp_path, moments):
+    study = small_suite(tmp_path)
+    nbs = tmp_path / "nbs"
+    began = time.monotonic()
+    assert started(study, tmp_path / "alone", nbs, "--workers", "2").wait() == 0
+    whole = time.monotonic() - began
+    met, kept, again = killed(study, tmp_path / "runs", 5, moments, .6 * whole, nbs, ["--workers", "2"])
+    end = started(study, tmp_path / "runs", nbs, "--workers", "2")
+    said = end.communicate()[0]
+    assert end.returncode == 0, said
+    assert not same(tmp_path / "alone", tmp_path / "runs") and met and not again
+    assert all(done_now(tmp_path / "runs")[key] == state for key, state in kept.items())
+
+
+@pytest.mark.long
+@pytest.mark.fault(group="sweep", fault="The quick study is killed twenty times", injected="SIGKILL at 20 seeded moments: to the study's process, to its whole family, or to a kernel",
+                   promise="run again, every table, figure, model and number is that of a study left alone, timings aside, and no finished run is done again")
+def test_the_quick_study_killed_twenty_times(smoke, tmp_path, moments):
+    out, whole = tmp_path / "runs", sum(r.status.get("seconds", 0) for r in runs.find(smoke[0]))
+    met, kept, again = killed("quick", out, 20, moments, 15 + .15 * whole, words=["--smoke"])
+    end = started("quick", out, None, "--smoke")
+    said = end.communicate()[0]
+    assert end.returncode == 0, said
+    assert not same(smoke[0], out) and not again and met >= 8, (met, again)
+    assert all(done_now(out)[key] == state for key, state in kept.items())
+
+
+@pytest.mark.long
+@pytest.mark.fault(group="sweep", fault="The time limit is reached in one run of a study", injected="a run of ten minutes under a limit of one", promise="status timeout with what to change; the others are done")
+def test_a_run_past_its_limit_does_not_stop_the_others(tmp_path):
+    study = small_suite(tmp_path)
+    study.write_text(STUDY.replace("runs:", "limit: 60\nruns:").replace("[0, 1, 2, 3]}}", "[0, 1]}}\n  slow: {experiment: draw, parameters: {seconds: 600.0}}"))
+    process = started(study, tmp_path / "runs", tmp_path / "nbs", "--workers", "2")
+    said = process.communicate()[0]
+    states = {r.name: r.status["status"] for r in runs.find(tmp_path / "runs")}
+    assert process.returncode == 1 and states == {"draw.seed-0": "done", "draw.seed-1": "done", "slow": "timeout", "mean": "done"}, said
+    assert "raise the study's limit" in said
+
+
+@pytest.mark.fault(group="sweep", fault="One of several runs that a report needs has failed", injected="two of four runs made to fail", promise="the report is not made from the others in silence: the study says which run failed and what waits for it, exit code 1")
+def test_a_report_does_not_hide_a_missing_run(tmp_path):
+    study = small_suite(tmp_path)
+    study.write_text(STUDY.replace("seed: [0, 1, 2, 3]", "seed: [0, 1], fails: [false, true]"))
+    process = started(study, tmp_path / "runs", tmp_path / "nbs", "--workers", "2")
+    said = process.communicate()[0]
+    assert process.returncode == 1
+    assert "draw.seed-0.fails-True failed: ValueError: asked to" in " ".join(said.split()) and "runs wait for it" in said, said
+    assert not any(r.experiment == "mean" for r in runs.find(tmp_path / "runs"))
+
+
+@pytest.mark.fault(group="sweep", fault="Two people start the same study at once", injected="leukonb run twice at the same moment on one folder", promise="every run is done once; both end well with the same results")
+def test_a_study_started_twice_at_once(tmp_path):
+    study = small_suite(tmp_path)
+    both = [started(study, tmp_path / "runs", tmp_path / "nbs", "--workers", "2") for _ in range(2)]
+    assert [p.wait() for p in both] == [0, 0]
+    began = (tmp_path / "runs/began").read_text().split()
+    assert sorted(began) == sorted(set(began)) and len(began) == 4
+    assert all(r.done for r in runs.find(tmp_path / "runs"))
+
+
+@pytest.mark.fault(group="sweep", fault="The machine asks the study for an early end", injected="SIGTERM while runs are at work", promise="exit code 75 and how to go on; run again, it ends well and no finished run is done again")
+def test_sigterm_ends_a_study_in_order(tmp_path):
+    study = small_suite(tmp_path)
+    process = started(study, tmp_path / "runs", tmp_path / "nbs")
+    while process.poll() is None and not done_now(tmp_path / "runs"):
+        time.sleep(.05)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate()[0]
+    assert process.returncode == 75 and "take it up" in said, said
+    kept = done_now(tmp_path / "runs")
+    assert kept and started(study, tmp_path / "runs", tmp_path / "nbs").wait() == 0
+    now = done_now(tmp_path / "runs")
+    assert len(now) == 5 and all(now[key] == state for key, state in kept.items())
