@@ -52,8 +52,8 @@ def cut(
     whole = _copy(model)
     maps, after = whole.get_layer("maps").output, whole.layers[names.index("maps") + 1:]
     start = found = keras.Input(maps.shape[1:])
-    for layer in after:
-        if isinstance(layer.input, list): raise Refusal(f"the network does not run straight on after its layer 'maps': {layer.name} has {len(layer.input)} inputs")
+    for layer, before in zip(after, [maps, *(l.output for l in after)]):
+        if layer.input is not before: raise Refusal(f"the network does not run straight on after its layer 'maps': {layer.name} does not take what stands before it")
         found = layer(found)
     gate = next((layer for layer in after if hasattr(layer, "gates")), None)
     return Cut(whole, keras.Model(whole.input, maps), keras.Model(start, found), gate and (lambda f: np.asarray(gate.gates(f)).reshape(len(f), -1)))
