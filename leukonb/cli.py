@@ -119,7 +119,7 @@ def _run(a):
     from leukonb.data import cohort
     from leukonb.files import Refusal
     from leukonb.study import sweep
-    place = _place(a)
+    where = _place(a)
     study = sweep.load(a.study)
     study = sweep.with_settings(sweep.as_smoke(study) if a.smoke else study, a.set)
     command = shlex.join(["leukonb", *sys.argv[1:]])
@@ -136,7 +136,7 @@ def _run(a):
     if a.dry_run:
         for i in sorted(mine): print(sweep.words(planned[i], planned[i].run.status))
         return 0
-    with sweep.screen(planned) as show: states = sweep.execute(planned, show=show, pool=_pool(a, place), mine=mine)
+    with sweep.screen(planned) as show: states = sweep.execute(planned, show=show, pool=_pool(a, where), mine=mine)
     return _told([planned[i] for i in sorted(mine)], [states[i] for i in sorted(mine)])
 
 def _place(a):
