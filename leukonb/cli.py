@@ -126,10 +126,10 @@ def _run(a):
     planned = sweep.plan(study, a.out, command=command)
     on = ""
     if sweep.reads_cohort(planned):
-        table, place = sweep.cohort(study, a.out, a.data)
-        planned = sweep.plan(study, a.out, place, table.digest, table.synthetic, command)
+        table, indexed = sweep.cohort(study, a.out, a.data)
+        planned = sweep.plan(study, a.out, indexed, table.digest, table.synthetic, command)
         sweep.check_cohort(planned, table.cells)
-        cohort.save(table, place)
+        cohort.save(table, indexed)
         on = f" on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}"
     mine = sweep.shard(planned, a.shard) if a.shard else set(range(len(planned)))
     print(f"{study.title}: {len(planned)} runs{on}{f', {len(mine)} of them in shard {a.shard}' if a.shard else ''}", flush=True)
