@@ -336,7 +336,7 @@ def _input(r):
 @_rule
 def _transformations(r):
     "Whether size, augmentation and balancing are recorded."
-    return _recorded(r, ("size", "augmentation", "balance"), lambda t: f"Decoded, scaled to {given(t, 'size')} pixels; augmentation {given(t, 'augmentation')}, in training only. Nothing is fitted to the data beforehand.")
+    return _recorded(r, ("size", "augmentation", "balance"), lambda t: f"Decoded, scaled to {given(t, 'size')} pixels; augmentation {given(t, 'augmentation')}, {'partly before the split, as copies' if given(t, 'unit') == 'copies' else 'in training only'}. Nothing is fitted to the data beforehand.")
 
 @_rule
 def _initialisation(r):
@@ -414,12 +414,12 @@ def _tests(r):
 # %% ../../nbs/study/cards.ipynb #a03fb305
 @_rule
 def _threshold(r):
-    "Whether the threshold of the scores is recorded, and is the one that every judgement was given beforehand."
+    "Whether the threshold of the scores is recorded, and is one parameter of every judgement, which none of them chose itself."
     judges = [x for x in r.of("judge", "evaluation") if given(x, "threshold") is not None]
     stated = {r.evidence.get("threshold"), *(given(x, "threshold") for x in judges)}
     if not judges or None in stated: return Answer(NOT_MET, "Calls were made at a threshold that no record states.", r.first("judge"), "")
     if len(stated) > 1: return Answer(NOT_MET, f"The records state several thresholds: {', '.join(f'{t:g}' for t in sorted(stated))}.", judges[0], "run.json")
-    return Answer(MET, f"A probability of ALL; called ALL from {stated.pop():g}, which was given before the test was looked at.", judges[0], "run.json")
+    return Answer(MET, f"A probability of ALL; called ALL from {stated.pop():g}, a parameter of the judgement, not chosen by it.", judges[0], "run.json")
 
 @_rule
 def _calibration(r):
@@ -667,7 +667,7 @@ CLAIM = """
 # Results
 35 flow | Who was included and excluded, in numbers
 36 demographics | Demographic and clinical characteristics by partition
-37 performance | Performance on every partition
+37 performance+recipe | Performance on every partition
 38 intervals | Accuracy with its precision
 39 failures | What was classified wrongly
 # Discussion
