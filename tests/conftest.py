@@ -118,7 +118,7 @@ SMOKE = ["--smoke"]
 def smoke(tmp_path_factory):
     """The quick study at smoke size and its site: (runs folder, site folder)."""
     place = tmp_path_factory.mktemp("smoke")
-    ran = leukonb("run", "quick", *SMOKE, "--out", place / "runs")
+    ran = leukonb("run", "quick", *SMOKE, "--workers", 2, "--out", place / "runs")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     built = leukonb("site", "--out", place / "runs", "--to", place / "site")
     assert built.returncode == 0, built.stdout + built.stderr
