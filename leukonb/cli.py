@@ -30,7 +30,7 @@ def _add_phantom(verbs):
 
 def _add_audit(verbs):
     p = verbs.add_parser("audit", help="counts, identities, duplicates and unusable files of a folder of images")
-    p.add_argument("folder", metavar="DIR", type=Path, help="images in any layout of C-NMC 2019, class folders, or a CSV (path, label, subject)")
+    p.add_argument("folder", metavar="DIR", type=Path, help="images in any layout of C-NMC 2019, class folders, a .zip or .tar of either, or a CSV (path, label, subject)")
     p.add_argument("--subject-pattern", metavar="REGEX", help="for other data: the first group of this pattern in a file's name is its subject")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the audit for machines")
 
@@ -41,7 +41,7 @@ def _out(p):
 def _add_run(verbs):
     p = verbs.add_parser("run", help="do every run of a study that is not done")
     p.add_argument("study", metavar="STUDY", help="a study of nbs/experiments/studies, such as quick, or a .yml file")
-    p.add_argument("--data", type=Path, metavar="DIR", help="a folder of images; without it the study draws its synthetic cohort")
+    p.add_argument("--data", type=Path, metavar="DIR", help="a folder of images, or a .zip or .tar of one; without it the study draws its synthetic cohort")
     p.add_argument("--set", action="append", default=[], metavar="EXPERIMENT.PARAMETER=VALUE", help="override a parameter; may be given again")
     p.add_argument("--smoke", action="store_true", help="at the smallest size that goes through every step; its figures mean nothing")
     p.add_argument("--workers", type=int, metavar="N", help="runs at a time (default 1; a worker a core for --cluster local)")
@@ -107,9 +107,9 @@ def _phantom(a):
     print(f"a synthetic cohort of {a.subjects} subjects is in {folder}")
 
 def _audit(a):
-    from leukonb.data import audit, cohort
+    from leukonb.data import archives, audit, cohort
     from leukonb.files import write_json
-    found = audit.audit(cohort.index(a.folder, subject_pattern=a.subject_pattern))
+    with archives.opened(a.folder) as folder: found = audit.audit(cohort.index(folder, subject_pattern=a.subject_pattern))
     audit.print_audit(found)
     if a.json: write_json(a.json, found)
     return 1 if found["refused"] else 0

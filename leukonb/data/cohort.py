@@ -378,7 +378,7 @@ def index(
     "The cohort of a folder or a CSV; a `Refusal` where there is nothing to index."
     root, pattern = Path(folder), _compiled(subject_pattern)
     if root.suffix.lower() == ".csv" and root.is_file(): return _from_csv(root, dataset, workers, progress)
-    if not root.is_dir(): raise Refusal(f"{_shown(root)} is no folder; name a folder of images, or a CSV with the columns path, label, subject")
+    if not root.is_dir(): raise Refusal(f"{_shown(root)} is no folder; name a folder of images, a .zip or .tar of one, or a CSV with the columns path, label, subject")
     paths, csvs, problems = _listed(root)
     if not paths: raise Refusal(f"{_shown(root)} holds no image ({', '.join(sorted(SUFFIXES))}); name the folder that the archive was unpacked to")
     tables, more = _label_tables(csvs, root)

@@ -245,13 +245,14 @@ def _grid(study, name):
 def cohort(
     study: Study,
     out: Path,         # `_runs`
-    data=None,         # a folder of images, or nothing for the study's phantom
+    data=None,         # a folder of images or an archive of one, or nothing for the study's phantom
 ):
     "The indexed cohort of a study and the folder it shall be saved in."
-    from leukonb.data import cohort as cohorts
+    from leukonb.data import archives, cohort as cohorts
     if data is None: data = _phantom(study, Path(out))
-    elif not Path(data).exists(): raise Refusal(f"--data {data}: there is no such folder")
-    table = cohorts.index(data)
+    elif not Path(data).exists(): raise Refusal(f"--data {data}: there is no such folder or archive")
+    kept = Path(out)/"_archives" # once for all studies
+    table = cohorts.index(archives.unpacked(data, kept) if archives.kind(data) else data)
     refused_files = table.problems[table.problems.refused]
     if len(refused_files):
         first = refused_files.iloc[0]
