@@ -190,6 +190,8 @@ def _known_classes(config, path):
         if name in ("Lambda", "__lambda__") or not (ours or theirs): raise Refusal(f"{path} holds a {name} of {module or 'an unknown module'}; only layers of Keras and of leukonb are loaded")
 
 # %% ../../nbs/model/network.ipynb #4a4df7c9
+_CONFIG = 2**24 # bytes; the configuration of EfficientNetV2-B3 has 0.4 million
+
 def load(
     path,        # of a .keras file
     sha256=None, # of the file, where known
@@ -201,8 +203,10 @@ def load(
     if sha256 and digest_file(path) != sha256: raise Refusal(f"{path} is not the file that was written: its SHA-256 differs; train again or fetch it again")
     try:
         with zipfile.ZipFile(path) as archive:
+            if (large := archive.getinfo("config.json").file_size) > _CONFIG: raise Refusal(f"{path} states a configuration of {large/2**20:,.0f} MB; that of a network of this suite has less than one")
             if (bad := archive.testzip()) is not None: raise Refusal(f"{path} is damaged in {bad}; train again or fetch it again")
             config = json.loads(archive.read("config.json"))
+    except Refusal: raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError) as error: raise Refusal(f"{path} is not a whole .keras file ({str(error)[:80]}); train again or fetch it again") from None
     _known_classes(config, path)
     return _sound(_opened(path), path)
