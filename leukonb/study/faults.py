@@ -14,7 +14,7 @@ from . import runs
 
 # %% ../../nbs/study/faults.ipynb #d5f6c7d5
 GROUPS = { # name: title, files of the package whose code has to stand the faults
-    "data": ("Images, tables, folders", ("files.py", "data/audit.py", "data/cohort.py", "data/pixels.py", "data/release.py", "data/splits.py")),
+    "data": ("Images, tables, folders", ("files.py", "data/archives.py", "data/audit.py", "data/cohort.py", "data/pixels.py", "data/release.py", "data/splits.py")),
     "models": ("Saved networks", ("files.py", "model/attention.py", "model/losses.py", "model/network.py", "study/predict.py")),
     "training": ("Training", ("files.py", "data/pixels.py", "model/attention.py", "model/augment.py", "model/losses.py", "model/network.py", "model/training.py")),
     "runs": ("One run", ("files.py", "study/runs.py")),
