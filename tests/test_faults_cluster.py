@@ -57,15 +57,16 @@ def by_hand(port, workers=1):
             process.wait()
 
 
-@pytest.mark.fault(group="sweep", fault="Workers die at random under a study of forty runs", injected="Dask's own KillWorker plugin on a LocalCluster of two: each worker lives about six runs long", promise="all forty are done, each once")
-def test_forty_runs_on_workers_that_die(study, tmp_path):
+@pytest.mark.fault(group="sweep", fault="Workers die at random under a study of forty runs", injected="Dask's own KillWorker plugin on a LocalCluster of two, by a segmentation fault and by sys.exit: each worker lives about six runs long", promise="all forty are done, each once")
+@pytest.mark.parametrize("mode", ["segfault", "sys.exit"])
+def test_forty_runs_on_workers_that_die(study, tmp_path, mode):
     from distributed.chaos import KillWorker
     out = tmp_path / "runs"
     pool = cluster.connect(cluster.Place("local", workers=2))
     plan = sweep.plan(sweep.load(study), out)
     began = time.monotonic()
     assert runs.execute(plan[0].run, plan[0].notebook, threads=1)["status"] == "done"
-    pool.client.register_plugin(KillWorker(delay=f"{6 * (time.monotonic() - began):.0f} s"))
+    pool.client.register_plugin(KillWorker(delay=f"{6 * (time.monotonic() - began):.0f} s", mode=mode))
     said = []
     states = sweep.execute(plan, pool=pool, show=lambda p, state: said.append(state["status"]))
     assert [s["status"] for s in states] == ["done"] * 40 and ended_once(out)

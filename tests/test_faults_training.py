@@ -51,7 +51,7 @@ def test_killed_inside_a_checkpoint(straight, tmp_path, step):
     assert finished(start(tmp_path)) == straight
 
 
-LONGER = PROGRAM.replace("NET, RECIPE", "NET, replace(RECIPE, epochs=24, patience=99)").replace("import sys", "from dataclasses import replace\nimport sys", 1)
+LONGER = PROGRAM.replace("train(NET, RECIPE", "train(NET, replace(RECIPE, epochs=24, patience=99)").replace("import sys", "from dataclasses import replace\nimport sys", 1)
 
 
 def begun(folder):

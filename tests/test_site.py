@@ -102,6 +102,13 @@ def test_a_changed_notebook_marks_its_runs_stale(nbs):
     assert "Stale" in page.read_text() and "stale" in (page.parents[1] / "index.html").read_text()
 
 
+@pytest.mark.fault(group="site", fault="A report lacks a run that it needs", injected="a run whose record names a missing one", promise="its page says from how many it was made, and which is missing and why")
+def test_a_page_names_what_its_run_lacks(nbs):
+    run(nbs, missing={"of": 100, "runs": {"training.seed-7": "diverged: <b>the loss</b> is no number"}})
+    page = (built(nbs) / "runs/quick/training-training.html").read_text()
+    assert "Made from 99 of 100 runs" in page and "training.seed-7" in page and "<b>the loss" not in page
+
+
 @pytest.mark.fault(group="site", fault="HTML and Markdown in titles, commands, errors and tables", injected="<img onerror> in each",
                    promise="shown letter by letter on every page, never run")
 def test_names_with_html_are_shown_and_not_run(nbs):

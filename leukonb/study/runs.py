@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['notebooks', 'experiment', 'Parameter', 'parameters', 'check_parameters', 'modules_reached', 'versions', 'inputs',
-           'read_if_there', 'Run', 'make', 'this_run', 'finish', 'facts', 'provenance', 'locked', 'gpus', 'work',
-           'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'standing', 'find']
+           'read_if_there', 'Run', 'make', 'without', 'lacking', 'this_run', 'finish', 'facts', 'provenance', 'locked',
+           'gpus', 'work', 'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'standing', 'find']
 
 # %% ../../nbs/study/runs.ipynb #3c4e1e56
 import ast, json, os, platform, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
@@ -260,6 +260,28 @@ def _needed(notebook, name, folders):
     if len(folders) != 1: raise Refusal(f"experiment {notebook.stem}, parameter {name}: takes one run, {len(folders)} are given; make it list[str] or narrow the grid")
     return folders[0]
 
+# %% ../../nbs/study/runs.ipynb #84fbdcac
+def without(
+    run: Run,      # planned, nothing written
+    missing: dict, # key: (name, why) of runs that it needs and shall do without
+) -> Run | None: # None where a parameter would be left with no run
+    "The run made from the other runs that it needs; `missing` in its manifest names those it lacks."
+    m, paths, stated = run.manifest, dict(run.manifest["paths"]), run.manifest["inputs"]
+    needs = {p: [k for k in keys if k not in missing] for p, keys in stated["needs"].items()}
+    if not all(needs.values()): return None
+    for p, keys in stated["needs"].items():
+        if isinstance(paths[p], list): paths[p] = [path for key, path in zip(keys, paths[p]) if key not in missing]
+    stated = {**stated, "needs": needs}
+    key = digest(stated)[:16]
+    lacks = {"of": sum(map(len, m["inputs"]["needs"].values())), "runs": dict(missing.values())}
+    return Run(run.folder.parent/f"{run.name}-{key}", {**m, "key": key, "inputs": stated, "paths": paths, "missing": lacks})
+
+def lacking(run: Run) -> str:
+    "What a run was made without, in a sentence; nothing where it has all that it needs."
+    if not (lacks := run.manifest.get("missing")): return ""
+    why = "; ".join(f"{name} ({reason})" for name, reason in lacks["runs"].items())
+    return f"Made from {lacks['of'] - len(lacks['runs'])} of {lacks['of']} runs. Missing: {why}."
+
 # %% ../../nbs/study/runs.ipynb #a6a583cc
 def this_run() -> Run:
     "The run whose folder is the working folder; by hand, a scratch run."
@@ -279,7 +301,7 @@ def finish(
     notes: list | None = None,    # sentences that belong beside the numbers
 ):
     "Write `result.json`, which makes the run done, and show where its numbers come from."
-    write_json(run.folder/"result.json", {"run": run.key, "headline": headline or {}, "notes": notes or [], "files": _files(run.folder)})
+    write_json(run.folder/"result.json", {"run": run.key, "headline": headline or {}, "notes": [*filter(None, [lacking(run)]), *(notes or [])], "files": _files(run.folder)})
     return provenance(run)
 
 # %% ../../nbs/study/runs.ipynb #a942776f

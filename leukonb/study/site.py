@@ -123,13 +123,14 @@ def write_page(
 def _callout(kind, text): return nbformat.v4.new_markdown_cell(f"::: {{.callout-{kind} appearance=\"minimal\"}}\n{shown(text)}\n:::")
 
 def warnings(run) -> list:
-    "What must be known before a run's figures are read: made-up data, small size, code changed since."
+    "What must be known before a run's figures are read: made-up data, small size, runs that are missing, code changed since."
     m = run.manifest
     size, synthetic, stale = m.get("size", "unstated"), m.get("synthetic"), runs.stale(run)
     cells = []
     if synthetic is None and size == "smoke": cells.append(_callout("warning", "Smoke size: too small for its figures to mean anything."))
     if synthetic or (synthetic is not None and size != "full"):
         cells.append(_callout("warning", f"{'Synthetic cohort' if synthetic else 'Real images'}, {size} size: these figures say nothing about C-NMC."))
+    if lacks := runs.lacking(run): cells.append(_callout("important", lacks))
     if stale: cells.append(_callout("important", f"Stale: changed since this run: {', '.join(stale)}. {m.get('command') or 'Its study'} makes it again."))
     return cells
 

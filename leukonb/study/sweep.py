@@ -69,7 +69,7 @@ class Study:
 
 # %% ../../nbs/study/sweep.ipynb #f7cd3a34
 _HEAD = {"title": str, "shows": str, "hours": (int, float), "hardware": str, "size": str, "phantom": dict, "smoke": list, "runs": dict, "limit": (int, float), "memory": str, "gpu": bool}
-_RUN = {"experiment": str, "parameters": dict, "grid": dict, "needs": dict, "title": str, "memory": str, "gpu": bool}
+_RUN = {"experiment": str, "parameters": dict, "grid": dict, "needs": dict, "title": str, "memory": str, "gpu": bool, "least": int}
 _DEFAULTS = {"hours": 0.0, "hardware": "", "phantom": {}, "smoke": [], "limit": 6*3600, "memory": "", "gpu": True}
 
 def _fields(study, given, allowed, path, required):
@@ -82,7 +82,7 @@ def _fields(study, given, allowed, path, required):
         if key not in given: raise Refusal(f"{study.at(*path)}{'.'.join(path) or 'the study'} has no {key!r}; add it")
 
 def _wanted(kind):
-    return "a number" if isinstance(kind, tuple) else {"str": "text", "bool": "true or false", "dict": "a mapping", "list": "a list"}[kind.__name__]
+    return "a number" if isinstance(kind, tuple) else {"str": "text", "bool": "true or false", "int": "a whole number", "dict": "a mapping", "list": "a list"}[kind.__name__]
 
 # %% ../../nbs/study/sweep.ipynb #84d00ca6
 def studies() -> dict:
@@ -198,6 +198,7 @@ class Planned:
     limit: float
     memory: int = 0  # bytes it is said to take
     gpu: bool = True # whether it wants a GPU
+    least: int | None = None # of the runs it needs, how many are enough; all unless said
 
 def plan(
     study: Study,
@@ -230,7 +231,7 @@ def plan(
             try: run = one.make(Path(out)/study.name, name + suffix, notebook, effective, data if links else None, needs, links, **facts)
             except Refusal as refusal: raise Refusal(f"{study.at('runs', name, 'needs')}{refusal}") from None
             by_name[name].append(len(planned))
-            planned.append(Planned(run, notebook, [i for names in wanted.values() for w in names for i in by_name[w]], study.limit, memory, stated.get("gpu", study.gpu)))
+            planned.append(Planned(run, notebook, [i for names in wanted.values() for w in names for i in by_name[w]], study.limit, memory, stated.get("gpu", study.gpu), stated.get("least")))
     return planned
 
 # %% ../../nbs/study/sweep.ipynb #bf4080d0
@@ -372,8 +373,17 @@ def _begin(s):
         p = s.planned[i]
         if s.stop.is_set(): s.settle(i, {"status": "planned"})
         elif any(n in s.mine and n not in s.states for n in p.needs): continue
-        elif bad := [n for n in p.needs if not s.done(n)]: s.settle(i, _waits(s, bad))
+        elif bad := [n for n in p.needs if not s.done(n)]: _short(s, i, bad)
         elif s.pool.room(p, [s.planned[j] for j in s.going.values()]) and not _elsewhere(s, i): s.going[s.pool.start(p, s.stop)] = i
+
+def _short(s, i, bad):
+    "Go on without the runs that have failed where that is allowed, as another run; else settle this one."
+    p, enough = s.planned[i], s.planned[i].least is not None and len(s.planned[i].needs) - len(bad) >= s.planned[i].least
+    why = lambda n: f"{s.states[n]['status']}: {s.states[n].get('error', '')}".rstrip(": ")
+    fewer = one.without(p.run, {s.planned[n].run.key: (s.planned[n].run.name, why(n)) for n in bad}) if enough and s.mine.issuperset(bad) else None
+    if fewer is None: return s.settle(i, _waits(s, bad))
+    p.run, p.needs = fewer, [n for n in p.needs if n not in bad]
+    if fewer.done: s.settle(i, {**fewer.status, "kept": True})
 
 def _waits(s, bad):
     names = ", ".join(s.planned[n].run.name for n in bad)
@@ -466,6 +476,7 @@ def words(
 ) -> str:
     "One line of what a run is doing."
     state, name = status["status"], f"{planned.run.experiment}/{planned.run.name}"
+    if lacks := planned.run.manifest.get("missing"): name += f" without {', '.join(lacks['runs'])}"
     if state == "elsewhere": return f"{name}: another process has it ({status.get('pid', 'starting')} on {status.get('host', 'its machine')}), waiting for what it finds"
     if state == "running" and "step" in status:
         left = f", about {_span(status['seconds_left'])} left" if status.get("seconds_left") is not None else ""
