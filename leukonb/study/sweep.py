@@ -285,8 +285,18 @@ def _phantom(study, out):
         if key not in known: raise Refusal(f"{study.at('phantom', key)}the phantom has no parameter {key!r}{one._meant(key, known)}; it has: {', '.join(sorted(known))}")
     code = [one.digest_file(Path(phantom.__file__))]
     place = out/"_phantoms"/digest([study.phantom, code])[:16]
-    if not (place/"PHANTOM.json").is_file(): phantom.draw(place, **study.phantom)
+    if not (place/"PHANTOM.json").is_file(): phantom.draw(place, **{**study.phantom, **_effects(study, phantom.Effects)})
     return place
+
+def _effects(study, kind):
+    "The strengths of the synthetic cohort's differences, where the study states any."
+    given = study.phantom.get("effects")
+    if given is None: return {}
+    known = kind.__dataclass_fields__
+    if not isinstance(given, dict): raise Refusal(f"{study.at('phantom', 'effects')}effects = {given!r}: a mapping of names to strengths is wanted, such as {{stain: 2.0}}")
+    for key in given:
+        if key not in known: raise Refusal(f"{study.at('phantom', 'effects', key)}the phantom has no effect {key!r}{one._meant(key, known)}; it has: {', '.join(known)}")
+    return {"effects": kind(**given)}
 
 # %% ../../nbs/study/sweep.ipynb #e562bb29
 class Stopped(KeyboardInterrupt):
