@@ -507,8 +507,11 @@ def _robustness(r):
 @_rule
 def _explained(r):
     "Whether maps of what the network looks at were made and tested."
-    found = r.first("explanation", "explain")
-    return Answer(MET, "Maps, and their tests.", found, "result.json") if found else Answer(NOT_APPLICABLE, "No explanation is among the runs, and none is claimed.")
+    run = r.first("explanation")
+    if run is None: return Answer(NOT_APPLICABLE, "No explanation is among the runs, and none is claimed.")
+    tests = {"whether they change with the weights": "shuffled.csv", "whether they rank what the network uses": "gains.csv", "how much of them lies on the cell": "inside.csv"}
+    there = [what for what, file in tests.items() if (run.folder/file).is_file()]
+    return Answer(MET if len(there) == len(tests) else PARTLY, f"Maps; tested: {', '.join(there) or 'nothing'}. {' '.join(run.result['notes'])}", run, next((tests[w] for w in there), "result.json"))
 
 @_rule
 def _unusable(r):
