@@ -166,6 +166,16 @@ def test_a_background_that_tells_the_classes_apart_is_told(study):
     assert statuses(study())["6c"] == "not met" and any("background" in s for s in cards.limits(study()))
 
 
+def test_maps_that_were_not_tested_are_partly_explained(study):
+    run = next(x for x in study().runs if x.experiment == "explanation")
+    assert cards.answer(study(), "explained").status == "met"
+    (run.folder / "shuffled.csv").unlink()
+    assert cards.answer(study(), "explained").status == "partly"
+    r = study()
+    r.runs = [x for x in r.runs if x.experiment != "explanation"]
+    assert cards.answer(r, "explained").status == "not applicable"
+
+
 def test_a_proof_that_was_changed_is_none(study):
     table = of(study(), "cohort").folder / "parts.csv"
     table.write_text(table.read_text() + "\n")
@@ -204,7 +214,7 @@ def test_another_cohort_is_refused(study):
 def test_the_card_counts_subjects_and_says_what_it_is_not_for(study):
     r = study()
     rows, card = cards.by_subject(r, 200), cards.model_card(r, 200)
-    test = predictions.by_unit(pd.read_parquet(r.trainings[0].folder / "predictions.parquet").query("split == 'test'"))
+    test = predictions.by_unit(pd.read_parquet(r.trainings[0].folder / "predictions.parquet").query("split == 'test'"), "identity")
     accuracy = ((test.score >= .5) == (test.label == "ALL")).mean()
     assert np.isclose(rows.set_index("metric").value["accuracy"], accuracy) and f"| accuracy | {accuracy:.3f} |" in card["Quantitative analyses"][1]
     assert "Not for diagnosis" in " ".join(card["Intended use"]) and r.cohort.digest[:16] in " ".join(card["Training data"])

@@ -205,7 +205,7 @@ def _missing(r):
     run, cells = r.first("cohort"), r.cohort.cells
     if run is None or not (run.folder/"problems.csv").is_file(): return Answer(NOT_MET, "No run has listed what is missing.")
     lacking = cells[cells.subject.isna()].label.value_counts()
-    return Answer(MET, f"{cells.label.isna().mean():.1%} of the pictures lack a label; without a subject: {lacking.get('ALL', 0)} ALL, {lacking.get('HEM', 0)} HEM.", run, "problems.csv")
+    return Answer(MET, f"{cells.label.isna().mean():.1%} of the pictures lack a label; without a subject: {lacking.get('ALL', 0)} ALL, {lacking.get('HEM', 0)} HEM. Such pictures are in no part.", run, "problems.csv")
 
 @_rule
 def _corrupt(r):
@@ -830,16 +830,16 @@ def by_subject(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame: # as `intervals.bootstrap`
-    "The scores of the first training's test part with each subject counted once, with intervals over identities; empty where there are too few."
+    "The scores of the first training's test part with each subject counted once, subjects that share a picture as one, with intervals; empty where there are too few."
     table = table_of(r.trainings[0], "predictions.parquet")
     if not len(table): return pd.DataFrame()
     test, cut = predictions.merge_views(table[table.split == "test"]).reset_index(drop=True), r.evidence.get("threshold")
     if cut is None or test.drop_duplicates("identity").label.value_counts().reindex(["ALL", "HEM"], fill_value=0).min() < 2: return pd.DataFrame()
-    return intervals.bootstrap(test, ["accuracy", "sensitivity", "specificity", "balanced_accuracy", "auroc"], resamples, seed, by="subject", threshold=cut)
+    return intervals.bootstrap(test, ["accuracy", "sensitivity", "specificity", "balanced_accuracy", "auroc"], resamples, seed, by="identity", threshold=cut)
 
 def _plain(text):
     "A text of the records so that Markdown and HTML show it as it is."
-    return "".join(c if c.isalnum() or c in " .,:;/+=()%-_" else f"&#{ord(c)};" for c in " ".join(str(text).split())).replace("--", "&#45;&#45;")
+    return "".join(c if c.isalnum() or c in " .,:;/+=()%-_'&" else f"&#{ord(c)};" for c in " ".join(str(text).split()))
 
 _SHORT = {"auroc": "AUROC", "ece": "expected calibration error", "f1": "F1", "weighted_f1": "weighted F1", "mcc": "Matthews correlation", "brier": "Brier score"}
 
@@ -862,11 +862,12 @@ def model_card(
 ) -> dict: # {section: lines of Markdown}
     "The model card of the first training, from the records."
     t = r.trainings[0]
+    command = " ".join(str(t.manifest.get("command") or "").split())
     subjects, cells = by_subject(r, resamples, seed), r.evidence.get("arms", {}).get(_arm(r), {}).get("scores", {})
-    tests = [f"Each subject counted once, by the mean score of its cells; {subjects.method.iloc[0]}.", _scores(subjects[["metric", "value", "low", "high"]].itertuples(index=False, name=None), "by subject")] if len(subjects) else ["By subject: fewer than two test identities of a class, or no threshold, so no interval."]
+    tests = [f"Each subject counted once, by the mean score of its cells, subjects that share a picture as one; {subjects.method.iloc[0]}.", _scores(subjects[["metric", "value", "low", "high"]].itertuples(index=False, name=None), "by subject")] if len(subjects) else ["By subject: fewer than two test identities of a class, or no threshold, so no interval."]
     if cells: tests += [f"By cell; {next(iter(cells.values()))['method']}.", _scores([(n, s["value"], s["low"], s["high"]) for n, s in cells.items() if s["value"] is not None], "by cell")]
     parts = {p: RULES[p](r) for p in ("model", "input", "recipe", "partitions", "whole", "threshold", "alike", "demographics", "artefact", "initialisation", "selection")}
-    return {"Model details": [f"{_plain(t.manifest.get('title') or t.name)}, arm {_plain(_arm(r))}, run {t.name}-{t.key}.", *(_plain(parts[p].found) for p in ("model", "initialisation", "selection", "artefact")), f"Made by {_plain(t.manifest.get('command') or 'hand')}. Licence of the code: Apache-2.0."],
+    return {"Model details": [f"{_plain(t.manifest.get('title') or t.name)}, arm {_plain(_arm(r))}, run {t.name}-{t.key}.", *(_plain(parts[p].found) for p in ("model", "initialisation", "selection", "artefact")), f"Made by {'`' + command.replace('`', '') + '`' if command else 'hand'}. Licence of the code: Apache-2.0."],
             "Intended use": _intended(r),
             "Factors": [_plain(parts["demographics"].found), "Known for each cell: class, subject, identity. Stain, microscope and laboratory are in no record and do not vary within it." if not r.synthetic else "The phantom varies subjects and cells; nothing else."],
             "Metrics": [_plain(parts["threshold"].found), "Intervals draw whole identities, since the cells of a subject err together."],
