@@ -68,7 +68,7 @@ def literature() -> pd.DataFrame: # work, year, f1 (percent, as printed), measur
 
 # %% ../../nbs/study/paper.ipynb #43486f21
 _BOOK = "ISBI 2019 C-NMC Challenge, Springer, DOI 10.1007/978-981-15-0798-4"
-_APART = [("Gehlot 2020, SDCT-AuxNet", None, 94.8, "weighted F1", "", "Medical Image Analysis 61, DOI 10.1016/j.media.2020.101661"),
+_APART = [("Gehlot 2020, SDCT-AuxNet", None, 94.8, "weighted F1", "", "arXiv 2006.00304"),
     ("Pan 2019", 92.5, 91.04, "weighted F1", "corrects each cell with its neighbours in the test set", _BOOK),
     ("Oliveira & Dantas 2021", 92.6, None, "weighted F1", "", "VISAPP 2021"), ("Honnalgere & Nayak 2019", 91.7, None, "weighted F1", "", _BOOK), ("Xiao 2019", 90.3, None, "weighted F1", "", _BOOK),
     ("Verma & Singh 2019", 89.5, None, "weighted F1", "", _BOOK), ("Prellberg & Kramer 2019", 87.9, 88.91, "weighted F1", "87.9 to 89.8 on the preliminary test", "arXiv 1906.09020"),
