@@ -6,7 +6,7 @@
 __all__ = ['main']
 
 # %% ../nbs/cli.ipynb #767c8f53
-import argparse, os, shlex, sys
+import argparse, os, sys
 from pathlib import Path
 
 # %% ../nbs/cli.ipynb #8af40e1b
@@ -118,11 +118,11 @@ def _audit(a):
 def _run(a):
     from leukonb.data import cohort
     from leukonb.files import Refusal
-    from leukonb.study import sweep
+    from leukonb.study import runs, sweep
     where = _place(a)
     study = sweep.load(a.study)
     study = sweep.with_settings(sweep.as_smoke(study) if a.smoke else study, a.set)
-    command = shlex.join(["leukonb", *sys.argv[1:]])
+    command = runs.typed(["leukonb", *sys.argv[1:]])
     planned = sweep.plan(study, a.out, command=command)
     on = ""
     if sweep.reads_cohort(planned):
@@ -174,7 +174,7 @@ def _evaluate(a):
     odd = [text for text in a.label if text.rpartition("=")[2] not in ("ALL", "HEM") or "=" not in text]
     if odd: raise Refusal(f"--label {odd[0]}: write it as theirs=ALL or theirs=HEM, for example --label blast=ALL")
     place = a.out/"runs" if a.out else Path("_runs")
-    run = evaluate.plan(a.table, place, evaluate.mapped(a.map), shlex.join(["leukonb", *sys.argv[1:]]), {t.rpartition("=")[0]: t.rpartition("=")[2] for t in a.label} or None,
+    run = evaluate.plan(a.table, place, evaluate.mapped(a.map), runs.typed(["leukonb", *sys.argv[1:]]), {t.rpartition("=")[0]: t.rpartition("=")[2] for t in a.label} or None,
                         threshold=a.threshold, train_subjects=a.train_subjects, resamples=a.resamples, method=a.method)
     status = runs.execute(run, runs.experiment("judge"))
     if status["status"] != "done": raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")

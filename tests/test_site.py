@@ -1,7 +1,7 @@
 """The site: whole or absent, the same each time, true about its runs, and complete in itself."""
 import re
 import shutil
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -117,6 +117,39 @@ def test_names_with_html_are_shown_and_not_run(nbs):
     for page in built(nbs).rglob("*.html"):
         assert "<img src=x" not in page.read_text(), page
     assert escape("<img src=x onerror=alert(1)>") in (nbs.parents[1] / "site/runs/index.html").read_text()
+
+
+@pytest.fixture
+def failing(nbs):
+    """A finished run, and a run whose third cell fails with a path and HTML in its error."""
+    run(nbs, "report")
+    notebook = nbs / "experiments" / "training.ipynb"
+    nb = nbformat.read(notebook, 4)
+    nb.cells[2:] = [nbformat.v4.new_code_cell(source) for source in ("print('so far so good', __import__('os').getcwd())", f"raise OSError(__import__('os').path.abspath('gone.bmp') + {NASTY!r})", "print('beyond')")]
+    nbformat.write(nb, notebook)
+    made = runs.make(nbs.parents[1] / "runs" / "quick", "training", notebook, {"seed": 0}, study="quick", size="quick", synthetic=True, command="leukonb run quick")
+    assert runs.execute(made, notebook)["status"] == "failed"
+    return made
+
+
+@pytest.mark.fault(group="site", fault="A run has failed, or its process has gone", injected="an error with a path and HTML in it in the third cell; then the state that SIGKILL leaves",
+                   promise="the list of runs leads to a page with its status, its error, the cell and the notebook as far as it came, without paths of the machine")
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_run_that_ended_badly_leads_to_its_notebook(nbs, failing, gone):
+    if gone:
+        failing.notebook.rename(failing.folder / ".executed.ipynb")
+        write_json(failing.folder / "status.json", {"status": "running", "pid": 1})
+    place, name = built(nbs), f"quick/training-training-{failing.key[:8]}-not-done.html"
+    listed, page = (place / "runs/index.html").read_text(), (place / "runs" / name).read_text()
+    assert f'href="{name}"' in listed.replace("'", '"') and (gone or "in cell 4: OSError: …/gone.bmp" in unescape(listed))
+    assert ("its process is gone" if gone else "Not done, failed: OSError: …/gone.bmp") in unescape(page)
+    assert "In cell 4" in page and 'id="ended"' in page.replace("'", '"') and "1 more was not begun" in page
+    assert "so far so good" in page and "Traceback" in page and "beyond" not in page and "<img src=x" not in page
+    copies = [p for p in (place / "files/quick/training").rglob("*") if p.is_file()]
+    assert {p.name for p in copies} == {"run.json", "training.ipynb"}
+    for p in [*copies, *place.rglob("*.html")]:
+        assert str(nbs.parents[1]) not in p.read_text(), p
+    assert name.split("/")[1] not in (place / "index.html").read_text()
 
 
 @pytest.mark.fault(group="site", fault="Links that lead nowhere", injected="every link of a built site followed",

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['notebooks', 'experiment', 'Parameter', 'parameters', 'check_parameters', 'modules_reached', 'versions', 'inputs',
-           'read_if_there', 'Run', 'make', 'without', 'lacking', 'this_run', 'finish', 'facts', 'provenance', 'locked',
-           'gpus', 'work', 'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'standing', 'find']
+           'read_if_there', 'Run', 'typed', 'make', 'without', 'lacking', 'this_run', 'finish', 'facts', 'provenance',
+           'locked', 'gpus', 'begun', 'work', 'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'standing',
+           'find']
 
 # %% ../../nbs/study/runs.ipynb #3c4e1e56
-import ast, json, os, platform, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
+import ast, json, os, platform, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -230,6 +231,18 @@ class Run:
     @property
     def progress(self) -> dict: return read_if_there(self.folder/"progress.json")
 
+# %% ../../nbs/study/runs.ipynb #6553ff91
+def typed(
+    words: list, # of a command
+) -> str:
+    "A command as one line, of each absolute path its last part only."
+    return shlex.join("".join(map(_placeless, re.split(r"([=,\[\]\"'])", str(word)))) for word in words)
+
+def _placeless(text):
+    "`text`, or the last part of the absolute path that it is."
+    if not re.match(r"\s*(~[^/]*)?/|\s*[A-Za-z]:[/\\]", text): return text
+    return next((part for part in reversed(re.split(r"[/\\]", text)) if part), "/")
+
 # %% ../../nbs/study/runs.ipynb #7122038e
 def make(
     folder: Path,       # where runs go, `_runs/<study>`
@@ -407,8 +420,7 @@ def _ending(error):
     value = getattr(error, "evalue", str(error))
     line = (str(value).strip().splitlines() or [""])[0][:500]
     if name == "DeadKernelError": return {"status": "failed", "error": "the notebook's kernel died: killed, or out of memory"}
-    cell = {"cell": error.cell_index} if hasattr(error, "cell_index") else {}
-    return {"status": _ENDS.get(name, "failed"), "error": line if name == "Refusal" else f"{name}: {line}", **cell}
+    return {"status": _ENDS.get(name, "failed"), "error": line if name == "Refusal" else f"{name}: {line}"}
 
 # %% ../../nbs/study/runs.ipynb #6c6fb0ee
 def _papermill(run):
@@ -423,6 +435,22 @@ def _papermill(run):
             config=Config({"KernelManager": {"transport": "ipc"}}))
     finally:
         if partial.exists(): os.replace(partial, run.notebook)
+
+def begun(
+    notebook: Path, # as papermill left it, finished or not
+) -> list: # indices of its cells
+    "The code cells that were begun, in order; none where the notebook is not there or only half written."
+    import nbformat
+    try: cells = nbformat.read(notebook, 4).cells
+    except (OSError, ValueError, nbformat.ValidationError): return []
+    return [i for i, c in enumerate(cells) if c.cell_type == "code" and (c.metadata.get("papermill") or {}).get("start_time")]
+
+def _reached(run):
+    "The number of the cell a run was in, as Jupyter counts them; a notebook whose run was killed is put where it is looked for."
+    partial = run.folder/".executed.ipynb"
+    if begun(partial): os.replace(partial, run.notebook)
+    for left in [partial, run.folder/".heartbeat", *run.folder.glob("kernel-ipc-*")]: left.unlink(missing_ok=True)
+    return {"cell": n} if (n := len(begun(run.notebook))) else {}
 
 def _injected(run):
     "The parameters papermill sets: the effective ones, and the folders the run reads from."
@@ -451,13 +479,14 @@ def work(
             else: ending = {"status": "failed", "error": "the notebook ended before its last cell wrote result.json"}
             if late.is_set(): ending = _late(limit)
             if run.done: ending = {"status": "done"}
+            if not run.done: ending |= _reached(run)
             write_json(run.folder/"status.json", {**state, **ending, "finished": time.time(), "seconds": round(time.time() - started, 2)})
 
 def _clear(folder):
-    "Remove what an earlier try left: its result, its progress, and files that it was killed while writing."
+    "Remove what an earlier try left: its result, its progress, its notebook, and files that it was killed while writing."
     outside = (".run.json.", "..source.ipynb.", ".status.json.") # a parent may be writing these
     half = (p for p in folder.rglob(".*.tmp*") if p.is_file() and not p.name.startswith(outside))
-    for left in [folder/"result.json", folder/"progress.json", *half]: left.unlink(missing_ok=True)
+    for left in [folder/"result.json", folder/"progress.json", *folder.glob("[!.]*.ipynb"), *half]: left.unlink(missing_ok=True)
 
 def _late(limit):
     return {"status": "timeout", "error": f"not done after {limit:.0f} s; raise the study's limit"}
@@ -554,7 +583,7 @@ def execute(
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_child_environment(private, threads, gpu))
         ended = _follow(child, run, limit, stop, follow)
     if not ended: return _no_room(run.folder) if run.status.get("gone") and _full(run.folder) else run.status
-    write_json(run.folder/"status.json", {**run.status, "gone": False, **ended, "finished": time.time()}) # ended by us, not lost
+    write_json(run.folder/"status.json", {**run.status, "gone": False, **ended, **(_reached(run) if ended["status"] != "failed" else {}), "finished": time.time()}) # ended by us, not lost
     return run.status
 
 def _full(folder): return shutil.disk_usage(folder).free < 2**16
