@@ -112,6 +112,7 @@ def remote(
     "A worker's task: one run, stopped in order when nobody wants it any more or the worker is leaving; its status."
     from distributed import get_worker
     from distributed.core import Status
+    one.spare_imports("rfc3987_syntax")
     run, worker, stop = Run(Path(folder), manifest), get_worker(), threading.Event()
     _same(run, Path(notebook))
     key = worker.get_current_task()
@@ -245,7 +246,7 @@ def connect(
     _hush()
     try:
         started = [] if place.address else {"local": _local, "slurm": _slurm, "kubernetes": _kubernetes}[place.where](place, security)
-        client = Client(place.address or started[0], security=security, set_as_default=False, timeout=10, name="leukonb")
+        client = Client(place.address or started[0], security=security, set_as_default=False, name="leukonb")
     except Exception as error:
         for thing in started: thing.cleanup() if hasattr(thing, "cleanup") else thing.close()
         if place.address and isinstance(error, OSError): raise Refusal(f"no scheduler answers at {place.address}; start one: dask scheduler --host HOST --port PORT --no-dashboard, and workers: dask worker {place.address} --nthreads 1") from None
@@ -268,8 +269,8 @@ def _local(place, security):
 def _slurm(place, security):
     "A Slurm job a worker."
     from dask_jobqueue import SLURMCluster
-    cluster = SLURMCluster(**{"cores": 1, "processes": 1, "security": security, "protocol": "tls://", "host": place.bind, "silence_logs": "critical",
-        "scheduler_options": {"dashboard_address": "127.0.0.1:0", "allowed_failures": 0}, **place.config})
+    cluster = SLURMCluster(**{"cores": 1, "processes": 1, "security": security, "protocol": "tls://", "silence_logs": "critical",
+        "scheduler_options": {"host": place.bind, "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}, **place.config})
     cluster.adapt(minimum_jobs=place.workers or 1, maximum_jobs=place.workers or 1)
     return [cluster]
 

@@ -1,0 +1,351 @@
+"""Studies on Dask workers, in shards and on shared GPUs, by real processes that are killed."""
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from leukonb.files import refused
+from leukonb.study import cluster, runs, sweep
+from leukonb.study.cluster import Place
+
+BIN = Path(sys.executable).parent
+LAST = "from leukonb.study.runs import this_run, finish\nfinish(this_run(), {'seed': 1})"
+DRAW = """import os, time
+with open('log', 'a') as log: log.write('x')
+time.sleep(seconds)
+if fail: raise ValueError('asked to')"""
+GPU = """import os, time, json
+began = time.time()
+time.sleep(seconds)
+with open('seen.json', 'w') as file: json.dump([os.environ.get('CUDA_VISIBLE_DEVICES'), began, time.time()], file)"""
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """A folder of notebooks with small experiments, and a study's file to be written beside them."""
+    place = tmp_path / "nbs" / "experiments"
+    (place / "studies").mkdir(parents=True)
+    head = "seed: int = 0\nseconds: float = 0.0\nfail: bool = False"
+    for name, parameters, *cells in [("draw", head, DRAW, LAST), ("device", head, GPU, LAST), ("mean", "draws: list[str] = []", LAST)]:
+        first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[first, *map(nbformat.v4.new_code_cell, cells)]), place / f"{name}.ipynb")
+    monkeypatch.setenv("LEUKONB_NBS", str(place.parent))
+    return place
+
+
+def study(suite, text, head="title: T\nshows: S\nsize: smoke\nlimit: 120\n"):
+    path = suite / "studies" / "s.yml"
+    path.write_text(head + text)
+    return path
+
+
+def grid(seeds, seconds=0.0):
+    return f"runs:\n  draw: {{experiment: draw, grid: {{seed: {list(range(seeds))}}}, parameters: {{seconds: {seconds}}}}}\n"
+
+
+def planned(path, out):
+    return sweep.plan(sweep.load(path), out)
+
+
+def logs(out):
+    """How often each run's notebook was begun."""
+    return [log.read_text() for log in sorted(out.glob("s/*/*/log"))]
+
+
+def until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+    return found
+
+
+def begun(out):
+    return [r for r in runs.find(out) if r.status["status"] == "running" and (r.folder / "log").exists()]
+
+
+def leukonb(*words):
+    return subprocess.Popen([BIN / "leukonb", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def by_hand(*words):
+    """A process of Dask's own command line, killed with all it started."""
+    process = subprocess.Popen([BIN / "dask", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        runs.kill_tree(process)
+        process.wait()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def scheduler(port):
+    return by_hand("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+
+
+def worker(port, *more):
+    return by_hand("worker", f"tcp://127.0.0.1:{port}", "--nthreads", 1, "--no-dashboard", "--no-nanny", *more)
+
+
+def open_to_others():
+    """The addresses beside loopback that this process and its descendants listen on."""
+    me = psutil.Process()
+    ports = [c for p in [me, *me.children(recursive=True)] for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert ports
+    return {c.laddr for c in ports if not c.laddr.ip.startswith("127.")}
+
+
+def test_a_worker_killed_in_the_middle_costs_one_run_only(suite, tmp_path):
+    out, said, seen = tmp_path / "out", [], []
+    plan = planned(study(suite, grid(6, seconds=1)), out)
+    pool = cluster.connect(Place("local", workers=2))
+
+    def kill():
+        run = until(lambda: begun(out))[0]
+        seen.append(open_to_others())
+        child = psutil.Process(run.status["pid"])
+        family = [child.parent(), child, *child.children(recursive=True)]
+        for process in family:
+            process.kill()
+        seen.append(run.name)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    ended = sweep.execute(plan, pool=pool, show=lambda p, state: said.append((p.run.name, state)))
+    killer.join()
+    assert [s["status"] for s in ended] == ["done"] * 6
+    assert sorted(logs(out)) == ["x"] * 5 + ["xx"]
+    assert seen[0] == set()
+    lost = [(name, s["error"]) for name, s in said if s["status"] == "lost"]
+    assert (seen[1], "its worker is gone; started again, 1 of 3 times") in lost
+    variables = [json.loads(p.read_text())["environment"]["variables"] for p in out.glob("s/*/*/run.json")]
+    assert {v["OMP_NUM_THREADS"] for v in variables} == {str(max(1, sweep.cores() // 2))}
+
+
+def test_two_schedulers_do_one_study_once(suite, tmp_path):
+    out, path = tmp_path / "out", study(suite, grid(4, seconds=0.3))
+    ports = free_port(), free_port()
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(scheduler(port))
+            stack.enter_context(worker(port))
+        commands = [leukonb("run", path, "--out", out, "--cluster", f"127.0.0.1:{port}") for port in ports]
+        said = [command.communicate(timeout=200) for command in commands]
+    assert [command.returncode for command in commands] == [0, 0], said
+    assert logs(out) == ["x"] * 4
+
+
+def test_without_a_worker_it_is_said_and_a_lost_scheduler_is_found_again(suite, tmp_path):
+    out, path, port = tmp_path / "out", study(suite, grid(2, seconds=2)), free_port()
+    with scheduler(port) as first:
+        until(lambda: subprocess.run([sys.executable, "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}))"], capture_output=True).returncode == 0)
+        command = leukonb("run", path, "--out", out, "--cluster", f"tcp://127.0.0.1:{port}")
+        line = command.stderr.readline()
+        assert f"no worker is connected to tcp://127.0.0.1:{port}" in line and "dask worker" in line
+        with worker(port):
+            until(lambda: begun(out))
+            first.kill()
+            first.wait()
+            with scheduler(port), worker(port):
+                said = command.communicate(timeout=100)
+    assert command.returncode == 0, said
+    assert "does not answer" in said[1]
+    assert all(run.done for run in runs.find(out)) and len(logs(out)) == 2
+
+
+def test_a_scheduler_that_stays_away_ends_with_75_and_the_rerun_repeats_nothing(suite, tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "5s")
+    out, path, port = tmp_path / "out", study(suite, grid(2, seconds=1)), free_port()
+    with scheduler(port) as first, worker(port):
+        command = leukonb("run", path, "--out", out, "--cluster", f"tcp://127.0.0.1:{port}")
+        until(lambda: any(run.done for run in runs.find(out)))
+        first.kill()
+        said = command.communicate(timeout=100)
+    assert command.returncode == 75 and said[1].strip().splitlines()[-1].endswith("run the same command when it is back")
+    finished = {run.folder: run.notebook.stat().st_mtime_ns for run in runs.find(out) if run.done}
+    assert [s["status"] for s in sweep.execute(planned(path, out))] == ["done"] * 2
+    assert all(runs.Run.read(folder).notebook.stat().st_mtime_ns == then for folder, then in finished.items())
+
+
+def test_a_worker_with_another_package_is_refused(suite, tmp_path):
+    plan = planned(study(suite, grid(1)), tmp_path)
+    run = plan[0].run
+    run.folder.mkdir(parents=True)
+    cluster._same(run, plan[0].notebook)
+    run.manifest["inputs"] = {**run.manifest["inputs"], "package": "another"}
+    assert "its package differ from those of the plan" in refused(cluster._same, run, plan[0].notebook)
+    run.folder.rmdir()
+    assert "one file system" in refused(cluster._same, run, plan[0].notebook)
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["--cluster", "lokal"], "did you mean 'local'"),
+        (["--cluster", "tcp://127.0.0.1"], "tcp://HOST:PORT"),
+        (["--cluster", "tcp://192.0.2.1:8786"], "not encrypted.*tls://192.0.2.1:8786"),
+        (["--cluster", "tls://192.0.2.1:8786"], "needs --tls"),
+        (["--cluster", "local", "--bind", "0.0.0.0"], "--bind 0.0.0.0.*add --tls"),
+        (["--cluster", "local", "--tls", "ca.pem", "cert.pem", "key.pem"], "--tls ca.pem.*No such file"),
+        (["--cluster", "local", "--cluster-config", "no.yml"], "no.yml"),
+        (["--bind", "127.0.0.1"], "goes with --cluster"),
+        (["--cluster", "127.0.0.1:9"], "no scheduler answers at tcp://127.0.0.1:9"),
+        (["--shard", "3/2"], "write i/n"),
+        (["--workers", "0"], "at least 1"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_refused(suite, tmp_path, capsys, words, says):
+    from dask import config
+    from leukonb.cli import main
+    with config.set({"distributed.comm.timeouts.connect": "2s"}):
+        ended = main(["run", str(study(suite, grid(1))), "--out", str(tmp_path / "out"), *words])
+    line = capsys.readouterr().err
+    assert ended == 1 and re.search(says, line) and len(line.strip().splitlines()) == 1, line
+    assert not runs.find(tmp_path / "out")
+
+
+@pytest.mark.parametrize("where, package", [("slurm", "dask_jobqueue"), ("kubernetes", "dask_kubernetes")])
+def test_a_missing_package_is_named(where, package):
+    import importlib.util
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    assert refused(cluster.check, Place(where)).endswith("pip install 'leukonb[cluster]'")
+
+
+def certificates(place):
+    """An authority and a certificate of this machine: ca, cert, key."""
+    openssl = lambda *words: subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True)
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test", "-days", "2")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=worker")
+    openssl("x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "cert.pem", "-days", "2")
+    return tuple(place / name for name in ("ca.pem", "cert.pem", "key.pem"))
+
+
+def test_beyond_loopback_all_is_encrypted(suite, tmp_path):
+    from distributed import Client
+    try:
+        files = certificates(tmp_path)
+    except FileNotFoundError:
+        pytest.skip("there is no openssl here to make certificates with")
+    plan = planned(study(suite, grid(1)), tmp_path / "out")
+    pool = cluster.connect(Place("local", workers=1, bind="0.0.0.0", tls=files))
+    assert pool.address.startswith("tls://") and all(w.startswith("tls://") for w in pool.workers)
+    with pytest.raises(OSError):
+        Client(pool.address.replace("tls://", "tcp://"), timeout=1, set_as_default=False)
+    assert [s["status"] for s in sweep.execute(plan, pool=pool)] == ["done"]
+
+
+def test_shards_one_after_another_and_again_complete_a_study(suite, tmp_path):
+    text = grid(2) + "  mean: {experiment: mean, needs: {draws: draw}}\n"
+    path, out = study(suite, text), tmp_path / "out"
+    shares = [sweep.shard(planned(path, out), f"{i}/2") for i in (1, 2)]
+    assert set.union(*shares) == {0, 1, 2} and not set.intersection(*shares)
+    late = next(i for i, share in enumerate(shares) if 2 in share)
+    first = leukonb("run", path, "--out", out, "--shard", f"{late + 1}/2")
+    said = first.communicate(timeout=100)
+    assert first.returncode == 75 and "1 runs wait for runs of other shards" in said[1], said
+    assert len(logs(out)) == len(shares[late]) - 1
+    plan = planned(path, out)
+    for _ in range(2):
+        for share in shares:
+            ended = sweep.execute(plan, mine=share)
+    assert all(p.run.done for p in plan) and logs(out) == ["x"] * 2
+
+
+def test_a_gpu_is_never_shared(suite, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKONB_GPUS", "one,two")
+    monkeypatch.setenv("LEUKONB_GPU_LOCKS", str(tmp_path / "locks"))
+    text = "runs:\n  a: {experiment: device, grid: {seed: [0, 1, 2, 3]}, parameters: {seconds: 0.5}}\n  none: {experiment: device, gpu: false}\n"
+    plan = planned(study(suite, text), tmp_path / "out")
+    halves = [plan[:2], plan[2:]]
+    ends = []
+    both = [threading.Thread(target=lambda half=half: ends.extend(sweep.execute(half, workers=3))) for half in halves]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert [s["status"] for s in ends] == ["done"] * 5
+    seen = [json.loads((p.run.folder / "seen.json").read_text()) for p in plan]
+    assert {device for device, *_ in seen[:4]} == {"one", "two"} and seen[4][0] == "-1"
+    assert all(p.run.status["gpu"] == device for p, (device, *_) in zip(plan, seen[:4]))
+    for device in ("one", "two"):
+        spans = sorted((began, over) for name, began, over in seen if name == device)
+        assert all(over <= began for (_, over), (began, _) in zip(spans, spans[1:])), spans
+
+
+def test_memory_bounds_how_many_go_at_once(suite, tmp_path):
+    path = study(suite, "memory: 4 GB\n" + grid(2) + "  big: {experiment: draw, memory: 60 GB, gpu: false}\n")
+    plan = planned(path, tmp_path)
+    assert [(p.memory, p.gpu) for p in plan] == [(4 * 10**9, True)] * 2 + [(60 * 10**9, False)]
+    a, b, big = plan
+    assert sweep.fits(a, [b], 9, 8 * 10**9, 0) and not sweep.fits(a, [b], 9, 7 * 10**9, 0)
+    assert sweep.fits(big, [], 9, 7 * 10**9, 0) and not sweep.fits(big, [a], 9, 7 * 10**9, 0)
+    assert "s.yml, line 5: memory = 'much'" in refused(planned, study(suite, "memory: much\n" + grid(1)), tmp_path)
+
+
+def test_a_killed_process_is_started_again_and_a_failed_notebook_is_not(suite, tmp_path):
+    text = "runs:\n  killed: {experiment: draw, parameters: {seconds: 2}}\n  bad: {experiment: draw, parameters: {fail: true}}\n"
+    out, said = tmp_path / "out", []
+    plan = planned(study(suite, text), out)
+
+    def kill():
+        run = until(lambda: [r for r in begun(out) if r.name == "killed"])[0]
+        child = psutil.Process(run.status["pid"])
+        for process in [child, *child.children(recursive=True)]:
+            process.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    ended = sweep.execute(plan, workers=2, show=lambda p, state: said.append(state))
+    killer.join()
+    assert [s["status"] for s in ended] == ["done", "failed"]
+    assert [(p.run.folder / "log").read_text() for p in plan] == ["xx", "x"]
+    assert [s["error"] for s in said if s["status"] == "lost"] == ["its process is gone; started again, 1 of 3 times"]
+
+
+def test_a_quiet_process_is_said_and_an_orphan_meets_its_limit(suite, tmp_path, capsys):
+    from leukonb.cli import main
+    path, out = study(suite, grid(1, seconds=600), head="title: T\nshows: S\nsize: smoke\nlimit: 8\n"), tmp_path / "out"
+    command = leukonb("run", path, "--out", out)
+    run = until(lambda: [r for r in runs.find(out) if r.heartbeat is not None])[0]
+    command.kill()
+    command.communicate()
+    child = psutil.Process(run.status["pid"])
+    child.send_signal(signal.SIGSTOP)
+    os.utime(run.folder / ".heartbeat", (time.time() - 300,) * 2)
+    main(["status", "--out", str(out), "--json"])
+    [row] = json.loads(capsys.readouterr().out)
+    assert row["status"] == "running" and "no sign of life for 5 min" in row["reason"] and row["heartbeat"] > 290
+    child.send_signal(signal.SIGCONT)
+    until(lambda: run.status["status"] != "running", 30)
+    assert run.status["status"] == "timeout"
+    until(lambda: not psutil.pid_exists(child.pid), 30)
+
+
+def test_status_lists_what_has_not_begun_and_what_is_older_than_its_code(suite, tmp_path):
+    path = study(suite, grid(1) + "  mean: {experiment: mean, needs: {draws: draw}}\n")
+    plan = planned(path, tmp_path / "out")
+    sweep.execute(plan, mine={0})
+    listed = sweep.status(tmp_path / "out").set_index("experiment")
+    assert dict(listed.status) == {"draw": "done", "mean": "planned"} and listed.reason["mean"] == "not begun"
+    notebook = nbformat.read(suite / "draw.ipynb", 4)
+    notebook.cells.append(nbformat.v4.new_code_cell("1"))
+    nbformat.write(notebook, suite / "draw.ipynb")
+    assert runs.standing(plan[0].run)["status"] == "stale" and plan[0].run.done
