@@ -116,8 +116,6 @@ def _audit(a):
 
 # %% ../nbs/cli.ipynb #3905337f
 def _run(a):
-    from leukonb.data import cohort
-    from leukonb.files import Refusal
     from leukonb.study import runs, sweep
     where = _place(a)
     study = sweep.load(a.study)
@@ -126,10 +124,11 @@ def _run(a):
     planned = sweep.plan(study, a.out, command=command)
     on = ""
     if sweep.reads_cohort(planned):
+        from leukonb.data.cohort import save
         table, indexed = sweep.cohort(study, a.out, a.data)
         planned = sweep.plan(study, a.out, indexed, table.digest, table.synthetic, command)
         sweep.check_cohort(planned, table.cells)
-        cohort.save(table, indexed)
+        save(table, indexed)
         on = f" on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}"
     mine = sweep.shard(planned, a.shard) if a.shard else set(range(len(planned)))
     print(f"{study.title}: {len(planned)} runs{on}{f', {len(mine)} of them in shard {a.shard}' if a.shard else ''}", flush=True)
@@ -139,6 +138,7 @@ def _run(a):
     with sweep.screen(planned) as show: states = sweep.execute(planned, show=show, pool=_pool(a, where), mine=mine)
     return _told([planned[i] for i in sorted(mine)], [states[i] for i in sorted(mine)])
 
+# %% ../nbs/cli.ipynb #061efd4f
 def _place(a):
     "The cluster that is asked for, checked, or nothing."
     from leukonb.files import Refusal
@@ -239,6 +239,7 @@ def main(arguments=None) -> int:
     if a.verb is None:
         _parser().print_help()
         return 2
+    sys.modules.setdefault("rfc3987_syntax", None) # an optional check of nbformat's that takes longer to import than all else
     from leukonb.files import Refusal
     try: return {"phantom": _phantom, "audit": _audit, "run": _run, "status": _status, "evaluate": _evaluate, "predict": _predict, "site": _site, "verify": _verify, "crate": _crate}[a.verb](a) or 0
     except Refusal as refusal: return _say(str(refusal), 1)

@@ -112,6 +112,8 @@ def open_to_others():
     return {c.laddr for c in ports if not c.laddr.ip.startswith("127.")}
 
 
+@pytest.mark.fault(group="sweep", fault="A worker of this machine is killed", injected="SIGKILL to a worker with the run it had, in a study of six runs on two workers",
+                   promise="that run is started again and this is said; no other run is touched; nothing listens beyond loopback")
 def test_a_worker_killed_in_the_middle_costs_one_run_only(suite, tmp_path):
     out, said, seen = tmp_path / "out", [], []
     plan = planned(study(suite, grid(6, seconds=1)), out)
@@ -139,6 +141,8 @@ def test_a_worker_killed_in_the_middle_costs_one_run_only(suite, tmp_path):
     assert {v["OMP_NUM_THREADS"] for v in variables} == {str(max(1, sweep.cores() // 2))}
 
 
+@pytest.mark.fault(group="sweep", fault="Two clusters do one study", injected="two schedulers started by hand, a command for each at the same moment",
+                   promise="every run is done once, both commands end well")
 def test_two_schedulers_do_one_study_once(suite, tmp_path):
     out, path = tmp_path / "out", study(suite, grid(4, seconds=0.3))
     ports = free_port(), free_port()
@@ -152,6 +156,8 @@ def test_two_schedulers_do_one_study_once(suite, tmp_path):
     assert logs(out) == ["x"] * 4
 
 
+@pytest.mark.fault(group="sweep", fault="No worker comes; then the scheduler dies and comes back", injected="a scheduler without workers; SIGKILL to it while a run is at work, another started at its address",
+                   promise="both are said; the same command finishes the study")
 def test_without_a_worker_it_is_said_and_a_lost_scheduler_is_found_again(suite, tmp_path):
     out, path, port = tmp_path / "out", study(suite, grid(2, seconds=2)), free_port()
     with scheduler(port) as first:
@@ -170,6 +176,8 @@ def test_without_a_worker_it_is_said_and_a_lost_scheduler_is_found_again(suite, 
     assert all(run.done for run in runs.find(out)) and len(logs(out)) == 2
 
 
+@pytest.mark.fault(group="sweep", fault="The scheduler dies and stays away", injected="SIGKILL to it between two runs",
+                   promise="exit code 75 and how to go on; run again, what was done is not done again")
 def test_a_scheduler_that_stays_away_ends_with_75_and_the_rerun_repeats_nothing(suite, tmp_path, monkeypatch):
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "5s")
     out, path, port = tmp_path / "out", study(suite, grid(2, seconds=1)), free_port()
@@ -184,6 +192,8 @@ def test_a_scheduler_that_stays_away_ends_with_75_and_the_rerun_repeats_nothing(
     assert all(runs.Run.read(folder).notebook.stat().st_mtime_ns == then for folder, then in finished.items())
 
 
+@pytest.mark.fault(group="sweep", fault="A worker has another version of the package, or not the file system", injected="the planned digest changed, the run's folder removed",
+                   promise="refused with what differs, before the notebook starts")
 def test_a_worker_with_another_package_is_refused(suite, tmp_path):
     plan = planned(study(suite, grid(1)), tmp_path)
     run = plan[0].run
@@ -238,6 +248,8 @@ def certificates(place):
     return tuple(place / name for name in ("ca.pem", "cert.pem", "key.pem"))
 
 
+@pytest.mark.fault(group="sweep", fault="A scheduler on all addresses of the machine", injected="a client without certificates",
+                   promise="it is turned away")
 def test_beyond_loopback_all_is_encrypted(suite, tmp_path):
     from distributed import Client
     try:
@@ -252,6 +264,8 @@ def test_beyond_loopback_all_is_encrypted(suite, tmp_path):
     assert [s["status"] for s in sweep.execute(plan, pool=pool)] == ["done"]
 
 
+@pytest.mark.fault(group="sweep", fault="A shard needs runs of another", injected="shards one after another, the one that needs others first",
+                   promise="what waits is said with exit code 75; all shards, once more, complete the study and repeat nothing")
 def test_shards_one_after_another_and_again_complete_a_study(suite, tmp_path):
     text = grid(2) + "  mean: {experiment: mean, needs: {draws: draw}}\n"
     path, out = study(suite, text), tmp_path / "out"
@@ -269,6 +283,8 @@ def test_shards_one_after_another_and_again_complete_a_study(suite, tmp_path):
     assert all(p.run.done for p in plan) and logs(out) == ["x"] * 2
 
 
+@pytest.mark.fault(group="sweep", fault="More runs than GPUs, by two studies at once", injected="two GPUs by name, five runs, two commands",
+                   promise="no two runs see one GPU at one time")
 def test_a_gpu_is_never_shared(suite, tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKONB_GPUS", "one,two")
     monkeypatch.setenv("LEUKONB_GPU_LOCKS", str(tmp_path / "locks"))
@@ -300,6 +316,8 @@ def test_memory_bounds_how_many_go_at_once(suite, tmp_path):
     assert "s.yml, line 5: memory = 'much'" in refused(planned, study(suite, "memory: much\n" + grid(1)), tmp_path)
 
 
+@pytest.mark.fault(group="sweep", fault="The process of a run is killed", injected="SIGKILL to it and its kernel",
+                   promise="started again, and this is said; a notebook that fails is not")
 def test_a_killed_process_is_started_again_and_a_failed_notebook_is_not(suite, tmp_path):
     text = "runs:\n  killed: {experiment: draw, parameters: {seconds: 2}}\n  bad: {experiment: draw, parameters: {fail: true}}\n"
     out, said = tmp_path / "out", []
@@ -320,6 +338,8 @@ def test_a_killed_process_is_started_again_and_a_failed_notebook_is_not(suite, t
     assert [s["error"] for s in said if s["status"] == "lost"] == ["its process is gone; started again, 1 of 3 times"]
 
 
+@pytest.mark.fault(group="sweep", fault="The process of a run is stopped, and its parent is gone", injected="SIGSTOP, SIGKILL to the parent",
+                   promise="status says since when there is no sign of life; going on, the run ends at its limit")
 def test_a_quiet_process_is_said_and_an_orphan_meets_its_limit(suite, tmp_path, capsys):
     from leukonb.cli import main
     path, out = study(suite, grid(1, seconds=600), head="title: T\nshows: S\nsize: smoke\nlimit: 8\n"), tmp_path / "out"

@@ -81,7 +81,8 @@ def test_a_failure_takes_along_only_what_needs_it(suite, tmp_path):
     assert ends["bad"]["status"] == "failed" and ends["after"]["status"] == "planned" and "needs bad" in ends["after"]["error"]
     assert ends["last"]["status"] == "done"
     listed = sweep.status(tmp_path)
-    assert set(listed.status) == {"done", "failed"}
+    assert set(listed.status) == {"done", "failed", "planned"}
+    assert listed.set_index("experiment").loc["last"].query("status == 'planned'").reason.str.startswith("needs bad-").all()
 
 
 def test_settings_reach_their_runs_or_are_refused(suite, tmp_path):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['notebooks', 'experiment', 'Parameter', 'parameters', 'check_parameters', 'modules_reached', 'versions', 'inputs',
            'read_if_there', 'Run', 'typed', 'make', 'without', 'lacking', 'this_run', 'finish', 'facts', 'provenance',
-           'locked', 'gpus', 'begun', 'work', 'environment', 'kill_tree', 'prepare', 'execute', 'stale', 'standing',
-           'find']
+           'locked', 'gpus', 'spare_imports', 'begun', 'work', 'final', 'environment', 'kill_tree', 'prepare',
+           'execute', 'stale', 'standing', 'find']
 
 # %% ../../nbs/study/runs.ipynb #3c4e1e56
 import ast, json, os, platform, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
@@ -419,8 +419,13 @@ def _ending(error):
     name = getattr(error, "ename", type(error).__name__)
     value = getattr(error, "evalue", str(error))
     line = (str(value).strip().splitlines() or [""])[0][:500]
-    if name == "DeadKernelError": return {"status": "failed", "error": "the notebook's kernel died: killed, or out of memory"}
+    if name == "DeadKernelError": return {"status": "failed", "killed": True, "error": "the notebook's kernel died: killed, or out of memory"}
     return {"status": _ENDS.get(name, "failed"), "error": line if name == "Refusal" else f"{name}: {line}"}
+
+# %% ../../nbs/study/runs.ipynb #94c16acc
+def spare_imports(*names):
+    "Make imports that are optional to others fail at once in this process, as where they are not installed."
+    for name in names or ("rfc3987_syntax", "pyarrow.fs"): sys.modules.setdefault(name, None)
 
 # %% ../../nbs/study/runs.ipynb #6c6fb0ee
 def _papermill(run):
@@ -464,9 +469,10 @@ def work(
     """The child's whole life: run the notebook of the run in `folder` and write down how it ended.
 
     A second child on the same run waits for the first and takes what it left, done or failed."""
+    spare_imports()
     run, asked = Run.read(folder), time.time()
     with _lock(folder), _one_gpu() as gpu:
-        if run.done or read_if_there(run.folder/"status.json").get("finished", 0) > asked: return
+        if run.done or final(read_if_there(run.folder/"status.json"), asked): return
         _clear(run.folder)
         started = time.time()
         state = {"status": "running", "pid": os.getpid(), "host": platform.node(), "started": started, **({"gpu": gpu} if gpu else {})}
@@ -487,6 +493,13 @@ def _clear(folder):
     outside = (".run.json.", "..source.ipynb.", ".status.json.") # a parent may be writing these
     half = (p for p in folder.rglob(".*.tmp*") if p.is_file() and not p.name.startswith(outside))
     for left in [folder/"result.json", folder/"progress.json", *folder.glob("[!.]*.ipynb"), *half]: left.unlink(missing_ok=True)
+
+def final(
+    state: dict,  # a run's status
+    since: float, # seconds since the epoch
+) -> bool:
+    "Whether a run ended after `since` by its own doing, not because it was stopped or killed."
+    return state.get("finished", 0) > since and state["status"] != "preempted" and not state.get("gone") and not state.get("killed")
 
 def _late(limit):
     return {"status": "timeout", "error": f"not done after {limit:.0f} s; raise the study's limit"}

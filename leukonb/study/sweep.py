@@ -411,7 +411,7 @@ def _elsewhere(s, i):
         s.show(s.planned[i], {**run.status, "status": "elsewhere"})
         return True
     state = run.status
-    if s.held.pop(i, None) is None or state.get("gone") or state["status"] == "preempted" or state.get("finished", 0) < s.began: return False
+    if s.held.pop(i, None) is None or not one.final(state, s.began): return False
     s.settle(i, state)
     return True
 
