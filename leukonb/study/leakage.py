@@ -65,7 +65,7 @@ def exposure(
 def exposures(cells, how: Protocol, iterations: int, units=tuple(UNITS)) -> pd.DataFrame:
     "For each way to split what its test parts expose, on average over the iterations."
     found = {unit: pd.DataFrame([exposure(how.drawn(cells, unit, i)[0]) for i in range(iterations)]).mean() for unit in units}
-    return pd.DataFrame(found).T.rename(index=UNITS).rename_axis("split by").reset_index()
+    return pd.DataFrame(found).T.rename(index=UNITS).rename_axis("split by").reset_index().assign(cells=lambda t: t.cells.round().astype(int))
 
 # %% ../../nbs/study/leakage.ipynb #87f1fa39
 @contextmanager
