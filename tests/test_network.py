@@ -50,8 +50,11 @@ def test_first_weights_follow_the_seed():
 
 
 @pytest.mark.parametrize("backbone", ["MobileNetV2", "ResNet50"])
-def test_another_backbone_scales_as_its_own(backbone):
+def test_another_backbone_scales_as_its_own_and_is_loaded_again(tmp_path, backbone):
     model = network.build(Network(backbone=backbone, size=64))
+    network.save(model, tmp_path / "model.keras")
+    black = np.zeros((1, 64, 64, 3), "float32")
+    assert np.array_equal(np.asarray(network.load(tmp_path / "model.keras")(black)), np.asarray(model(black)))
     assert model.output_shape == (None, 2)
     assert np.isfinite(np.asarray(model(np.zeros((1, 64, 64, 3), "float32")))).all()
 
@@ -135,19 +138,20 @@ def test_another_number_of_classes_is_refused(tmp_path):
         network.load(tmp_path / "three.keras")
 
 
-@pytest.mark.fault(group="models", fault="A model that names a class that is not ours", injected="os.system written into its configuration",
-                   promise="refused by the class's name; nothing is run")
-def test_foreign_classes_are_refused_by_name(saved, tmp_path):
+@pytest.mark.fault(group="models", fault="A model that names what makes up no network", injected="a function of the system, of Python and of Keras, and layers that run another model or read another file, written into its configuration",
+                   promise="refused by the name; nothing is run")
+@pytest.mark.parametrize("module, name", [("os", "system"), ("builtins", "eval"), ("keras.utils", "get_file"), ("keras.src.utils.file_utils", "get_file"), ("keras.layers", "TFSMLayer"), ("keras.layers", "StringLookup"), ("keras.layers", "deserialize")])
+def test_foreign_classes_are_refused_by_name(saved, tmp_path, module, name):
     foreign = tmp_path / "foreign.keras"
     with zipfile.ZipFile(saved[1]) as old, zipfile.ZipFile(foreign, "w") as new:
-        for name in old.namelist():
-            data = old.read(name)
-            if name == "config.json":
+        for member in old.namelist():
+            data = old.read(member)
+            if member == "config.json":
                 config = json.loads(data)
-                config["config"]["layers"][1] |= {"module": "os", "class_name": "system", "registered_name": None}
+                config["config"]["layers"][1] |= {"module": module, "class_name": name, "registered_name": None}
                 data = json.dumps(config).encode()
-            new.writestr(name, data)
-    with pytest.raises(Refusal, match="system of os"):
+            new.writestr(member, data)
+    with pytest.raises(Refusal, match=f"foreign.keras holds a {name} of {module}"):
         network.load(foreign)
 
 

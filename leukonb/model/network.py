@@ -6,7 +6,7 @@
 __all__ = ['Network', 'backbones', 'build', 'describe', 'scores', 'features', 'save', 'load']
 
 # %% ../../nbs/model/network.ipynb #e4c9120c
-import difflib, inspect, json, os, warnings, zipfile
+import difflib, inspect, json, os, re, warnings, zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -173,6 +173,9 @@ def save(
 
 # %% ../../nbs/model/network.ipynb #5701176d
 _OURS = {"SqueezeExcite", "Focal"}
+_MODULES = re.compile(r"keras|keras\.(layers|initializers|regularizers|constraints|activations|models)|keras\.src\.(models|ops|applications)\.\w+")
+_VALUES = {"__tuple__", "__numpy__", "__tensor__", "__keras_tensor__", "__ellipsis__", "__slice__"} # plain values, of no module
+_BARRED = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup", "TextVectorization"} # run code, or read other files
 
 def _classes(config):
     "Every (module, class, registered name) in a model's configuration."
@@ -183,11 +186,11 @@ def _classes(config):
         for value in config: yield from _classes(value)
 
 def _known_classes(config, path):
-    "Refuse a class that is neither Keras's nor ours, and a lambda of either."
+    "Refuse a class that is neither one of Keras's that make up networks nor ours."
     for module, name, registered in _classes(config):
         ours = str(registered).startswith("leukonb>") and name in _OURS
-        theirs = module.split(".")[0] == "keras" or (module == "" and name in ("__tuple__", "__numpy__", "__tensor__", "__keras_tensor__"))
-        if name in ("Lambda", "__lambda__") or not (ours or theirs): raise Refusal(f"{path} holds a {name} of {module or 'an unknown module'}; only layers of Keras and of leukonb are loaded")
+        theirs = _MODULES.fullmatch(module) and name[:1].isupper() or module == "" and name in _VALUES
+        if name in _BARRED or not (ours or theirs): raise Refusal(f"{path} holds a {name} of {module or 'an unknown module'}; only layers of Keras and of leukonb are loaded")
 
 # %% ../../nbs/model/network.ipynb #4a4df7c9
 _CONFIG = 2**24 # bytes; the configuration of EfficientNetV2-B3 has 0.4 million
