@@ -14,17 +14,29 @@ from . import runs
 from .runs import Run
 
 # %% ../../nbs/study/verify.ipynb #cdc3fae4
+def _changed(run, name, path):
+    "What is different in something that a run has read, or nothing."
+    if (path/"cohort.json").is_file():
+        from leukonb.data import cohort
+        return None if cohort.load(path).digest == run.manifest["inputs"]["data"] else f"{path} holds another cohort"
+    if not (path/"run.json").is_file(): return None
+    need = Run.read(path)
+    if need.key not in run.manifest["inputs"]["needs"].get(name, [need.key]): return f"{path} is another run"
+    if not need.done: return f"{path} is {need.status['status']}"
+    return next((f"{path/file} has changed" for file, stated in need.result["files"].items() if not (path/file).is_file() or digest_file(path/file) != stated), None)
+
 def again(
     run: Run,     # a finished one
     place: Path,  # a folder for the new one
 ) -> Run:
-    "The run with the same inputs in another folder, nothing written yet; a `Refusal` where what it read is gone."
+    "The run with the same inputs in another folder, nothing written yet; a `Refusal` where what it read is gone or not what it was."
     if not run.done: raise Refusal(f"{run.folder} is {run.status['status']}, not done; only a finished run can be verified")
     folder, moved = Path(place)/run.experiment/run.folder.name, {}
     for name, paths in run.manifest["paths"].items():
         there = [(run.folder/p).resolve() for p in (paths if isinstance(paths, list) else [paths])]
         for path in there:
             if not path.exists(): raise Refusal(f"{run.folder/'run.json'}: {name} is gone from {path}; run the study again, or put it back")
+            if changed := _changed(run, name, path): raise Refusal(f"{run.folder/'run.json'}: {name} is not what the run has read: {changed}; run the study again, or put it back")
         found = [os.path.relpath(path, folder.resolve()) for path in there]
         moved[name] = found if isinstance(paths, list) else found[0]
     manifest = {k: v for k, v in run.manifest.items() if k != "environment"}
