@@ -23,4 +23,5 @@ echo "== examples in the notebooks"
 JOBLIB_MULTIPROCESSING=0 nbdev_test --n_workers 1
 
 echo "== pytest"
-exec python -m pytest -q tests -m "not long" "$@"
+python -m pytest -q tests -m "not long and not alone" -n 2 --dist loadgroup "$@"
+exec python -m pytest -q tests -m "alone and not long" "$@"

@@ -50,8 +50,18 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fault(group, fault, injected, promise): what breaks, how it is broken, what is promised then; a row of the site's table")
+    config.addinivalue_line("markers", "alone: measures time, so that nothing else of the tests may run beside it")
     config.addinivalue_line("markers", "long: takes more than ten seconds; `make test` leaves it out")
     config.pluginmanager.register(Faults(config), "faults")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Where two processes share the tests, one has all that look at the smoke-size study, and each file stays whole; the longest come first."""
+    group = lambda item: "smoke" if "smoke" in item.fixturenames else item.path.stem
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: {"test_studies": 0, "smoke": 1}.get(group(item), 2))
 
 
 class Faults:

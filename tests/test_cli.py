@@ -17,6 +17,7 @@ def fastest(command, tries=5):
     return min(times)
 
 
+@pytest.mark.alone
 def test_help_and_import_are_fast():
     interpreter = fastest([sys.executable, "-c", "pass"])
     assert fastest([str(Path(sys.executable).parent / "leukonb"), "--help"]) < 0.5

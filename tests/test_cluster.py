@@ -141,6 +141,19 @@ def test_a_worker_killed_in_the_middle_costs_one_run_only(suite, tmp_path):
     assert {v["OMP_NUM_THREADS"] for v in variables} == {str(max(1, sweep.cores() // 2))}
 
 
+@pytest.mark.long
+@pytest.mark.fault(group="sweep", fault="A worker of this machine leaves by itself", injected="sys.exit in the only worker",
+                   promise="another is started in its place, and the study ends well")
+def test_a_worker_that_leaves_is_replaced(suite, tmp_path):
+    plan = planned(study(suite, grid(3)), tmp_path / "out")
+    pool = cluster.connect(Place("local", workers=1))
+    before = set(pool.workers)
+    pool.client.run(lambda dask_worker: dask_worker.loop.asyncio_loop.call_later(0.1, sys.exit, 0))
+    until(lambda: before.isdisjoint(pool.client.scheduler_info()["workers"]))
+    assert [s["status"] for s in sweep.execute(plan, pool=pool)] == ["done"] * 3
+    assert logs(tmp_path / "out") == ["x"] * 3
+
+
 @pytest.mark.fault(group="sweep", fault="Two clusters do one study", injected="two schedulers started by hand, a command for each at the same moment",
                    promise="every run is done once, both commands end well")
 def test_two_schedulers_do_one_study_once(suite, tmp_path):
@@ -369,3 +382,42 @@ def test_status_lists_what_has_not_begun_and_what_is_older_than_its_code(suite, 
     notebook.cells.append(nbformat.v4.new_code_cell("1"))
     nbformat.write(notebook, suite / "draw.ipynb")
     assert runs.standing(plan[0].run)["status"] == "stale" and plan[0].run.done
+
+
+def test_the_list_that_stays_follows_the_runs_until_ctrl_c(suite, tmp_path):
+    pty = pytest.importorskip("pty")
+    out, path = tmp_path / "out", study(suite, grid(1))
+    ours, its = pty.openpty()
+    watching = subprocess.Popen([BIN / "leukonb", "status", "--watch", "--out", out], stdin=its, stdout=its, stderr=its, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"})
+    os.close(its)
+    shown = []
+
+    def read():
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 4096):
+                shown.append(chunk.decode(errors="replace"))
+
+    threading.Thread(target=read, daemon=True).start()
+    until(lambda: "study" in "".join(shown))
+    assert "done" not in "".join(shown)
+    sweep.execute(planned(path, out))
+    until(lambda: "done" in "".join(shown))
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(30) == 0 and "Traceback" not in "".join(shown)
+
+
+@pytest.mark.parametrize("declared, begun_at", [("GPU=1 MEMORY=8e9", True), ("", True), ("GPU=1 MEMORY=1e9", False)])
+def test_daskss_own_resources_decide_where_a_run_may_go(suite, tmp_path, capsys, monkeypatch, declared, begun_at):
+    monkeypatch.setattr(cluster, "PATIENCE", 2.0)
+    path, port = study(suite, "runs:\n  a: {experiment: draw, memory: 4 GB, gpu: true}\n"), free_port()
+    with scheduler(port), worker(port, *(["--resources", declared] if declared else [])):
+        until(lambda: subprocess.run([sys.executable, "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}))"], capture_output=True).returncode == 0)
+        pool, stop = cluster.connect(Place(f"127.0.0.1:{port}")), threading.Event()
+        until(lambda: pool.ask() or pool.workers)
+        p, = planned(path, tmp_path / "out")
+        future = pool.start(p, stop)
+        until(lambda: pool.look(stop) or future.done() or (not begun_at and "no worker has" in capsys.readouterr().err), 100)
+        assert future.done() == begun_at
+        if begun_at:
+            assert future.result()["status"] == "done"
+        pool.client.close()

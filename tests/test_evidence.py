@@ -81,6 +81,7 @@ def test_the_published_system_gets_its_published_figures(released_metadata):
     assert np.isnan(found["auroc"]) and "auroc" not in over.index
 
 
+@pytest.mark.alone
 def test_two_thousand_resamples_of_a_test_set_take_less_than_a_second():
     rows = predictions.check(table(subjects=28, cells=67))
     began = time.perf_counter()

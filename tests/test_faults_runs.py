@@ -68,6 +68,7 @@ def processor():
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.alone
 @pytest.mark.fault(group="runs", fault="A run costs time beyond its cells, or loads what it does not need", injected="an empty notebook run three times", promise="at most 3 s more than its cells (of the processor's time, where other programs keep all cores busy), without TensorFlow in the kernel or in the process around it")
 def test_a_run_costs_at_most_three_seconds(tmp_path):
     cells = ["import time\nbegan = time.time()", "import sys, os\nfrom pathlib import Path\nPath('modules').write_text(str('tensorflow' in sys.modules) + str('tensorflow' in Path(f'/proc/{os.getppid()}/maps').read_text()))",

@@ -97,6 +97,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch
         pixels.build(cohort, 32, tmp_path / "store")
 
 
+@pytest.mark.alone
 def test_batches_come_ten_times_as_fast_as_decoding(tmp_path):
     cohort = written(tmp_path / "images", n=150, size=450)
     store = pixels.build(cohort, 96, tmp_path / "store")

@@ -178,6 +178,8 @@ class Cluster:
         self.silent.tell(silent and f"the scheduler at {self.address} does not answer; waiting for it")
         if self.silent.seconds > AGAIN: raise self.gone()
         if not silent: self.lonely.tell(self.tasks and _lacking(self), PATIENCE)
+        # a worker that left of its own will is not started again by its nanny
+        if not silent and self.place.where == "local" and len(self.workers) < self.place.workers: self.started[0].scale(self.place.workers)
     def close(self):
         "Leave the scheduler; what was started for it ends."
         self.client.close(timeout=PATIENCE)
@@ -258,7 +260,7 @@ def connect(
 def _local(place, security):
     "Workers on this machine."
     from distributed import LocalCluster
-    workers = place.workers or sweep.cores()
+    workers = place.workers = place.workers or sweep.cores()
     place.threads = place.threads or max(1, sweep.cores()//workers)
     scratch = tempfile.TemporaryDirectory(prefix="leukonb-dask-", ignore_cleanup_errors=True)
     cluster = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, local_directory=scratch.name, silence_logs=logging.CRITICAL,

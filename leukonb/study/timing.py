@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['rate', 'compared', 'heads_against_keras', 'drawn', 'closed_against_sklearn', 'cache_against_decoding',
-           'augmentation_against_keras', 'stages', 'stage_chart', 'ratio_chart']
+           'augmentation_against_keras', 'stages', 'stage_chart', 'ratio_chart', 'released', 'Stages', 'seconds_chart']
 
 # %% ../../nbs/study/timing.ipynb #b4bd1989
 import logging, time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
@@ -163,3 +164,38 @@ def ratio_chart(rows):
     fig.add_bar(y=[f"{w}<br><span style='color:#6b7280'>against {a}</span>" for w, a in zip(rows.what, rows.against)], x=rows.ratio, orientation="h", marker_color="#1b7f8c", text=[f"{r:,.3g} times" for r in rows.ratio], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g}<extra></extra>")
     fig.add_vline(x=1, line=dict(dash="dot", color="#22262e"))
     return fig.update_yaxes(autorange="reversed").update_xaxes(type="log", title="times as fast, logarithmic", range=[np.log10(min(.5, rows.ratio.min()/1.5)), np.log10(rows.ratio.max()) + .6]).update_layout(margin_t=20)
+
+# %% ../../nbs/study/timing.ipynb #7d7f830d
+def released(
+    width: int,     # features of a cell
+    some: int = 0,  # identities, 0 for all
+    seed: int = 0,
+) -> tuple: # float32 (cells, width), and the table of labelled images: cell, path, subject, identity, label
+    "Drawn features for each different labelled cell of C-NMC 2019, and the released table."
+    from leukonb.data import release
+    rows = release.table().dropna(subset=["label"])
+    rows = rows.assign(identity=rows.subject.map(release.identities()), path=rows.part + "/" + rows.cell)[["cell", "path", "subject", "identity", "label"]].reset_index(drop=True)
+    if some: rows = rows[rows.identity.isin(rows.groupby("label").identity.unique().map(lambda names: names[:some//2]).explode())].reset_index(drop=True)
+    cells, rng = rows.drop_duplicates("cell"), np.random.default_rng(seed)
+    number, people = pd.factorize(cells.identity)
+    features = rng.standard_normal((len(cells), width), np.float32)
+    features += .3*rng.standard_normal((len(people), width), np.float32)[number]
+    features += .05*np.where(cells.label == "ALL", 1, -1).astype(np.float32)[:, None]*rng.standard_normal(width, np.float32)
+    return features, rows
+
+class Stages:
+    "Seconds of the stages of some work, in their order."
+    def __init__(self): self.rows = []
+    @contextmanager
+    def __call__(self, stage: str):
+        began = time.perf_counter()
+        yield
+        self.rows.append({"stage": stage, "seconds": time.perf_counter() - began})
+    @property
+    def table(self) -> pd.DataFrame: return pd.DataFrame(self.rows).assign(share=lambda t: t.seconds/t.seconds.sum())
+
+def seconds_chart(rows):
+    "Seconds of each stage."
+    fig = blank(height=100 + 40*len(rows))
+    fig.add_bar(y=rows.stage, x=rows.seconds, orientation="h", marker_color="#3557a8", text=[f"{s:,.3g} s" for s in rows.seconds], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g} s<extra></extra>")
+    return fig.update_yaxes(autorange="reversed").update_xaxes(title="seconds", range=[0, 1.18*rows.seconds.max()]).update_layout(margin_t=20)
