@@ -5,6 +5,7 @@ PYTHON ?= python3
 STUDY ?= quick
 DATA ?=
 OUT ?= _runs
+WORKERS ?= 2
 GROUP ?=
 SEED ?= 0
 BIN := .venv/bin
@@ -15,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: report test test-faults lab site lock clean
 
 report: $(STAMP)
-	$(BIN)/leukonb run $(STUDY) --out $(OUT) $(if $(DATA),--data "$(DATA)")
+	$(BIN)/leukonb run $(STUDY) --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)")
 	$(BIN)/leukonb site --out $(OUT)
 
 test: $(STAMP)

@@ -127,7 +127,9 @@ def _run(a):
         from leukonb.data.cohort import save
         table, indexed = sweep.cohort(study, a.out, a.data)
         planned = sweep.plan(study, a.out, indexed, table.digest, table.synthetic, command)
-        sweep.check_cohort(planned, table.cells)
+        if left := sweep.check_cohort(planned, table.cells):
+            planned = sweep.plan(sweep.leaving(study, left), a.out, indexed, table.digest, table.synthetic, command)
+            for name, why in left.items(): print(f"left out, with what needs it: {name}: {why}")
         save(table, indexed)
         on = f" on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}"
     mine = sweep.shard(planned, a.shard) if a.shard else set(range(len(planned)))

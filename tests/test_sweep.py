@@ -1,6 +1,8 @@
 """Studies: refused with file and line before anything runs, or done once each."""
 import nbformat
+import numpy as np
 import pytest
+from conftest import leukonb
 
 from leukonb.files import Refusal, refused
 from leukonb.study import runs, sweep
@@ -110,3 +112,30 @@ def test_a_full_study_with_other_settings_is_no_longer_called_full():
     assert sweep.with_settings(sweep.load("shortcuts"), []).size == "full"
     assert sweep.with_settings(sweep.load("shortcuts"), ["shortcuts.size=48"]).size == "changed"
     assert sweep.as_smoke(sweep.load("shortcuts")).size == "smoke"
+
+
+def pictures(place, subjects=26, each=4):
+    """A table of images that are not of C-NMC, beside its images."""
+    from PIL import Image
+    rng, rows = np.random.default_rng(0), ["path,label,subject"]
+    for s in range(subjects):
+        for k in range(each):
+            Image.fromarray(rng.integers(30, 220, (24, 24, 3)).astype(np.uint8)).save(place / f"{s}_{k}.png")
+            rows.append(f"{s}_{k}.png,{'ALL' if s % 2 else 'HEM'},p{s}")
+    (place / "cells.csv").write_text("\n".join(rows) + "\n")
+    return place / "cells.csv"
+
+
+def test_optional_runs_are_left_out_aloud_where_a_cohort_has_not_what_they_ask_for(tmp_path):
+    ran = leukonb("run", "quick", "--smoke", "--data", pictures(tmp_path), "--out", tmp_path / "out", "--dry-run")
+    assert ran.returncode == 0 and "left out, with what needs it: folds: the challenge split needs the training part" in ran.stdout, ran.stdout + ran.stderr
+    assert "training/training: planned" in ran.stdout and "challenge/challenge" not in ran.stdout and "training/folds" not in ran.stdout
+
+
+def test_what_needs_a_run_that_is_left_out_goes_on_without_it_unless_it_is_optional_too(suite):
+    text = WHOLE.replace("draw: {", "draw: {optional: true, ").replace("needs: {draws: draw}", "needs: {draws: [draw, other]}") + "  other: {experiment: draw, parameters: {seed: 9}}\n"
+    kept = sweep.leaving(sweep.load(study(suite, text)), ["draw"])
+    assert set(kept.runs) == {"last", "mean", "other"} and kept.runs["mean"]["needs"] == {"draws": ["other"]}
+    gone = sweep.leaving(sweep.load(study(suite, text.replace("mean: {exp", "mean: {optional: true, exp"))), ["draw"])
+    assert set(gone.runs) == {"last", "other"} and gone.runs["last"]["needs"] == {}
+    assert "optional = 'yes'" in refused(sweep.load, study(suite, text.replace("optional: true", "optional: 'yes'")))

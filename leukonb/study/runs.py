@@ -126,7 +126,7 @@ def modules_reached(
         if file is None or (name := file.relative_to(package).as_posix()) in reached: continue
         reached |= {p.relative_to(package).as_posix(): digest_file(p) for p in [file, *_beside(file)]}
         wanted |= {".".join(["leukonb", *file.relative_to(package).parent.parts, "__init__"])}
-        wanted |= set(_absolute(file, package))
+        wanted |= set(_absolute(file, package, reached[name]))
     return dict(sorted(reached.items()))
 
 # %% ../../nbs/study/runs.ipynb #c048e1eb
@@ -145,8 +145,12 @@ def _beside(file):
     "The data files of a module: those beside it with its name."
     return [p for p in file.parent.glob(f"{file.stem}.*") if p.suffix != ".py" and p.is_file()]
 
-def _absolute(file, package):
-    "The modules a file imports, relative names resolved."
+@lru_cache(maxsize=None)
+def _absolute(file, package, content):
+    "The modules a file imports, relative names resolved; found once for each content."
+    return tuple(_resolved(file, package))
+
+def _resolved(file, package):
     parts = ["leukonb", *file.relative_to(package).parent.parts]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RETRIES', 'QUIET', 'Study', 'studies', 'load', 'parse_set', 'with_settings', 'as_smoke', 'Planned', 'plan', 'cohort',
-           'reads_cohort', 'check_cohort', 'Stopped', 'Lost', 'fits', 'Here', 'cores', 'machine_memory', 'execute',
-           'shard', 'words', 'screen', 'status', 'listing', 'watch']
+           'reads_cohort', 'check_cohort', 'leaving', 'Stopped', 'Lost', 'fits', 'Here', 'cores', 'machine_memory',
+           'execute', 'shard', 'words', 'screen', 'status', 'listing', 'watch']
 
 # %% ../../nbs/study/sweep.ipynb #619752ed
 import itertools, os, re, signal, threading, time
@@ -69,7 +69,7 @@ class Study:
 
 # %% ../../nbs/study/sweep.ipynb #f7cd3a34
 _HEAD = {"title": str, "shows": str, "hours": (int, float), "hardware": str, "size": str, "phantom": dict, "smoke": list, "runs": dict, "limit": (int, float), "memory": str, "gpu": bool}
-_RUN = {"experiment": str, "parameters": dict, "grid": dict, "needs": dict, "title": str, "memory": str, "gpu": bool, "least": int}
+_RUN = {"experiment": str, "parameters": dict, "grid": dict, "needs": dict, "title": str, "memory": str, "gpu": bool, "least": int, "optional": bool}
 _DEFAULTS = {"hours": 0.0, "hardware": "", "phantom": {}, "smoke": [], "limit": 6*3600, "memory": "", "gpu": True}
 
 def _fields(study, given, allowed, path, required):
@@ -199,6 +199,8 @@ class Planned:
     memory: int = 0  # bytes it is said to take
     gpu: bool = True # whether it wants a GPU
     least: int | None = None # of the runs it needs, how many are enough; all unless said
+    of: str = ""             # what the study calls it, whatever the point of its grid
+    optional: bool = False   # left out where the cohort is too small for it
 
 def plan(
     study: Study,
@@ -231,7 +233,7 @@ def plan(
             try: run = one.make(Path(out)/study.name, name + suffix, notebook, effective, data if links else None, needs, links, **facts)
             except Refusal as refusal: raise Refusal(f"{study.at('runs', name, 'needs')}{refusal}") from None
             by_name[name].append(len(planned))
-            planned.append(Planned(run, notebook, [i for names in wanted.values() for w in names for i in by_name[w]], study.limit, memory, stated.get("gpu", study.gpu), stated.get("least")))
+            planned.append(Planned(run, notebook, [i for names in wanted.values() for w in names for i in by_name[w]], study.limit, memory, stated.get("gpu", study.gpu), stated.get("least"), name, stated.get("optional", False)))
     return planned
 
 # %% ../../nbs/study/sweep.ipynb #bf4080d0
@@ -264,16 +266,33 @@ def reads_cohort(planned: list) -> bool:
     "Whether any run of a plan reads images."
     return any("cohort" in one.parameters(p.notebook) for p in planned)
 
-def check_cohort(planned: list, cells):
-    "Refuse the first run of a plan that the cohort is too small for, before any run starts."
+def check_cohort(planned: list, cells) -> dict: # {what the study calls it: why} of the optional runs that it is too small for
+    "Refuse the first run of a plan that the cohort is too small for and the study does not call optional, before any run starts."
     from leukonb.data import splits
-    parts = ("train", "validation", "test")
+    parts, left = ("train", "validation", "test"), {}
     for p in planned:
         given = p.run.manifest["inputs"]["parameters"]
         if not set(parts) <= set(given): continue
         drawn = given.get("split_seed", 0), given.get("iteration", 0)
         try: splits.draw(splits.reserve(cells, given.get("reserved", 0.), *drawn)[0], given.get("unit", "identity"), *(given[part] for part in parts), *drawn, given.get("copies", .6))
-        except Refusal as refusal: raise Refusal(f"{p.run.experiment}/{p.run.name}: {refusal}") from None
+        except Refusal as refusal:
+            if not p.optional: raise Refusal(f"{p.run.experiment}/{p.run.name}: {refusal}") from None
+            left[p.of] = str(refusal)
+    return left
+
+def leaving(
+    study: Study,
+    left, # what the study calls the runs that are left out
+) -> Study:
+    "The study without some of its runs; what needs them is left out too where it is optional, and else goes on without them."
+    gone = set(left)
+    for name in _order(study):
+        run = study.runs[name]
+        needs = {p: w if isinstance(w, list) else [w] for p, w in run.get("needs", {}).items()}
+        if run.get("optional") and any(gone & set(w) for w in needs.values()): gone.add(name)
+        elif needs: run["needs"] = {p: kept for p, w in needs.items() if (kept := [x for x in w if x not in gone])}
+    study.runs = {name: run for name, run in study.runs.items() if name not in gone}
+    return study
 
 # %% ../../nbs/study/sweep.ipynb #ac9c5cad
 def _phantom(study, out):
