@@ -23,5 +23,5 @@ echo "== examples in the notebooks"
 JOBLIB_MULTIPROCESSING=0 nbdev_test --n_workers 1
 
 echo "== pytest"
-python -m pytest -q tests -m "not long and not alone" -n 2 --dist loadgroup "$@"
+python -m pytest -q tests -m "not long and not alone" -n 2 --dist loadscope --no-loadscope-reorder "$@"
 exec python -m pytest -q tests -m "alone and not long" "$@"

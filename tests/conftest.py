@@ -55,13 +55,26 @@ def pytest_configure(config):
     config.pluginmanager.register(Faults(config), "faults")
 
 
+TOGETHER = {"test_browser": "smoke", "test_cards": "smoke", "test_records": "smoke"} # files that look at one smoke-size study, and change it
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Where two processes share the tests, one has all that look at the smoke-size study, and each file stays whole; the longest come first."""
-    group = lambda item: "smoke" if "smoke" in item.fixturenames else item.path.stem
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: {"test_studies": 0, "smoke": 1}.get(group(item), 2))
+    """The longest first, so that two processes that share the tests end at about the same time."""
+    items.sort(key=lambda item: {"test_studies": 0, "smoke": 1, "test_training": 2}.get(TOGETHER.get(item.path.stem, item.path.stem), 3))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where two processes share the tests, a file stays whole, and so do the files that share a study."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Whole(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            name = Path(nodeid.partition("::")[0]).stem
+            return TOGETHER.get(name, name)
+
+    return Whole(config, log)
 
 
 class Faults:
@@ -128,7 +141,7 @@ SMOKE = ["--smoke"]
 def smoke(tmp_path_factory):
     """The quick study at smoke size and its site: (runs folder, site folder)."""
     place = tmp_path_factory.mktemp("smoke")
-    ran = leukonb("run", "quick", *SMOKE, "--workers", 2, "--out", place / "runs")
+    ran = leukonb("run", "quick", *SMOKE, "--threads", 1, "--out", place / "runs")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     built = leukonb("site", "--out", place / "runs", "--to", place / "site")
     assert built.returncode == 0, built.stdout + built.stderr

@@ -199,7 +199,7 @@ def test_a_scheduler_that_stays_away_ends_with_75_and_the_rerun_repeats_nothing(
         until(lambda: any(run.done for run in runs.find(out)))
         first.kill()
         said = command.communicate(timeout=100)
-    assert command.returncode == 75 and said[1].strip().splitlines()[-1].endswith("run the same command when it is back")
+    assert command.returncode == 75 and said[1].strip().splitlines()[-1].endswith("run the same command when it is back"), said
     finished = {run.folder: run.notebook.stat().st_mtime_ns for run in runs.find(out) if run.done}
     assert [s["status"] for s in sweep.execute(planned(path, out))] == ["done"] * 2
     assert all(runs.Run.read(folder).notebook.stat().st_mtime_ns == then for folder, then in finished.items())

@@ -19,7 +19,7 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_study_runs_at_smoke_size(place, name):
-    ran = leukonb("run", name, "--smoke", "--workers", 2, "--out", place / "runs")
+    ran = leukonb("run", name, "--smoke", "--threads", 1, "--out", place / "runs")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = runs.find(place / "runs", name)
     assert found and all(r.done for r in found)

@@ -143,8 +143,8 @@ class Cluster:
         self.ask()
 
     def room(self, run, going):
-        "Whether a worker is free for the run."
-        return sweep.fits(run, going, max(1, sum(w["nthreads"] for w in self.workers.values())), self.memory, self.gpus)
+        "Whether a worker is free for the run; none is while the scheduler does not answer."
+        return self.client.status == "running" and sweep.fits(run, going, max(1, sum(w["nthreads"] for w in self.workers.values())), self.memory, self.gpus)
     def start(self, p, stop):
         "Send a run to the workers."
         p.run.folder.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,8 @@ def _outcome(task, p) -> dict:
     if task.status == "finished":
         try: return task.result(timeout=20)
         except Exception: raise sweep.Lost("what its worker said was lost") from None
-    error = task.exception(timeout=20)
+    try: error = task.exception(timeout=20)
+    except Exception: raise sweep.Lost("what its worker said was lost") from None
     if isinstance(error, KilledWorker): raise sweep.Lost("its worker is gone")
     if isinstance(error, Refusal): raise error
     return {"status": "failed", "error": f"on its worker: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"}
