@@ -182,9 +182,12 @@ def with_settings(
     return study
 
 def as_smoke(study: Study) -> Study:
-    "The study at the size its own field `smoke` asks for, and marked so; a `Refusal` where it has none."
-    if not study.smoke: raise Refusal(f"{study.file.name} has no settings for a smoke size; add a field smoke: a list of experiment.parameter=value")
-    small = with_settings(study, study.smoke)
+    "The study at the size its own field `smoke` asks for, less the runs that it names as `-run`, and marked so; a `Refusal` where it has none."
+    if not study.smoke: raise Refusal(f"{study.file.name} has no settings for a smoke size; add a field smoke: a list of experiment.parameter=value, or -run to leave one out")
+    less = [s[1:] for s in study.smoke if s.startswith("-")]
+    for name in less:
+        if name not in study.runs: raise Refusal(f"{study.at('smoke')}-{name} names no run of the study{one._meant(name, study.runs)}")
+    small = with_settings(leaving(study, less), [s for s in study.smoke if not s.startswith("-")])
     small.size = "smoke"
     return small
 
