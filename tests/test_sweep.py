@@ -139,3 +139,9 @@ def test_what_needs_a_run_that_is_left_out_goes_on_without_it_unless_it_is_optio
     gone = sweep.leaving(sweep.load(study(suite, text.replace("mean: {exp", "mean: {optional: true, exp"))), ["draw"])
     assert set(gone.runs) == {"last", "other"} and gone.runs["last"]["needs"] == {}
     assert "optional = 'yes'" in refused(sweep.load, study(suite, text.replace("optional: true", "optional: 'yes'")))
+
+
+def test_a_smoke_size_may_leave_runs_out(suite):
+    small = sweep.as_smoke(sweep.load(study(suite, "smoke: [draw.fail=false, -last]\n" + WHOLE)))
+    assert set(small.runs) == {"mean", "draw"} and small.size == "smoke"
+    assert "s.yml, line 4: -lst names no run of the study (did you mean 'last'?)" in refused(lambda: sweep.as_smoke(sweep.load(study(suite, "smoke: [-lst]\n" + WHOLE))))
