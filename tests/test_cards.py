@@ -1,6 +1,7 @@
 """Cards and checklists: statuses follow the records, whatever is taken from them or changed in them."""
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,14 @@ from leukonb.study import cards, runs
 
 @pytest.fixture
 def study(smoke, tmp_path, monkeypatch):
-    """A copy of the quick study's records, to be changed: a function that reads them."""
+    """A copy of the records that the study's card was made from, to be changed: a function that reads them."""
     shutil.copytree(smoke[0] / "quick", tmp_path / "quick", ignore=shutil.ignore_patterns("checkpoints", "*.npy", "kernel*"))
     monkeypatch.chdir(tmp_path)
     folder, = (smoke[0] / "_cohorts").iterdir()
     table = cohorts.load(folder)
-    return lambda: cards.records([r for r in runs.find(tmp_path, "quick") if r.experiment != "cards"], table)
+    card, = (r for r in runs.find(smoke[0], "quick") if r.experiment == "cards")
+    read = {Path(folder).name for name, folders in card.manifest["paths"].items() if name != "cohort" for folder in folders}
+    return lambda: cards.records([r for r in runs.find(tmp_path, "quick") if r.folder.name in read], table)
 
 
 def of(r, name):
