@@ -407,7 +407,7 @@ def test_the_list_that_stays_follows_the_runs_until_ctrl_c(suite, tmp_path):
 
 
 @pytest.mark.parametrize("declared, begun_at", [("GPU=1 MEMORY=8e9", True), ("", True), ("GPU=1 MEMORY=1e9", False)])
-def test_daskss_own_resources_decide_where_a_run_may_go(suite, tmp_path, capsys, monkeypatch, declared, begun_at):
+def test_declared_resources_decide_where_a_run_may_go(suite, tmp_path, capsys, monkeypatch, declared, begun_at):
     monkeypatch.setattr(cluster, "PATIENCE", 2.0)
     path, port = study(suite, "runs:\n  a: {experiment: draw, memory: 4 GB, gpu: true}\n"), free_port()
     with scheduler(port), worker(port, *(["--resources", declared] if declared else [])):
