@@ -121,13 +121,14 @@ def remote(
         if task is None or task.state == "cancelled" or worker.status in (Status.closing, Status.closed, Status.failed): stop.set()
     return one.execute(run, Path(notebook), limit, threads or max(1, sweep.cores()//share), stop, follow, gpu)
 
-# %% ../../nbs/study/cluster.ipynb #e53a2068
+# %% ../../nbs/study/cluster.ipynb #cd172861
 class Unreachable(sweep.Stopped):
     "The scheduler is gone: what is done is done, the rest can be taken up."
 
 PATIENCE = 5. # seconds without a worker before it is said
 AGAIN = 60.   # seconds until it is said again, or until a scheduler that does not answer is given up
 
+# %% ../../nbs/study/cluster.ipynb #e53a2068
 class Cluster:
     "The workers of a Dask scheduler."
     def __init__(self,
@@ -219,7 +220,8 @@ def _outcome(task, p) -> dict:
         try: return task.result(timeout=20)
         except Exception: raise sweep.Lost("what its worker said was lost") from None
     try: error = task.exception(timeout=20)
-    except Exception: raise sweep.Lost("what its worker said was lost") from None
+    except OSError: error = None # a TimeoutError is one
+    if error is None: raise sweep.Lost("what its worker said was lost") # the scheduler went while it was asked
     if isinstance(error, KilledWorker): raise sweep.Lost("its worker is gone")
     if isinstance(error, Refusal): raise error
     return {"status": "failed", "error": f"on its worker: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"}
