@@ -148,7 +148,7 @@ def test_a_worker_that_leaves_is_replaced(suite, tmp_path):
     plan = planned(study(suite, grid(3)), tmp_path / "out")
     pool = cluster.connect(Place("local", workers=1))
     before = set(pool.workers)
-    pool.client.run(lambda dask_worker: dask_worker.loop.asyncio_loop.call_later(0.1, sys.exit, 0))
+    pool.client.run(lambda dask_worker: dask_worker.loop.asyncio_loop.call_later(0.1, sys.exit, 0) and None)
     until(lambda: before.isdisjoint(pool.client.scheduler_info()["workers"]))
     assert [s["status"] for s in sweep.execute(plan, pool=pool)] == ["done"] * 3
     assert logs(tmp_path / "out") == ["x"] * 3
