@@ -90,6 +90,16 @@ def test_the_papers_quotas_hold_for_a_hundred_draws(released):
         split = splits.by_identity(released, 80, 10, 11, iteration=iteration)
         assert not split.attrs["short"]
         assert split.groupby("split").subject.nunique().to_dict() == {"train": 80, "validation": 10, "test": 11}
+        assert split.groupby(["split", "label"]).identity.nunique().min() > 1, "one person fills a part"
+
+
+@pytest.mark.fault(group="data", fault="A test part of one person", injected="a share of the subjects that gives the rarer class one identity",
+                   promise="refused before training: one identity of a class gives no interval")
+def test_a_test_of_one_identity_a_class_is_refused(released):
+    few = released[released.identity.isin({i for _, ids in released.groupby("label").identity.unique().items() for i in ids[:8]})]
+    with pytest.raises(Refusal, match="at least 2 of each"):
+        splits.draw(few, "identity", .7, .2, .1)
+    assert len(splits.draw(few, "identity", .5, .2, .3))
 
 
 def test_released_folds_cross_and_are_made_whole(released):

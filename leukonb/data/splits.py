@@ -75,6 +75,7 @@ def _placed(sizes, room, rng):
     found = {}
     for name in sorted(names, key=lambda n: -sizes[n]):
         fits = [p for p in parts if left[p] >= sizes[name]]
+        fits = [p for p in fits if sizes[name] == 1 or room[p] > sizes[name]] or fits
         if fits:
             weights = np.array([left[p] for p in fits], float)
             found[name] = fits[rng.choice(len(fits), p=weights/weights.sum())]
@@ -262,6 +263,12 @@ def by_copies(
 # %% ../../nbs/data/splits.ipynb #e803e0db
 def _challenge(cells, train, validation, test, seed, iteration): return challenge(cells, validation, seed, iteration)
 
+def _judgeable(split):
+    "The split, if its test part has two identities of each class: one person a class gives no interval."
+    tested = split[split.split == "test"].groupby("label").identity.nunique().reindex(["ALL", "HEM"], fill_value=0)
+    if tested.any() and tested.min() < 2: raise Refusal(f"the test part would hold {tested.ALL} ALL and {tested.HEM} HEM identities, and an interval over identities needs at least 2 of each; give it a larger share, or another split_seed")
+    return split
+
 _BY = {"identity": by_identity, "subject": by_subject, "image": by_image, "copies": by_copies, "challenge": _challenge}
 
 def draw(
@@ -274,7 +281,7 @@ def draw(
     "One split of the kind named, its promise checked."
     if unit not in _BY: raise Refusal(f"cells cannot be split by {unit!r}; choose one of {', '.join(_BY)}")
     more = {"copies": copies} if unit == "copies" else {}
-    return check_whole(_BY[unit](cells, train, validation, test, seed=seed, iteration=iteration, **more))
+    return _judgeable(check_whole(_BY[unit](cells, train, validation, test, seed=seed, iteration=iteration, **more)))
 
 # %% ../../nbs/data/splits.ipynb #ba47ebd2
 def reserve(
