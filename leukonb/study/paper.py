@@ -9,7 +9,7 @@ __all__ = ['PRINTED', 'PRELIMINARY', 'ABLATED', 'CLAIMED', 'OURS', 'UNMEASURED',
            'full_of_the_ablation', 'largest_gain', 'interval_of_the_mean', 'parameter_count', 'saving',
            'gate_before_pooling', 'learning_rate_as_run', 'copies_in_the_pool', 'named_subjects',
            'comparison_without_attention', 'recomputed', 'told', 'delta_chart', 'literature_chart', 'made_from',
-           'percent', 'claim', 'beside', 'augmentation_words', 'stages', 'flow', 'split_rows', 'score_rows',
+           'percent', 'claim', 'beside', 'caption', 'augmentation_words', 'stages', 'flow', 'split_rows', 'score_rows',
            'confusion_rows', 'literature_rows']
 
 # %% ../../nbs/study/paper.ipynb #0c573675
@@ -285,11 +285,17 @@ def claim(
 def beside(
     rows,     # DataFrame: figure, claimed (name of a printed figure, or None), ours (text)
     measured, # the runs that measured
-) -> pd.DataFrame: # figure, paper (claimed), this run, data, size, seeds, command
+) -> pd.DataFrame: # figure, paper (claimed), this run, data, size, seeds
     "Claims and measurements side by side, each column saying whose it is."
-    made = made_from(measured)
-    made["command"] = [made["command"]] + ["as above"]*(len(rows) - 1)
+    made = {k: v for k, v in made_from(measured).items() if k != "command"}
     return pd.DataFrame({"figure": rows.figure, CLAIMED: [claim(c if c == c else None) for c in rows.claimed], OURS: [UNMEASURED if o is None or o != o else o for o in rows.ours], **made})
+
+def caption(
+    text: str, # what the table shows
+    measured,  # the runs that measured
+) -> str:
+    "A table's caption with the command that measured it, which is too long for a column."
+    return f"{text}. Measured by: {made_from(measured)['command']}"
 
 # %% ../../nbs/study/paper.ipynb #3cabd1fb
 def augmentation_words(
@@ -335,8 +341,8 @@ def flow(
     for i, row in enumerate(rows.itertuples()):
         x, y = i % across, i//across
         fig.add_shape(type="rect", x0=x, x1=x + .88, y0=y + .02, y1=y + .86, line=dict(color="#3557a8", width=1.5), fillcolor="#f5f6f8")
-        said = "<br>".join(textwrap.wrap(row.what, 27))
-        fig.add_annotation(x=x + .44, y=y + .44, text=f"<b>{row.stage}</b><br>{said}", showarrow=False, font=dict(size=10.5), align="center")
+        said = "<br>".join(textwrap.wrap(row.what, 22))
+        fig.add_annotation(x=x + .44, y=y + .44, text=f"<b>{row.stage}</b><br>{said}", showarrow=False, font=dict(size=10), align="center")
         if i + 1 < len(rows):
             to, tail = ((x + 1, y + .44), (x + .89, y + .44)) if x + 1 < across else ((.44, y + 1.02), (x + .44, y + .86))
             if x + 1 < across: fig.add_annotation(x=to[0], y=to[1], ax=tail[0], ay=tail[1], axref="x", ayref="y", showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor="#22262e", text="")
