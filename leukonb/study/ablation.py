@@ -85,14 +85,13 @@ def claimed(arm: str):
     return name if (name := f"F1, {arm}") in paper.PRINTED else None
 
 def table4(
-    found,     # from `replicates`
-    measured,  # the training runs
+    found, # from `replicates`
     reference="full",
 ) -> pd.DataFrame:
     "Table 4: each arm's weighted F1 beside the paper's, with its difference from the full recipe."
     f1, apart = scores(found).query("metric == 'weighted_f1'"), differences(found, reference).set_index("arm")
     rows = pd.DataFrame({"figure": f1.arm, "claimed": [claimed(a) for a in f1.arm], "ours": [paper.percent(*r) for r in f1[["value", "low", "high"]].itertuples(index=False)]})
-    shown = paper.beside(rows, measured).rename(columns={"figure": "arm, weighted F1"})
+    shown = paper.beside(rows).rename(columns={"figure": "arm, weighted F1"})
     said = [f"{100*apart.difference[a]:+.2f} ({100*apart.low[a]:+.1f} to {100*apart.high[a]:+.1f})" if a in apart.index else "" for a in f1.arm]
     shown.insert(3, "difference from full, this run", said)
     shown.insert(4, "p, Holm", [f"{apart.p_holm[a]:.2g}" if a in apart.index else "" for a in f1.arm])

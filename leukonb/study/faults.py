@@ -43,10 +43,16 @@ def recorded(
     tests: list,  # a dict a test: group, fault, injected, promise, test, case, outcome ('passed', 'failed', 'not run'), seconds, said
     **facts,      # when and where: date, platform, seed
 ) -> dict:
-    "The record with every group in which a test was run replaced by what was found now."
+    "The record with what was found now; what was not asked now stays as it was, if it was found on the same code, platform and seed."
     found = {g: [t for t in tests if t["group"] == g] for g in GROUPS}
     ran = [g for g, some in found.items() if any(t["outcome"] != "not run" for t in some)]
-    return {**record, **{g: {**facts, "code": code(g), "faults": _grouped(found[g])} for g in ran}}
+    return {**record, **{g: (now := {**facts, "code": code(g)}) | {"faults": _grouped(_kept(record.get(g, {}), now, found[g]))} for g in ran}}
+
+def _kept(earlier, now, tests):
+    "The tests of one group, those that were not selected now as the earlier record has them."
+    if any(earlier.get(k) != now.get(k) for k in ("code", "platform", "seed")): return tests
+    known = {t["test"]: t for fault in earlier["faults"] for t in fault["tests"]}
+    return [{**t, **{k: known[t["test"]][k] for k in ("outcome", "seconds", "said")}} if t["said"] == "not selected" and t["test"] in known else t for t in tests]
 
 # %% ../../nbs/study/faults.ipynb #94ca1a15
 def place() -> Path:

@@ -67,7 +67,7 @@ def sheet_html(
     "Rows of a cell and its maps as HTML."
     fluid = f"clamp(64px,calc((100cqw - 130px)/{len(maps) + 1} - 4px),{size}px)" # as wide as the page has room for
     picture = lambda a, what: f"<td style='padding:2px'><img alt='{escape(what, quote=True)}' src='{figures._picture(a, size)}' style='display:block;width:{fluid};max-width:none;background:#000'></td>"
-    head = "".join(f"<th scope='col' style='max-width:{size}px;padding:2px;font-weight:600;text-align:left;vertical-align:bottom'>{escape(n)}</th>" for n in ("the cell", *maps))
+    head = "".join(f"<th scope='col' style='max-width:{size}px;padding:2px;font-weight:600;text-align:left;vertical-align:bottom;white-space:normal'>{escape(n)}</th>" for n in ("the cell", *maps))
     rows = "".join(f"<tr>{picture(image, f'cell: {text}')}" + "".join(picture(overlaid(image, m[i]), f"{name}: {text}") for name, m in maps.items())
                    + f"<td style='min-width:104px;vertical-align:middle;font-size:12px;border-left:4px solid {figures.COLOURS[mark]};padding-left:8px'>{escape(text)}</td></tr>" for i, (image, text, mark) in enumerate(zip(images, texts, marks)))
     return f"<div class='table-wrap' style='container-type:inline-size'><table class='maps' style='border-collapse:collapse;border:0'><thead><tr>{head}<th></th></tr></thead><tbody>{rows}</tbody></table></div>"

@@ -283,19 +283,18 @@ def claim(
 
 # %% ../../nbs/study/paper.ipynb #8df58fdb
 def beside(
-    rows,     # DataFrame: figure, claimed (name of a printed figure, or None), ours (text)
-    measured, # the runs that measured
-) -> pd.DataFrame: # figure, paper (claimed), this run, data, size, seeds
+    rows, # DataFrame: figure, claimed (name of a printed figure, or None), ours (text)
+) -> pd.DataFrame: # figure, paper (claimed), this run
     "Claims and measurements side by side, each column saying whose it is."
-    made = {k: v for k, v in made_from(measured).items() if k != "command"}
-    return pd.DataFrame({"figure": rows.figure, CLAIMED: [claim(c if c == c else None) for c in rows.claimed], OURS: [UNMEASURED if o is None or o != o else o for o in rows.ours], **made})
+    return pd.DataFrame({"figure": rows.figure, CLAIMED: [claim(c if c == c else None) for c in rows.claimed], OURS: [UNMEASURED if o is None or o != o else o for o in rows.ours]})
 
 def caption(
     text: str, # what the table shows
     measured,  # the runs that measured
 ) -> str:
-    "A table's caption with the command that measured it, which is too long for a column."
-    return f"{text}. Measured by: {made_from(measured)['command']}"
+    "A table's caption that ends with what its figures were measured on and the command that did it."
+    made = made_from(measured)
+    return f"{text}. Data: {made['data']}; size: {made['size']}; seeds: {made['seeds']}; measured by: {made['command']}"
 
 # %% ../../nbs/study/paper.ipynb #3cabd1fb
 def augmentation_words(
@@ -366,13 +365,12 @@ def score_rows(
 
 # %% ../../nbs/study/paper.ipynb #19c4a8ea
 def confusion_rows(
-    counts,   # DataFrame, rows true and columns called, 'HEM' and 'ALL'
-    measured, # the runs that measured
+    counts, # DataFrame, rows true and columns called, 'HEM' and 'ALL'
 ) -> pd.DataFrame:
     "Table 2: the confusion matrix beside the paper's, a row a place."
     places = [(true, called) for true in ("HEM", "ALL") for called in ("HEM", "ALL")]
     rows = pd.DataFrame([{"figure": f"{t} called {c}", "claimed": f"{t} called {c}", "ours": f"{int(counts.loc[t, c]):,} images"} for t, c in places])
-    return beside(rows, measured)
+    return beside(rows)
 
 # %% ../../nbs/study/paper.ipynb #e595e7b2
 def literature_rows(
