@@ -33,12 +33,13 @@ lab: $(STAMP)
 site: $(STAMP)
 	$(BIN)/leukonb site --out $(OUT)
 
-# An exact environment: the versions and hashes of .lock, by uv where it is there, by pip otherwise.
+# An exact environment: the versions and hashes of .lock, by uv where it is there, by pip otherwise. Compiled at once, as
+# pip does: where Python may not write bytecode, each process would compile TensorFlow anew, seven seconds long.
 $(STAMP): .lock/$(TARGET).txt setup.py settings.ini
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "leukonb needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": call make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	if command -v uv >/dev/null; then \
-	  uv pip install --python $(BIN)/python --require-hashes -r .lock/$(TARGET).txt && \
+	  uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r .lock/$(TARGET).txt && \
 	  uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
 	  $(BIN)/python -m pip install --require-hashes -r .lock/$(TARGET).txt && \
