@@ -141,7 +141,7 @@ SMOKE = ["--smoke", "--threads", "1"] # the bits of a result depend on the numbe
 def smoke(tmp_path_factory):
     """The quick study at smoke size and its site: (runs folder, site folder)."""
     place = tmp_path_factory.mktemp("smoke")
-    ran = leukonb("run", "quick", *SMOKE, "--out", place / "runs")
+    ran = leukonb("run", "quick", "--out", place / "runs", *SMOKE)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     built = leukonb("site", "--out", place / "runs", "--to", place / "site")
     assert built.returncode == 0, built.stdout + built.stderr

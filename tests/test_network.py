@@ -1,5 +1,7 @@
 """The network, its layer and its loss: round trips, counts, and files that must not be opened."""
 import json
+import subprocess
+import sys
 import zipfile
 
 import keras
@@ -68,6 +70,12 @@ def test_logits_stay_float32_in_mixed_precision():
         assert str(np.asarray(model(IMAGES)).dtype) == "float32"
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def test_the_same_network_is_the_same_file_in_any_process(tmp_path):
+    code = "import sys, time; from leukonb.model import network; kept = [object() for _ in range(int(sys.argv[2]))]; print(network.save(network.build(network.Network(backbone='small', size=64, seed=3)), sys.argv[1]))"
+    digests = [subprocess.run([sys.executable, "-c", code, tmp_path / f"{i}.keras", str(i * 1000)], capture_output=True, text=True, check=True).stdout.split()[-1] for i in range(2)]
+    assert digests[0] == digests[1]
 
 
 def test_focal_learns_in_one_step():

@@ -165,11 +165,22 @@ def save(
     model,
     path,  # of the .keras file
 ) -> str: # the file's SHA-256
-    "Write a model without its optimizer, whole or not at all."
+    "Write a model without its optimizer, whole or not at all; the same network is the same file."
     if Path(path).suffix != ".keras": raise Refusal(f"{path}: models are saved as .keras files")
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
-    with atomic(path) as temporary: bare.save(temporary)
+    with atomic(path) as temporary:
+        bare.save(temporary)
+        _without_chance(temporary)
     return digest_file(path)
+
+def _without_chance(path):
+    "Rewrite a saved model without what Keras writes of this one saving: the date, and memory addresses that name shared objects."
+    with zipfile.ZipFile(path) as archive: parts = {name: archive.read(name) for name in archive.namelist()}
+    known = {}
+    parts["config.json"] = re.sub(rb'("shared_object_id": )(\d+)', lambda m: m[1] + b"%d" % known.setdefault(m[2], len(known)), parts["config.json"])
+    parts["metadata.json"] = json.dumps({**json.loads(parts["metadata.json"]), "date_saved": "1980-01-01@00:00:00"}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items(): archive.writestr(zipfile.ZipInfo(name), data)
 
 # %% ../../nbs/model/network.ipynb #5701176d
 _OURS = {"SqueezeExcite", "Focal"}
