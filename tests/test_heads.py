@@ -1,6 +1,7 @@
 """Heads trained together: no split sees its test subjects, none sees another, and each is what it would be alone."""
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,13 +90,15 @@ def test_iterations_do_not_share_their_draws(world):
     assert not np.array_equal(heads.order(np.arange(64), RECIPE, 0, 0, 0), heads.order(np.arange(64), RECIPE, 0, 0, 1))
 
 
+@pytest.mark.parametrize("precision, most", [("float32", 1e-3), ("float64", 1e-9)])
 @pytest.mark.parametrize("arm", ARMS)
-def test_the_same_scores_as_keras(world, arm):
+def test_the_same_scores_as_keras(world, arm, precision, most):
     table, x, parts = world
-    plain = replace(RECIPE, dropouts=(0., 0., 0.))
+    plain = replace(RECIPE, dropouts=(0., 0., 0.), precision=precision)
     ours = heads.train(x, truth(table), some(parts, [1]), plain, arms=(arm,)).scores[0]
     theirs = heads.keras_alone(x, truth(table), parts, 1, arm, plain)
-    np.testing.assert_allclose(ours, theirs, atol=1e-3, equal_nan=True)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=most, equal_nan=True)
+    assert keras.config.floatx() == keras.config.dtype_policy().name == "float32"
 
 
 def test_gradients_are_those_of_finite_differences():

@@ -10,6 +10,7 @@ __all__ = ['ARMS', 'Recipe', 'cycle', 'check', 'masks', 'scalers', 'shapes', 'vi
 # %% ../../nbs/model/heads.ipynb #1098c2c8
 import math, os, time, zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
@@ -37,6 +38,7 @@ class Recipe:
     clip: float = 1.                 # norm of a head's gradient; 0 for none
     patience: int = 5                # epochs without a better validation F1
     least: float = .002              # what counts as better
+    precision: str = "float32"       # "float64" to hold it against another implementation: errors of rounding grow over a training
 
 ARMS = ("with SE", "without SE")
 
@@ -52,6 +54,7 @@ def check(recipe: Recipe) -> Recipe:
     if not all(0 <= r < 1 for r in recipe.dropouts): raise Refusal(f"heads: dropouts are {recipe.dropouts}; give shares from 0 to below 1")
     for name, least in {"reduction": 1, "gamma": 0, "batch": 2, "epochs": 1, "rate": 0, "peak": 0, "decay": 0, "clip": 0, "patience": 1, "least": 0}.items():
         if not getattr(recipe, name) >= least: raise Refusal(f"heads: {name} is {getattr(recipe, name)!r}; give at least {least}")
+    if recipe.precision not in ("float32", "float64"): raise Refusal(f"heads: precision is {recipe.precision!r}; choose float32 or float64")
     return recipe
 
 # %% ../../nbs/model/heads.ipynb #aa58153f
@@ -115,7 +118,7 @@ def stream(
 def initial(
     shapes: dict,
     seed: int, iteration: int,
-) -> np.ndarray: # float32 (parameters,)
+) -> np.ndarray: # float32 (parameters,), whatever the precision
     "A head's first weights: Glorot's uniform (2010, equation 16) for matrices, 1 for scales, 0 for the rest."
     def one(name, shape):
         if len(shape) == 1: return np.full(shape, name.startswith("scale"), np.float32)
@@ -170,11 +173,11 @@ def _focal(logits, truth, recipe):
     log_p = logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True))   # (heads, batch, 2)
     chosen = np.arange(2) == truth[..., None]
     log_true = np.where(chosen, log_p, 0).sum(-1)
-    p, alpha = np.exp(log_true), np.asarray(recipe.alpha, np.float32)[truth]
+    p, alpha = np.exp(log_true), np.asarray(recipe.alpha, logits.dtype)[truth]
     miss = np.maximum(-np.expm1(log_true), 1e-12)
     loss = -alpha*miss**recipe.gamma*log_true
     slope = -alpha*(miss**recipe.gamma - (recipe.gamma*miss**(recipe.gamma - 1)*p*log_true if recipe.gamma else 0))
-    return loss.mean(1), ((slope/truth.shape[1])[..., None]*(chosen - np.exp(log_p))).astype(np.float32)
+    return loss.mean(1), ((slope/truth.shape[1])[..., None]*(chosen - np.exp(log_p))).astype(logits.dtype)
 
 # %% ../../nbs/model/heads.ipynb #4237319b
 def _back(w, g, dlogits, kept, drops):
@@ -207,19 +210,20 @@ def _back_gate(w, g, d, gate):
 
 # %% ../../nbs/model/heads.ipynb #d043f0b1
 _PIECE = 1 << 14
+_FADING = float(np.float32(.9)), float(np.float32(.999)) # of the moments, as Keras rounds them where it corrects their bias, whatever the precision
 
 def _adamw(w, g, m, v, step, rate, recipe):
-    "One step of one head, in place: weights, gradient, and both moments over .1 and .001, float32 (parameters,)."
-    norm = math.sqrt(float(np.dot(g, g)))
-    if recipe.clip and norm > recipe.clip: g *= np.float32(recipe.clip/norm)
-    alpha = np.float32(rate*.1*math.sqrt(1 - .999**step)/(1 - .9**step)/math.sqrt(.001))
-    fade, least, room = np.float32(1 - rate*recipe.decay), np.float32(1e-7/math.sqrt(.001)), np.empty(_PIECE, np.float32)
+    "One step of one head, in place: weights, gradient, and both moments over .1 and .001, each (parameters,)."
+    number, norm = w.dtype.type, math.sqrt(float(np.dot(g, g)))
+    if recipe.clip and norm > recipe.clip: g *= number(recipe.clip/norm)
+    alpha = number(rate*.1*math.sqrt(1 - _FADING[1]**step)/(1 - _FADING[0]**step)/math.sqrt(.001))
+    fade, least, room = number(1 - rate*recipe.decay), number(1e-7/math.sqrt(.001)), np.empty(_PIECE, w.dtype)
     for at in range(0, len(w), _PIECE):
         part = slice(at, at + _PIECE)
         wi, gi, mi, vi = w[part], g[part], m[part], v[part]
         t = room[:len(wi)]
-        mi *= np.float32(.9); mi += gi
-        vi *= np.float32(.999); vi += np.multiply(gi, gi, out=t)
+        mi *= number(.9); mi += gi
+        vi *= number(.999); vi += np.multiply(gi, gi, out=t)
         np.sqrt(vi, out=t); t += least
         np.divide(mi, t, out=t); t *= alpha
         if fade != 1: wi *= fade
@@ -251,10 +255,10 @@ def _started(data, form, heads):
     steps = np.array([len(r)//data.recipe.batch for r in rows])
     order = np.argsort(-steps, kind="stable")
     heads, rows, steps = np.asarray(heads)[order], [rows[i] for i in order], steps[order]
-    flat = np.stack([initial(form, data.seed, int(data.parts["iterations"][i])) for i in heads])
-    running = {f"{what}{i}": np.full((len(heads), u), what == "variance", np.float32) for i, u in enumerate(data.recipe.units, 1) for what in ("mean", "variance")}
+    flat = np.stack([initial(form, data.seed, int(data.parts["iterations"][i])) for i in heads]).astype(data.features.dtype)
+    running = {f"{what}{i}": np.full((len(heads), u), what == "variance", flat.dtype) for i, u in enumerate(data.recipe.units, 1) for what in ("mean", "variance")}
     mean, deviation = data.mean[heads][:, None], data.deviation[heads][:, None]
-    return _Group(heads, flat, np.zeros_like(flat), np.zeros_like(flat), running, steps, rows, (1/deviation).astype(np.float32), (mean/deviation).astype(np.float32))
+    return _Group(heads, flat, np.zeros_like(flat), np.zeros_like(flat), running, steps, rows, (1/deviation).astype(flat.dtype), (mean/deviation).astype(flat.dtype))
 
 @dataclass
 class _Data:
@@ -274,7 +278,7 @@ def order(
 
 def _dropped(streams, recipe, width):
     "Dropout masks of a step, over the share kept: (heads, batch, width of each layer), or None where nothing is dropped."
-    def one(share, wide): return np.stack([(s.random((recipe.batch, wide), np.float32) >= share)*np.float32(1/(1 - share)) for s in streams])
+    def one(share, wide): return np.stack([(s.random((recipe.batch, wide), np.float32) >= share)*np.dtype(recipe.precision).type(1/(1 - share)) for s in streams])
     return [one(share, wide) if share else None for share, wide in zip(recipe.dropouts, (width, *recipe.units))]
 
 # %% ../../nbs/model/heads.ipynb #c60e1a9c
@@ -306,7 +310,7 @@ def _running(running, tape, momentum):
     for i, (*_, mean, variance) in enumerate(tape, 1):
         for name, new in ((f"mean{i}", mean), (f"variance{i}", variance)):
             old = running[name][:len(new)]
-            old += np.float32(1 - momentum)*(new - old)
+            old += old.dtype.type(1 - momentum)*(new - old)
 
 # %% ../../nbs/model/heads.ipynb #cfd751e5
 def _scored(flat, running, form, data, head, rows, scale, centre):
@@ -379,7 +383,7 @@ def train(
 ) -> Trained:
     "Train every arm of every split: batched, and as if each were alone."
     recipe, began, workers = check(recipe), time.perf_counter(), workers or len(os.sched_getaffinity(0))
-    data = _Data(np.ascontiguousarray(features, np.float32), np.asarray(is_all).astype(int), parts, recipe, seed, *scalers(features, parts["train"]))
+    data = _Data(np.ascontiguousarray(features, recipe.precision), np.asarray(is_all).astype(int), parts, recipe, seed, *scalers(features, parts["train"]))
     count = len(parts["iterations"])
     if (short := parts["train"].sum(1).min()) < recipe.batch: raise Refusal(f"{short} training cells do not fill a batch of {recipe.batch}; use a smaller batch")
     jobs = [job for arm in arms for job in _groups(count, [arm], group or min(_size(data, arm, memory), -(-count//workers)))]
@@ -456,7 +460,7 @@ def keras_head(
 def _schedule(recipe, steps):
     "The recipe's learning rate as Keras wants it."
     import keras
-    rates = cycle(recipe, np.arange(steps*recipe.epochs), steps*recipe.epochs).astype(np.float32)
+    rates = cycle(recipe, np.arange(steps*recipe.epochs), steps*recipe.epochs).astype(recipe.precision)
     class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step): return keras.ops.take(keras.ops.convert_to_tensor(rates), keras.ops.cast(step, "int32"))
         def get_config(self): return {}
@@ -472,6 +476,15 @@ def _give(model, weights):
         scale = weights[f"scale{i}"][0]
         model.get_layer(f"norm{i}").set_weights([scale, weights[f"shift{i}"][0], np.zeros_like(scale), np.ones_like(scale)])
 
+@contextmanager
+def _keras_in(precision):
+    "Keras's default type, for a while."
+    import keras
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(precision); keras.config.set_dtype_policy(precision)
+    try: yield
+    finally: keras.config.set_floatx(before[0]); keras.config.set_dtype_policy(before[1])
+
 def keras_alone(
     features, is_all, parts: dict, # as for `train`
     head: int,         # row of the masks
@@ -481,22 +494,23 @@ def keras_alone(
 ) -> np.ndarray: # float64 (n,), NaN for cells of neither validation nor test
     "The scores of one head trained by Keras."
     mean, deviation = scalers(features, parts["train"][head:head + 1])
-    u = (np.asarray(features, np.float32)*(1/deviation).astype(np.float32))
-    z, truth, iteration = u - (mean/deviation).astype(np.float32), np.eye(2, dtype=np.float32)[np.asarray(is_all).astype(int)], int(parts["iterations"][head])
+    u = np.asarray(features, recipe.precision)*(1/deviation).astype(recipe.precision)
+    z, truth, iteration = u - (mean/deviation).astype(recipe.precision), np.eye(2, dtype=recipe.precision)[np.asarray(is_all).astype(int)], int(parts["iterations"][head])
     rows, asked = (np.flatnonzero(parts[part][head]) for part in ("train", "validation"))
     form = shapes(u.shape[1], arm == ARMS[0], recipe)
-    model = keras_head(u.shape[1], arm == ARMS[0], recipe, len(rows)//recipe.batch)
-    _give(model, views(initial(form, seed, iteration)[None], form))
     judged = np.flatnonzero(parts["validation"][head] | parts["test"][head])
     kept, best, waited, found = -1, -1, 0, np.full(len(u), np.nan)
     def say(some): return _sigmoid(np.diff(model.predict([u[some], z[some]], batch_size=1024, verbose=0).astype(float))[:, 0])
-    for epoch in range(recipe.epochs):
-        batch = order(rows, recipe, seed, iteration, epoch).ravel()
-        model.fit([u[batch], z[batch]], truth[batch], batch_size=recipe.batch, shuffle=False, verbose=0)
-        f1 = weighted_f1(truth[asked, 1], say(asked) >= .5)
-        if f1 > kept: kept, found[judged] = f1, say(judged)
-        best, waited = (f1, 0) if f1 > best + recipe.least else (best, waited + 1)
-        if waited >= recipe.patience: break
+    with _keras_in(recipe.precision):
+        model = keras_head(u.shape[1], arm == ARMS[0], recipe, len(rows)//recipe.batch)
+        _give(model, views(initial(form, seed, iteration)[None], form))
+        for epoch in range(recipe.epochs):
+            batch = order(rows, recipe, seed, iteration, epoch).ravel()
+            model.fit([u[batch], z[batch]], truth[batch], batch_size=recipe.batch, shuffle=False, verbose=0)
+            f1 = weighted_f1(truth[asked, 1], say(asked) >= .5)
+            if f1 > kept: kept, found[judged] = f1, say(judged)
+            best, waited = (f1, 0) if f1 > best + recipe.least else (best, waited + 1)
+            if waited >= recipe.patience: break
     return found
 
 # %% ../../nbs/model/heads.ipynb #ad9b9591

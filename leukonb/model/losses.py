@@ -26,10 +26,11 @@ class Focal(keras.losses.Loss):
     def call(self, truth, logits):
         if len(truth.shape) < 2 or truth.shape[-1] == 1:                       # class indices
             truth = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), logits.shape[-1])
-        log_p = ops.log_softmax(ops.cast(logits, "float32"))                   # (batch, 2)
-        loss = -ops.cast(truth, "float32") * log_p                             # (batch, 2)
+        wide = "float64" if self.dtype == "float64" else "float32"             # never half
+        log_p = ops.log_softmax(ops.cast(logits, wide))                        # (batch, 2)
+        loss = -ops.cast(truth, wide) * log_p                                  # (batch, 2)
         if self.gamma: loss = loss * ops.power(ops.maximum(-ops.expm1(log_p), 1e-12), self.gamma)  # (batch, 2)
-        if self.alpha: loss = loss * ops.array(self.alpha, "float32")          # (batch, 2)
+        if self.alpha: loss = loss * ops.array(self.alpha, wide)               # (batch, 2)
         return ops.sum(loss, axis=-1)                                          # (batch,)
 
     def get_config(self): return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}

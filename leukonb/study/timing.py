@@ -46,8 +46,8 @@ def heads_against_keras(
     recipe,              # heads.Recipe
     some: int = 2,       # iterations trained by Keras too, in both arms
     seed: int = 0, folder=None,
-) -> dict: # a row of `compared`, with `gap`, the largest difference of two scores
-    "Heads a second, all at once and one by one."
+) -> dict: # a row of `compared`, with `gap`, the largest difference of two scores in double precision
+    "Heads a second, all at once and one by one, in single precision; and whether their scores are the same."
     from leukonb.model import heads
     plain = replace(recipe, dropouts=tuple(0. for _ in recipe.dropouts))
     count = len(parts["iterations"])
@@ -55,10 +55,12 @@ def heads_against_keras(
     logging.getLogger("tensorflow").setLevel(logging.ERROR) # which warns of each head's own graph
     ours = heads.train(features, is_all, parts, plain, seed=seed, folder=folder)
     began = time.perf_counter()
-    theirs = [(k*count + i, heads.keras_alone(features, is_all, parts, i, arm, plain, seed)) for k, arm in enumerate(heads.ARMS) for i in range(some)]
-    seconds = time.perf_counter() - began
-    gap = max(float(np.nanmax(np.abs(ours.scores[at] - found))) for at, found in theirs)
-    note = f"{len(ours.scores)} heads in {ours.seconds:.1f} s; {len(theirs)} of them by Keras in {seconds:.1f} s; largest difference of two scores {gap:.1g}"
+    alone = lambda how: [heads.keras_alone(features, is_all, parts, i, arm, how, seed) for arm in heads.ARMS for i in range(some)]
+    apart = lambda scores, found: float(np.nanmax(np.abs(scores.reshape(2, -1, scores.shape[-1])[:, :some].reshape(np.shape(found)) - found)))
+    theirs, seconds = alone(plain), time.perf_counter() - began
+    double = replace(plain, precision="float64")
+    gap = apart(heads.train(features, is_all, {k: v[:some] for k, v in parts.items()}, double, seed=seed).scores, alone(double))
+    note = f"{len(ours.scores)} heads in {ours.seconds:.1f} s; {len(theirs)} of them by Keras in {seconds:.1f} s; largest difference of two scores {gap:.1g} in double precision, {apart(ours.scores, theirs):.1g} in single"
     return {**compared("training heads on pooled features", "heads a second", len(ours.scores)/ours.seconds, len(theirs)/seconds, "one by one in Keras", note), "gap": gap}
 
 # %% ../../nbs/study/timing.ipynb #c288e04a
