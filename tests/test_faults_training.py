@@ -73,7 +73,7 @@ def test_killed_ten_times(tmp_path, moments):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, process.communicate()
         process.communicate()
-        states.append(max((int(p.stem[-4:]) for p in (tmp_path / "run").glob("checkpoints/*.json")), default=0))
+        states.append(max((int(p.stem[-4:]) for p in (tmp_path / "run").glob("checkpoints/epoch-*.json")), default=0))
     assert finished(begun(tmp_path / "run")) == alone
     assert states == sorted(states) and 0 < states[-1] < 24, states
 
