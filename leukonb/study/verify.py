@@ -56,7 +56,7 @@ def surroundings(
     return said + [f"{name}: {then.get(name)} then, {now.get(name)} now" for name in ("device", "threads", "platform", "commit") if then.get(name) != now.get(name)]
 
 # %% ../../nbs/study/verify.ipynb #6f9287ff
-_TIMES = {"second", "seconds", "minutes", "time", "took", "started", "finished", "fast"}
+_TIMES = {"ms", "second", "seconds", "milliseconds", "minutes", "time", "took", "started", "finished", "fast"}
 
 def timed(
     name: str, # of a figure, a column or a file
