@@ -214,7 +214,7 @@ def _store(model, folder, inputs, history):
     folder.mkdir(parents=True, exist_ok=True)
     epoch, arrays = len(history), [np.asarray(v.value) for v in _variables(model)]
     with atomic(folder/f"epoch-{epoch:04d}.npz") as path: np.savez(path, *arrays)
-    write_json(folder/f"epoch-{epoch:04d}.json", {"inputs": inputs, "sha256": digest_file(folder/f"epoch-{epoch:04d}.npz"), "history": history})
+    write_json(folder/f"epoch-{epoch:04d}.json", {"inputs": inputs, "sha256": digest_file(folder/f"epoch-{epoch:04d}.npz"), "history": history, "columns": list(history[0])}) # JSON's keys are sorted
     for old in sorted(folder.glob("epoch-*.json"))[:-2]:
         old.unlink()
         old.with_suffix(".npz").unlink(missing_ok=True)
@@ -227,7 +227,7 @@ def _whole(note, inputs):
     if stated.get("inputs") != inputs: return None, None
     arrays = note.with_suffix(".npz")
     if not arrays.is_file() or digest_file(arrays) != stated["sha256"]: return None, f"{arrays.name} is damaged"
-    return stated["history"], None
+    return [{name: row[name] for name in stated["columns"]} for row in stated["history"]], None
 
 def _restore(model, folder, inputs):
     "Put the newest whole state into the model; its history, empty when there is none."
