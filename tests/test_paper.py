@@ -142,7 +142,7 @@ def test_no_experiment_writes_a_printed_figure_of_its_own():
         assert not [s for s in scores if re.search(rf"(?<![\d.]){re.escape(s)}(?!\d)", code)], notebook.name
 
 
-@pytest.mark.parametrize("name, count", [("paper", 8), ("ablation", 35), ("as-run", 6)])
+@pytest.mark.parametrize("name, count", [("paper", 13), ("ablation", 35), ("as-run", 6)])
 def test_the_studies_plan_at_full_and_at_smoke_size(tmp_path, name, count):
     assert len(sweep.plan(sweep.load(name), tmp_path)) == count
     small = sweep.plan(sweep.as_smoke(sweep.load(name)), tmp_path)
@@ -150,10 +150,12 @@ def test_the_studies_plan_at_full_and_at_smoke_size(tmp_path, name, count):
 
 
 def test_the_recipe_of_the_study_is_the_paper_s(tmp_path):
-    [training] = [p.run for p in sweep.plan(sweep.load("paper"), tmp_path) if p.run.experiment == "training"]
+    training, *others = [p.run for p in sweep.plan(sweep.load("paper"), tmp_path) if p.run.experiment == "training"]
     given = training.manifest["inputs"]["parameters"]
     wanted = dict(backbone="EfficientNetV2B3", weights="imagenet", size=384, attention=True, augmentation="paper", gamma=2., alpha=.25, batch=8, epochs=100, patience=10, rate=1e-4, peak=1e-3, schedule="one-cycle", unit="identity")
     assert {k: given[k] for k in wanted} == wanted
+    arms = {o.manifest["inputs"]["parameters"]["arm"]: {k for k, v in o.manifest["inputs"]["parameters"].items() if v != given[k]} - {"arm"} for o in others}
+    assert arms == {"without augmentation": {"augmentation", "balance"}, "without attention": {"attention"}, "without focal loss": {"gamma", "alpha"}}
     assert paper.shares_of_the_split()["recomputed"].startswith("80 / 10 / 11")
 
 
