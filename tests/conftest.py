@@ -92,7 +92,8 @@ class Faults:
             if wrong:
                 raise pytest.UsageError(f"{item.nodeid}: a mark `fault` needs group (one of {', '.join(GROUPS)}), fault, injected and promise, not {wrong[0]}")
             case = item.callspec.id if hasattr(item, "callspec") else ""
-            self.tests[item.nodeid] = [{**m, "test": item.nodeid, "case": case, "outcome": "not run", "seconds": 0., "said": "not selected"} for m in marks]
+            named = f"{item.path.relative_to(ROOT).as_posix()}::{item.nodeid.partition('::')[2]}" # whatever folder pytest takes for its root
+            self.tests[item.nodeid] = [{**m, "test": named, "case": case, "outcome": "not run", "seconds": 0., "said": "not selected"} for m in marks]
 
     def pytest_runtest_logreport(self, report):
         for row in self.tests.get(report.nodeid, []):
