@@ -56,13 +56,13 @@ def surroundings(
     return said + [f"{name}: {then.get(name)} then, {now.get(name)} now" for name in ("device", "threads", "platform", "commit") if then.get(name) != now.get(name)]
 
 # %% ../../nbs/study/verify.ipynb #6f9287ff
-_TIMES = {"ms", "second", "seconds", "milliseconds", "minutes", "time", "took", "started", "finished", "fast"}
+_TIMES = r"(ms|milliseconds|seconds)( a .+)?|took|started|finished(, UTC)?|minutes, .+|.+: times as fast|.+-time"
 
 def timed(
     name: str, # of a figure, a column or a file
 ) -> bool:
     "Whether a name is that of a time, which no repetition gives again."
-    return bool(_TIMES & set(re.findall("[a-z]+", name.lower())))
+    return bool(re.fullmatch(_TIMES, name))
 
 def content(
     path, # a file that a run has left
