@@ -100,5 +100,5 @@ def test_the_crate_holds_no_image_and_no_machine_path(smoke, tmp_path):
         text = p.read_text()
         assert not [word for word in said if len(word) > 3 and word in text], p
     command = read_json(next((tmp_path / "crate").glob("training/*/run.json")))["command"]
-    assert command.startswith("leukonb run quick") and "--smoke" in command and "--out runs" in command
+    assert command == "leukonb run quick --out runs --smoke --threads 1"
     assert not [p for p in (tmp_path / "crate").rglob("*") if p.suffix in (".bmp", ".png") or p.name == "cohort.parquet"]
