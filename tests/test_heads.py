@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from leukonb.data import splits
@@ -122,17 +121,33 @@ def test_gradients_are_those_of_finite_differences():
         np.testing.assert_allclose(found[0, i], numeric[0], rtol=2e-3, atol=2e-7)
 
 
+@pytest.mark.parametrize("odd", [False, True], ids=["even width", "odd width"])
 @pytest.mark.parametrize("method", ["ridge", "lda"])
-def test_closed_forms_are_scikit_learns(world, method):
+def test_closed_forms_are_scikit_learns(world, method, odd):
     table, x, parts = world
+    x = x.astype(float) * np.logspace(-3, 3, x.shape[1]) + np.linspace(-50, 50, x.shape[1])
+    x = np.column_stack([x, np.full(len(x), 7.)])
+    x = x[:, x.shape[1] % 2 != odd:]
+    assert x.shape[1] % 2 == odd
     of = heads.sums(x, truth(table), table.identity)
     w, offset = heads.closed_form(of, heads.identity_masks(of, parts["train"], table.identity), method, penalty=3., shrinkage=.05)
-    theirs = Ridge(3.) if method == "ridge" else LinearDiscriminantAnalysis(solver="lsqr", shrinkage=.05)
     for i, train in enumerate(parts["train"]):
-        labels = np.where(truth(table)[train], 1, -1)
-        model = make_pipeline(StandardScaler(), theirs).fit(x[train].astype(float), labels)
-        said = model.predict(x.astype(float)) if method == "ridge" else model.decision_function(x.astype(float))
-        np.testing.assert_allclose(x.astype(float) @ w[i] + offset[i], said, atol=1e-8)
+        labels, z = np.where(truth(table)[train], 1, -1), StandardScaler().fit(x[train])
+        if method == "ridge":
+            said = Ridge(3.).fit(z.transform(x[train]), labels).predict(z.transform(x))
+        else:
+            said = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=.05).fit(z.transform(x[train]), labels).decision_function(z.transform(x))
+        np.testing.assert_allclose(x @ w[i] + offset[i], said, atol=1e-8)
+
+
+def test_a_closed_form_without_a_single_solution_is_refused(world):
+    table, x, parts = world
+    x = np.column_stack([x, x[:, 0], np.zeros(len(x))])
+    of = heads.sums(x, truth(table), table.identity)
+    train = heads.identity_masks(of, parts["train"], table.identity)
+    assert np.isfinite(heads.closed_form(of, train, penalty=1.)[0]).all()
+    with pytest.raises(Refusal, match="give a penalty or shrinkage above 0"):
+        heads.closed_form(of, train, penalty=0.)
 
 
 def test_sums_need_whole_identities(world):

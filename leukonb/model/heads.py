@@ -12,9 +12,11 @@ import math, os, time, zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 import numpy as np
 import pandas as pd
+from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 from ..files import Refusal, atomic, digest, digest_file, write_json
 from . import training
@@ -548,7 +550,7 @@ class Sums:
     is_all: np.ndarray  # (identities,) bool
     count: np.ndarray   # (identities,)
     first: np.ndarray   # (identities, width)
-    second: np.ndarray  # (identities, width*width)
+    second: np.ndarray  # (identities, width*(width + 1)/2), of each symmetric sum a half, as LAPACK's dtrttf packs it
 
 def sums(
     features, # (n, width)
@@ -560,10 +562,12 @@ def sums(
     x, is_all = np.asarray(features, np.float64), np.asarray(is_all)
     origin = x.mean(0)
     x = x - origin
-    blocks = [x[codes == i] for i in range(len(names))]
+    blocks, width = [x[codes == i] for i in range(len(names))], x.shape[1]
     truth = np.array([is_all[codes == i][0] for i in range(len(names))])
     if any((is_all[codes == i] != truth[i]).any() for i in range(len(names))): raise Refusal("an identity has cells of both classes; mend the labels before splitting")
-    return Sums(list(names), origin, truth, np.array([len(b) for b in blocks], float), np.stack([b.sum(0) for b in blocks]), np.stack([(b.T @ b).ravel() for b in blocks]))
+    second = np.empty((len(blocks), width*(width + 1)//2))
+    for row, b in zip(second, blocks): row[:] = lapack.dtrttf(b.T @ b)[0]
+    return Sums(list(names), origin, truth, np.array([len(b) for b in blocks], float), np.stack([b.sum(0) for b in blocks]), second)
 
 # %% ../../nbs/model/heads.ipynb #a7ea563b
 def identity_masks(
@@ -589,7 +593,7 @@ def closed_form(
     "Ridge or LDA of every split, exactly."
     if method not in ("ridge", "lda"): raise Refusal(f"method {method!r} is unknown; choose ridge or lda")
     width, found = len(sums.origin), []
-    few = max(1, int(1e6/width**2))
+    few = max(1, int(4e7/width**2))
     with threadpool_limits(1 if width < 512 else None): # small systems lose more by threads than they gain
         for at in range(0, len(train), few):
             found.append(_solved(sums, train[at:at + few], method, penalty, shrinkage))
@@ -598,29 +602,39 @@ def closed_form(
     return weights, offsets - weights @ sums.origin
 
 # %% ../../nbs/model/heads.ipynb #571d0123
+@cache
+def _diagonal(width):
+    "Where a packed matrix has its diagonal, and which element of it each place holds."
+    packed = lapack.dtrttf(np.diag(np.arange(1., width + 1)))[0]
+    return (at := np.flatnonzero(packed)), packed[at].astype(int) - 1
+
 def _solved(sums, train, method, penalty, shrinkage):
-    "Some splits' systems, made from the sums and solved together."
-    width, of = len(sums.origin), {label: train*(sums.is_all == label) for label in (True, False)}
-    n = train @ sums.count
-    by = {label: (m @ sums.count, (m @ sums.first)/np.maximum(m @ sums.count, 1)[:, None]) for label, m in of.items()}
-    mean = (train @ sums.first)/n[:, None]
-    scatter = (train @ sums.second).reshape(len(train), width, width)
-    scatter -= n[:, None, None]*mean[:, :, None]*mean[:, None, :]
-    deviation = np.sqrt(np.maximum(np.einsum("jii->ji", scatter), 0)/n[:, None])
-    deviation = np.where(deviation > 1e-6, deviation, 1.)
-    scatter /= deviation[:, :, None]*deviation[:, None, :]
-    gap = (by[True][1] - by[False][1])/deviation
-    between = by[True][0]*by[False][0]/n
-    diagonal = np.einsum("jii->ji", scatter)
-    if method == "ridge":
-        diagonal += penalty
-        w = np.linalg.solve(scatter, (2*between[:, None]*gap)[..., None])[..., 0]/deviation
-        return w, (by[True][0] - by[False][0])/n - (w*mean).sum(1)
-    scatter -= between[:, None, None]*gap[:, :, None]*gap[:, None, :]
-    scatter *= ((1 - shrinkage)/n)[:, None, None]
-    diagonal += (shrinkage/(1 - shrinkage)*diagonal.sum(1)/width)[:, None]
-    w = np.linalg.solve(scatter, gap[..., None])[..., 0]/deviation
-    return w, np.log(by[True][0]/by[False][0]) - (w*(by[True][1] + by[False][1])/2).sum(1)
+    "Some splits' systems: added up together, solved one by one."
+    n, mean, of = train @ sums.count, (train @ sums.first)/(train @ sums.count)[:, None], [train*(sums.is_all == label) for label in (True, False)]
+    counts = [m @ sums.count for m in of]
+    means = [(m @ sums.first)/np.maximum(c, 1)[:, None] for m, c in zip(of, counts)]
+    gap, between = means[0] - means[1], counts[0]*counts[1]/n
+    packed, (at, holds) = train @ sums.second, _diagonal(len(sums.origin))
+    variance = np.empty_like(mean)
+    variance[:, holds] = packed[:, at]
+    variance = np.maximum(variance/n[:, None] - mean**2, 0)
+    scaled = np.where(variance > 1e-12, variance, 1.)
+    within = variance - (between/n)[:, None]*gap**2
+    added = np.full(len(n), penalty) if method == "ridge" else shrinkage/(1 - shrinkage)*n*(within/scaled).mean(1)
+    packed[:, at] += added[:, None]*scaled[:, holds]
+    centres, weight = (([mean], [n]) if method == "ridge" else (means, counts))
+    wanted = 2*between[:, None]*gap if method == "ridge" else (n/(1 - shrinkage))[:, None]*gap
+    w = np.stack([_less(k, b, c, m) for k, b, c, m in zip(packed, wanted, np.stack(centres, 1), np.stack(weight, 1))])
+    if method == "ridge": return w, (counts[0] - counts[1])/n - (w*mean).sum(1)
+    return w, np.log(counts[0]/counts[1]) - (w*(means[0] + means[1])/2).sum(1)
+
+def _less(packed, wanted, centres, weight):
+    "The solution w of (K - sum of weight c c') w = wanted, from the Cholesky factor of K (Woodbury 1950); K packed, and lost."
+    factor, failed = lapack.dpftrf(len(wanted), packed, overwrite_a=1)
+    if failed: raise Refusal("a closed form has no single solution: features are collinear, or more than there are cells; give a penalty or shrinkage above 0")
+    found = lapack.dpftrs(len(wanted), factor, np.column_stack([wanted, *centres]))[0]
+    alone, towards = found[:, 0], found[:, 1:]
+    return alone + towards @ np.linalg.solve(np.diag(1/weight) - centres @ towards, centres @ alone)
 
 # %% ../../nbs/model/heads.ipynb #f0613df5
 def closed_scores(
