@@ -63,6 +63,11 @@ def test_a_bad_study_is_refused_with_its_line(suite, tmp_path, text, says):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_points_of_a_grid_have_titles_of_their_own(suite, tmp_path):
+    titles = [p.run.manifest["title"] for p in sweep.plan(sweep.load(study(suite, WHOLE.replace("{seed: [0, 1, 2]}", "{seed: [0, 1], fail: [false]}"))), tmp_path)]
+    assert titles == ["draw: seed 0", "draw: seed 1", "mean", "last"]
+
+
 @pytest.mark.fault(group="sweep", fault="A finished study is run again", injected="the study executed twice",
                    promise="nothing is done again")
 def test_a_study_runs_in_order_and_only_once(suite, tmp_path):

@@ -207,6 +207,11 @@ def as_smoke(study: Study) -> Study:
     return small
 
 # %% ../../nbs/study/sweep.ipynb #3bd93bfb
+def _title(text, grid, values):
+    "The title of one point of a grid: the study's, and what tells the point from the others."
+    told = ", ".join(f"{n} {values[n]}" for n in grid if len(grid[n]) > 1)
+    return f"{text}: {told}" if told else text
+
 @dataclass
 class Planned:
     "One run of a plan."
@@ -239,7 +244,7 @@ def plan(
         links = {"cohort": cohort} if "cohort" in known and cohort is not None else {}
         before = [planned[i].run.manifest["synthetic"] for names in wanted.values() for w in names for i in by_name[w]]
         seen = synthetic if links else next((b for b in before if b is not None), None) # None: neither it nor what it needs reads images
-        facts = dict(study=study.name, size=study.size, command=command, synthetic=seen, title=stated.get("title", name))
+        facts = dict(study=study.name, size=study.size, command=command, synthetic=seen)
         memory = _amount(study, stated.get("memory", study.memory), *(("runs", name) if "memory" in stated else ()), "memory")
         by_name[name] = []
         for suffix, values in _points(_grid(study, name)):
@@ -248,7 +253,7 @@ def plan(
             effective = one.check_parameters(notebook, given, said)
             for p in [*wanted, *links]: effective.pop(p, None)
             needs = {p: [planned[i].run for w in names for i in by_name[w]] for p, names in wanted.items()}
-            try: run = one.make(Path(out)/study.name, name + suffix, notebook, effective, data if links else None, needs, links, **facts)
+            try: run = one.make(Path(out)/study.name, name + suffix, notebook, effective, data if links else None, needs, links, title=_title(stated.get("title", name), _grid(study, name), values), **facts)
             except Refusal as refusal: raise Refusal(f"{study.at('runs', name, 'needs')}{refusal}") from None
             by_name[name].append(len(planned))
             planned.append(Planned(run, notebook, [i for names in wanted.values() for w in names for i in by_name[w]], study.limit, memory, stated.get("gpu", study.gpu), stated.get("least"), name, stated.get("optional", False)))
