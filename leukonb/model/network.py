@@ -118,7 +118,7 @@ def _head(network, pooled):
     found = layers.Dropout(network.dropouts[0], seed=draw(), name="drop0")(pooled)
     for i, units in enumerate(network.head, 1):
         found = layers.Dense(units, kernel_initializer=keras.initializers.GlorotUniform(seed=draw()), name=f"dense{i}")(found)
-        found = layers.BatchNormalization(name=f"norm{i}")(found)
+        found = layers.BatchNormalization(momentum=.9, name=f"norm{i}")(found) # PyTorch's default, as in `heads`; Keras's .99 lags behind a short training
         found = layers.Activation("relu", name=f"relu{i}")(found)
         found = layers.Dropout(network.dropouts[i], seed=draw(), name=f"drop{i}")(found)
     return layers.Dense(2, dtype="float32", kernel_initializer=keras.initializers.GlorotUniform(seed=draw()), name="logits")(found)

@@ -67,7 +67,7 @@ def spread(
             values = each[each.arm == arm][name].dropna().to_numpy()
             if len(values) < 2: continue
             s, naive = resampled.over_splits(values, *found.sizes), resampled.naive_t(values, 0.)
-            rows.append({"score": name.replace("_", " "), "arm": arm, "mean": s["mean"], "paper (claimed)": claimed(name, arm), "sd of splits": s["standard deviation"],
+            rows.append({"score": name.replace("_", " "), "arm": arm, "paper (claimed)": claimed(name, arm), "this run, mean": s["mean"], "sd of splits": s["standard deviation"],
                          "central 95 % of splits": _span(s["central 95 % of splits, low"], s["central 95 % of splits, high"]),
                          "corrected interval of the mean": _span(s["interval of the mean, low"], s["interval of the mean, high"]), "naive interval (too narrow)": _span(naive.low, naive.high)})
     return pd.DataFrame(rows)
