@@ -76,7 +76,7 @@ def bootstrap(
     zero = np.zeros_like(times)
     found = _gaps(stacked, names, threshold, np.vstack([times, zero]), np.vstack([zero, times]))
     def compared(name):
-        d, ends = found[name], np.nanquantile(found[name], [(1 - level)/2, (1 + level)/2])
+        d, ends = found[name], intervals.ends(found[name], level)
         p = min(1., 2*(1 + min((d <= 0).sum(), (d >= 0).sum()))/(resamples + 1))
         naive = "; naive: takes cells for independent" if unit == "cell" else ""
         return Compared(f"bootstrap over {'identities' if unit == 'identity' else unit + 's'}", float(value[name][0]), float(ends[0]), float(ends[1]), np.nan, np.nan, p, level, n, f"{resamples} resamples{naive}")

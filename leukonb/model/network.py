@@ -167,7 +167,7 @@ def save(
 ) -> str: # the file's SHA-256
     "Write a model without its optimizer, whole or not at all; the same network is the same file."
     if Path(path).suffix != ".keras": raise Refusal(f"{path}: models are saved as .keras files")
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    bare = keras.Model(model.input, model.output, name=model.name)
     with atomic(path) as temporary:
         bare.save(temporary)
         _without_chance(temporary)

@@ -51,8 +51,6 @@ def replicates(
     return {arm: {name: np.array(v) for name, v in scores.items()} for arm, scores in found.items()}
 
 # %% ../../nbs/study/ablation.ipynb #4f98969b
-def _ends(values, level=.95): return np.nanquantile(values, [(1 - level)/2, (1 + level)/2])
-
 def scores(
     found, # from `replicates`
 ) -> pd.DataFrame: # arm, metric, value, low, high, seeds, lowest seed, highest seed
@@ -60,7 +58,7 @@ def scores(
     rows = []
     for arm, by_name in found.items():
         for name, values in by_name.items():
-            low, high = _ends(values.mean(0)[1:])
+            low, high = intervals.ends(values.mean(0)[1:])
             rows.append({"arm": arm, "metric": name, "value": values[:, 0].mean(), "low": low, "high": high, "seeds": len(values), "lowest seed": values[:, 0].min(), "highest seed": values[:, 0].max()})
     return pd.DataFrame(rows)
 
@@ -74,7 +72,7 @@ def differences(
     rows, whole = [], found[reference][name].mean(0)
     for arm in (a for a in found if a != reference):
         d = found[arm][name].mean(0) - whole
-        low, high = _ends(d[1:])
+        low, high = intervals.ends(d[1:])
         p = min(1., 2*(1 + min((d[1:] <= 0).sum(), (d[1:] >= 0).sum()))/len(d))
         rows.append({"arm": arm, "difference": d[0], "low": low, "high": high, "p": p, "seeds": len(found[arm][name])})
     return resampled.holm(pd.DataFrame(rows))

@@ -169,7 +169,7 @@ def _scored(rows, people, metric, threshold, weights):
 # %% ../../nbs/study/leakage.ipynb #17047289
 def _interval(values, level=.95):
     "The value as measured, and the percentile interval of the resampled ones."
-    low, high = np.nanquantile(values[1:], [(1 - level)/2, (1 + level)/2])
+    low, high = intervals.ends(values[1:], level)
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 def worth(
