@@ -78,11 +78,11 @@ def test_the_study_trains_every_rival_on_one_split(tmp_path):
     planned = sweep.plan(sweep.load("rivals"), tmp_path, cohort=tmp_path, data="d")
     given = [p.run.manifest["inputs"]["parameters"] for p in planned if p.run.experiment in ("training", "classical")]
     shared = ("train", "validation", "test", "unit", "split_seed", "iteration", "seed")
-    assert len({tuple(g[k] for k in shared) for g in given}) == 1 and len(given) == 15
+    assert len({tuple(g[k] for k in shared) for g in given}) == 1 and len(given) == 16
     nets = [g for g in given if "backbone" in g]
     budget = ("size", "batch", "epochs", "patience", "rate", "peak", "augmentation", "selection")
     assert len({tuple(g[k] for k in budget) for g in nets}) == 1
-    assert len({rivals.arm_of(p.run) for p in planned if p.run.experiment in ("training", "classical")}) == 15
+    assert len({rivals.arm_of(p.run) for p in planned if p.run.experiment in ("training", "classical")}) == 16
 
 
 def test_a_list_in_a_setting_becomes_a_grid():
