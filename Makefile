@@ -1,9 +1,10 @@
-# make report   draw a synthetic cohort (or read DATA=folder), run the quick study, build the site
+# make report   draw a synthetic cohort (or read DATA=folder), run the quick study, build the site; without DATA the study of
+#               leaks too, whose synthetic people are drawn so that each leak can be seen
 # make test     every check
 # make test-faults   break everything on purpose, the long ways too (GROUP=runs: one group), and record how it ended
 PYTHON ?= python3
-STUDY ?= quick
 DATA ?=
+STUDY ?= $(if $(DATA),quick,quick leakage)
 OUT ?= _runs
 WORKERS ?= 2
 GROUP ?=
@@ -16,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: report test test-faults lab site lock clean
 
 report: $(STAMP)
-	$(BIN)/leukonb run $(STUDY) --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)")
+	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") || exit $$?; done
 	$(BIN)/leukonb site --out $(OUT)
 
 test: $(STAMP)

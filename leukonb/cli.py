@@ -115,6 +115,9 @@ def _audit(a):
     return 1 if found["refused"] else 0
 
 # %% ../nbs/cli.ipynb #3905337f
+def _runs(n): return f"{n} run{'s'*(n != 1)}"
+def _waiting(n): return f"{_runs(n)} wait{'s'*(n == 1)}"
+
 def _run(a):
     from leukonb.study import runs, sweep
     where = _place(a)
@@ -133,7 +136,7 @@ def _run(a):
         save(table, indexed)
         on = f" on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}"
     mine = sweep.shard(planned, a.shard) if a.shard else set(range(len(planned)))
-    print(f"{study.title}: {len(planned)} runs{on}{f', {len(mine)} of them in shard {a.shard}' if a.shard else ''}", flush=True)
+    print(f"{study.title}: {_runs(len(planned))}{on}{f', {len(mine)} of them in shard {a.shard}' if a.shard else ''}", flush=True)
     if a.dry_run:
         for i in sorted(mine): print(sweep.words(planned[i], planned[i].run.status))
         return 0
@@ -163,8 +166,8 @@ def _told(planned, states):
     bad = [(p, s) for p, s in zip(planned, states) if s["status"] not in ("done", "planned")]
     left = sum(s["status"] == "planned" and not s.get("shard") for s in states)
     waiting = sum(s["status"] == "planned" for s in states) - left
-    for p, s in bad: print(f"leukonb: {p.run.experiment}/{p.run.name} {s['status']}: {s.get('error', '')} (see {p.run.notebook}){f'; {left} runs wait for it' if left else ''}", file=sys.stderr)
-    if waiting: print(f"leukonb: {waiting} runs wait for runs of other shards; when those are done, run this shard again", file=sys.stderr)
+    for p, s in bad: print(f"leukonb: {p.run.experiment}/{p.run.name} {s['status']}: {s.get('error', '')} (see {p.run.notebook}){f'; {_waiting(left)} for it' if left else ''}", file=sys.stderr)
+    if waiting: print(f"leukonb: {_waiting(waiting)} for runs of other shards; when those are done, run this shard again", file=sys.stderr)
     return 1 if bad or left else 75 if waiting else 0
 
 # %% ../nbs/cli.ipynb #2d77c30b

@@ -287,7 +287,7 @@ def test_shards_one_after_another_and_again_complete_a_study(suite, tmp_path):
     late = next(i for i, share in enumerate(shares) if 2 in share)
     first = leukonb("run", path, "--out", out, "--shard", f"{late + 1}/2")
     said = first.communicate(timeout=100)
-    assert first.returncode == 75 and "1 runs wait for runs of other shards" in said[1], said
+    assert first.returncode == 75 and "1 run waits for runs of other shards" in said[1], said
     assert len(logs(out)) == len(shares[late]) - 1
     plan = planned(path, out)
     for _ in range(2):

@@ -148,7 +148,7 @@ def test_a_report_does_not_hide_a_missing_run(tmp_path):
     process = started(study, tmp_path / "runs", tmp_path / "nbs", "--workers", "2")
     said = process.communicate()[0]
     assert process.returncode == 1
-    assert "draw.seed-0.fails-True failed: ValueError: asked to" in " ".join(said.split()) and "runs wait for it" in said, said
+    assert "draw.seed-0.fails-True failed: ValueError: asked to" in " ".join(said.split()) and "1 run waits for it" in said, said
     assert not any(r.experiment == "mean" for r in runs.find(tmp_path / "runs"))
 
 
