@@ -166,3 +166,20 @@ def test_each_arm_of_the_ablation_differs_from_the_full_recipe_in_what_it_says(t
     assert changed["without attention"] == {"attention"} and changed["without focal loss"] == {"gamma", "alpha"} and changed["without augmentation"] == {"augmentation"}
     assert changed["without balancing"] == {"augmentation", "balance"} and changed["none of the parts"] == {"attention", "augmentation", "balance", "gamma", "alpha"}
     assert changed["attention alone"] == changed["none of the parts"] - {"attention"}
+
+
+@pytest.mark.parametrize("settings, said", [
+    (["monte-carlo.batch=128"], "monte-carlo/monte-carlo: 8[0-9] training cells do not fill a batch of 128"),
+    (["training.batch=400"], "training/training: 8[0-9] training cells do not fill a batch of 400"),
+    (["training.batch=96"], None),  # the rarer class is repeated to 1:1
+    (["monte-carlo.test=0.05"], "monte-carlo/monte-carlo: the test part would hold 1 ALL and 1 HEM identities"),
+])
+def test_a_cohort_too_small_for_a_run_is_refused_before_anything_runs(tmp_path, settings, said):
+    people = [(f"s{i}", "ALL" if i < 24 else "HEM") for i in range(40)]
+    cells = pd.DataFrame([{"cell": f"{s}-{k}", "subject": s, "identity": s, "label": label, "path": f"{s}-{k}.bmp"} for s, label in people for k in range(4)])
+    study = sweep.with_settings(sweep.load("paper"), ["training.train=0.5", "training.validation=0.25", "training.test=0.25", "monte-carlo.train=0.5", "monte-carlo.validation=0.25", "monte-carlo.test=0.25", "monte-carlo.batch=16", *settings])
+    planned = sweep.plan(study, tmp_path, cohort=tmp_path, data="d")
+    if said is None:
+        assert sweep.check_cohort(planned, cells) == {}
+        return
+    assert re.search(said, refused(sweep.check_cohort, planned, cells))

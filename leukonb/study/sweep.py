@@ -291,17 +291,30 @@ def reads_cohort(planned: list) -> bool:
 
 def check_cohort(planned: list, cells) -> dict: # {what the study calls it: why} of the optional runs that it is too small for
     "Refuse the first run of a plan that the cohort is too small for and the study does not call optional, before any run starts."
-    from leukonb.data import splits
-    parts, left = ("train", "validation", "test"), {}
+    left = {}
     for p in planned:
         given = p.run.manifest["inputs"]["parameters"]
-        if not set(parts) <= set(given): continue
-        drawn = given.get("split_seed", 0), given.get("iteration", 0)
-        try: splits.draw(splits.reserve(cells, given.get("reserved", 0.), *drawn)[0], given.get("unit", "identity"), *(given[part] for part in parts), *drawn, given.get("copies", .6))
+        if "cohort" not in one.parameters(p.notebook) or not {"train", "validation", "test"} <= set(given): continue
+        try:
+            for iteration in range(given["iterations"]) if "iterations" in given else [given.get("iteration", 0)]: _fills(_split(cells, given, iteration), given)
         except Refusal as refusal:
             if not p.optional: raise Refusal(f"{p.run.experiment}/{p.run.name}: {refusal}") from None
             left[p.of] = str(refusal)
     return left
+
+def _split(cells, given, iteration):
+    "The split that a run with some parameters would draw."
+    from leukonb.data import splits
+    seed = given.get("split_seed", 0)
+    rest, _ = splits.reserve(cells, given.get("reserved", 0.), seed, iteration)
+    return splits.draw(rest, given.get("unit", "identity"), given["train"], given["validation"], given["test"], seed, iteration, given.get("copies", .6))
+
+def _fills(split, given):
+    "Refuse a batch larger than all that a run learns from; where classes are balanced, that is twice the larger class at most."
+    from leukonb.data import splits
+    learned = splits.unique(split[split.split == "train"]).label.value_counts()
+    most = 2*learned.max() if "augmentation" in given else learned.sum()
+    if most < given.get("batch", 0): raise Refusal(f"{learned.sum()} training cells do not fill a batch of {given['batch']}; use a smaller batch, or give the training part a larger share")
 
 # %% ../../nbs/study/sweep.ipynb #ac9c5cad
 def _phantom(study, out):
