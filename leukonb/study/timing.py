@@ -152,18 +152,20 @@ def stages(
              "frozen backbone, once a cell": lambda: frozen.predict_on_batch(floats), "training step of the whole network": lambda: model.train_on_batch(floats, truth)}
     return pd.DataFrame([{"stage": name, "milliseconds a batch": 1000/rate(call, 1, seconds)} for name, call in calls.items()])
 
+def _three(value): return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
 def stage_chart(rows):
     "The stages' times, on a logarithmic axis."
     fig = blank(height=90 + 40*len(rows))
     values = rows["milliseconds a batch"]
-    fig.add_bar(y=rows.stage, x=values, orientation="h", marker_color="#3557a8", text=[f"{v:,.3g} ms" for v in values], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g} ms<extra></extra>")
+    fig.add_bar(y=rows.stage, x=values, orientation="h", marker_color="#3557a8", text=[f"{_three(v)} ms" for v in values], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g} ms<extra></extra>")
     low, high = np.log10(values.min()), np.log10(values.max())
     return fig.update_yaxes(autorange="reversed").update_xaxes(type="log", title="milliseconds a batch, logarithmic", range=[np.floor(low), high + .5]).update_layout(margin_t=20)
 
 def ratio_chart(rows):
     "How many times as fast, a bar a comparison, on a logarithmic axis."
     fig = blank(height=100 + 44*len(rows))
-    fig.add_bar(y=[f"{w}<br><span style='color:#6b7280'>against {a}</span>" for w, a in zip(rows.what, rows.against)], x=rows.ratio, orientation="h", marker_color="#1b7f8c", text=[f"{r:,.3g} times" for r in rows.ratio], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g}<extra></extra>")
+    fig.add_bar(y=[f"{w}<br><span style='color:#6b7280'>against {a}</span>" for w, a in zip(rows.what, rows.against)], x=rows.ratio, orientation="h", marker_color="#1b7f8c", text=[f"{_three(r)} times" for r in rows.ratio], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g}<extra></extra>")
     fig.add_vline(x=1, line=dict(dash="dot", color="#22262e"))
     return fig.update_yaxes(autorange="reversed").update_xaxes(type="log", title="times as fast, logarithmic", range=[np.log10(min(.5, rows.ratio.min()/1.5)), np.log10(rows.ratio.max()) + .6]).update_layout(margin_t=20)
 
@@ -199,5 +201,5 @@ class Stages:
 def seconds_chart(rows):
     "Seconds of each stage."
     fig = blank(height=100 + 40*len(rows))
-    fig.add_bar(y=rows.stage, x=rows.seconds, orientation="h", marker_color="#3557a8", text=[f"{s:,.3g} s" for s in rows.seconds], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g} s<extra></extra>")
-    return fig.update_yaxes(autorange="reversed").update_xaxes(title="seconds", range=[0, 1.18*rows.seconds.max()]).update_layout(margin_t=20)
+    fig.add_bar(y=rows.stage, x=rows.seconds, orientation="h", marker_color="#3557a8", text=[f"{_three(s)} s" for s in rows.seconds], textposition="outside", cliponaxis=False, showlegend=False, hovertemplate="%{x:.3g} s<extra></extra>")
+    return fig.update_yaxes(autorange="reversed").update_xaxes(title="seconds", range=[0, 1.25*rows.seconds.max()]).update_layout(margin_t=20)
