@@ -388,7 +388,8 @@ def test_the_list_that_stays_follows_the_runs_until_ctrl_c(suite, tmp_path):
     pty = pytest.importorskip("pty")
     out, path = tmp_path / "out", study(suite, grid(1))
     ours, its = pty.openpty()
-    watching = subprocess.Popen([BIN / "leukonb", "status", "--watch", "--out", out], stdin=its, stdout=its, stderr=its, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"})
+    hears = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would pass on that it is ignored
+    watching = subprocess.Popen([BIN / "leukonb", "status", "--watch", "--out", out], stdin=its, stdout=its, stderr=its, preexec_fn=hears, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"})
     os.close(its)
     shown = []
 

@@ -18,8 +18,8 @@ def suite(tmp_path, monkeypatch):
     (place / "studies").mkdir(parents=True)
     for name, parameters, *cells in [
         ("draw", "seed: int = 0\nfail: bool = False", "if fail: raise ValueError('asked to')", LAST),
-        ("mean", "draws: list[str] = []", "assert all(__import__('pathlib').Path(d, 'result.json').exists() for d in draws)", LAST),
-        ("last", "mean: str = ''", LAST),
+        ("mean", "draws: list[str] = []  # needed without table: folders of drawings\ntable: str = ''", "assert all(__import__('pathlib').Path(d, 'result.json').exists() for d in draws)", LAST),
+        ("last", "mean: str = ''  # needed: folder of a mean", LAST),
     ]:
         first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
         nbformat.write(nbformat.v4.new_notebook(cells=[first, *map(nbformat.v4.new_code_cell, cells)]), place / f"{name}.ipynb")
@@ -44,13 +44,16 @@ WHOLE = "runs:\n  last: {experiment: last, needs: {mean: mean}}\n  mean: {experi
         ("runs:\n  a: {experiment: draw, parameters: {seed: one}}", "s.yml, line 5.*seed = 'one'.*int"),
         ("runs:\n  a: {experiment: draw, grid: {seed: 3}}", "s.yml, line 5.*list"),
         ("runs:\n  a:\n    experiment: mean\n    needs:\n      draws: b\n", "s.yml, line 8.*'b', which is no run"),
-        ("runs:\n  a: {experiment: mean, needs: {draws: c}}\n  c: {experiment: mean, needs: {draws: a}}", "circle"),
+        ("runs:\n  a: {experiment: mean, needs: {draws: c}}\n  c: {experiment: mean, needs: {draws: a}}", "s.yml, line [56].*in a circle: . -> . -> .$"),
         ("runs:\n  a: {experiment: draw, nedds: {}}", "s.yml, line 5.*'nedds'.*'needs'"),
         ("runs:\n  a: {parameters: {}}", "s.yml, line 5.*no 'experiment'"),
         ("runs:\n  a: {experiment: draw}\n  a: {experiment: draw}", "s.yml, line 6.*twice"),
         ("runs: [1, 2]", "runs.*wrong type"),
         ("runs:\n  a: {experiment: last, needs: {mean: d}}\n  d: {experiment: draw, grid: {seed: [1, 2]}}", "s.yml, line 5.*takes one run, 2"),
         ("runs:\n  a: {experiment: last, needs: {men: d}}\n  d: {experiment: draw}", "s.yml, line 5.*no parameter 'men'"),
+        ("runs:\n  a: {experiment: last}", "s.yml, line 5.*last is made of other runs in 'mean', and run a names none; add needs: {mean: a run}"),
+        ("runs:\n  a: {experiment: mean, parameters: {table: ''}}", "s.yml, line 5.*mean is made of other runs in 'draws'"),
+        ("runs:\n  a:\n    experiment: mean\n    needs: {draws: []}", "s.yml, line 7.*add needs: {draws: .a run.}"),
         ("runs: {a: {experiment: draw", "s.yml, line .*YAML"),
     ],
 )
@@ -61,6 +64,11 @@ def test_a_bad_study_is_refused_with_its_line(suite, tmp_path, text, says):
     line = refused(lambda: sweep.plan(sweep.load(study(suite, text)), tmp_path / "out"))
     assert re.search(says, line) and len(line.splitlines()) == 1, line
     assert not (tmp_path / "out").exists()
+
+
+def test_what_an_experiment_can_be_given_instead_of_runs_is_enough(suite, tmp_path):
+    one, = sweep.plan(sweep.load(study(suite, "runs:\n  a: {experiment: mean, parameters: {table: t.csv}}")), tmp_path / "out")
+    assert one.run.manifest["inputs"]["parameters"] == {"draws": [], "table": "t.csv"}
 
 
 def test_the_points_of_a_grid_have_titles_of_their_own(suite, tmp_path):

@@ -255,6 +255,7 @@ def plan(
             needs = {p: [planned[i].run for w in names for i in by_name[w]] for p, names in wanted.items()}
             try: run = one.make(Path(out)/study.name, name + suffix, notebook, effective, data if links else None, needs, links, title=_title(stated.get("title", name), _grid(study, name), values), **facts)
             except Refusal as refusal: raise Refusal(f"{study.at('runs', name, 'needs')}{refusal}") from None
+            _need(study, name, known, effective, wanted)
             by_name[name].append(len(planned))
             planned.append(Planned(run, notebook, [i for names in wanted.values() for w in names for i in by_name[w]], study.limit, memory, stated.get("gpu", study.gpu), stated.get("least"), name, stated.get("optional", False)))
     return planned
@@ -266,6 +267,15 @@ def _grid(study, name):
     for key, values in grid.items():
         if not (isinstance(values, list) and values): raise Refusal(f"{study.at('runs', name, 'grid', key)}grid of {key}: a list of values is wanted")
     return grid
+
+# %% ../../nbs/study/sweep.ipynb #6bd9053a
+def _need(study, name, known, effective, wanted):
+    "A `Refusal` where an experiment needs other runs and the study names none."
+    for p in known.values():
+        marked = re.match(r"needed(?: without (\w+))?:", p.what)
+        if not marked or wanted.get(p.name) or effective.get(p.name, p.default) != p.default or effective.get(marked[1]): continue
+        where = study.at("runs", name, *(["needs"] if "needs" in study.runs[name] else []))
+        raise Refusal(f"{where}experiment {study.runs[name]['experiment']} is made of other runs in {p.name!r}, and run {name} names none; add needs: {{{p.name}: {'[a run]' if p.type is not str else 'a run'}}}")
 
 # %% ../../nbs/study/sweep.ipynb #6b01f726
 def cohort(
