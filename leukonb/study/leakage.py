@@ -243,7 +243,7 @@ def chart(
     _marks(fig, rows[rows.what == "given away"], units, "given away", "#22262e", 0, 2)
     fig.add_vline(x=0, line=dict(dash="dot", color="#9aa0aa"), row=2, col=1)
     fig.update_yaxes(tickvals=list(range(len(units))), ticktext=[UNITS[u] for u in units], range=[len(units) - .5, -.5])
-    return fig.update_xaxes(title=name, row=1, col=1).update_xaxes(title=f"{name} claimed and not kept: what the leak is worth", row=2, col=1)
+    return fig.update_xaxes(title=name, row=1, col=1).update_xaxes(title=f"{name} given away by the split", row=2, col=1)
 
 # %% ../../nbs/study/leakage.ipynb #c73d09e2
 def truth(

@@ -327,12 +327,12 @@ def page_of(run, out) -> str:
 
 # %% ../../nbs/study/site.ipynb #c9a33387
 def by_study(found, at):
-    "For each study with a finished run, its runs in the order to read them: the report, then as they were done."
+    "For each study with a finished run, those with a report first, its runs in the order to read them: the report, then as they were done."
     studies = {}
     for r in sorted((r for r in found if r.folder in at and not at[r.folder].endswith(f"-{r.key[:8]}.ipynb")),
                     key=lambda r: (r.experiment != "report", r.status.get("started", 0), r.experiment, r.name)):
         studies.setdefault(r.folder.parts[-3], []).append(r)
-    return dict(sorted(studies.items()))
+    return dict(sorted(studies.items(), key=lambda named: (named[1][0].experiment != "report", named[0])))
 
 def stage_home(found, at, to, places):
     "Stage the home page: nbs/index.ipynb with a table of the studies under its claim."
