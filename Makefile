@@ -1,6 +1,7 @@
 # make report   draw a synthetic cohort (or read DATA=folder), run the quick study, build the site; without DATA the study of
 #               leaks too, whose synthetic people are drawn so that each leak can be seen
 # make test     every check
+# make test-extras   the checks that need large packages beside, installed first
 # make test-faults   break everything on purpose, the long ways too (GROUP=runs: one group), and record how it ended
 PYTHON ?= python3
 DATA ?=
@@ -14,7 +15,7 @@ TARGET := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 STAMP := .venv/.ready-$(TARGET)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: report test test-faults lab site lock clean
+.PHONY: report test test-extras test-faults lab site lock clean
 
 report: $(STAMP)
 	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") || exit $$?; done
@@ -22,6 +23,9 @@ report: $(STAMP)
 
 test: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/check.sh
+
+test-extras: .venv/.ready-extras
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "extras and not fault"
 
 # The record is a file of the package; the site's table of faults is made from it.
 test-faults: $(STAMP)
@@ -35,25 +39,40 @@ site: $(STAMP)
 	$(BIN)/leukonb site --out $(OUT)
 
 # An exact environment: the versions and hashes of .lock, by uv where it is there, by pip otherwise. Compiled at once, as
-# pip does: where Python may not write bytecode, each process would compile TensorFlow anew, seven seconds long.
-$(STAMP): .lock/$(TARGET).txt setup.py settings.ini
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "leukonb needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": call make PYTHON=python3.12")'
+# pip does: where Python may not write bytecode, each process would compile TensorFlow anew, seven seconds long. Whether
+# this Python and this machine will do is asked before anything is made or fetched.
+$(STAMP): .lock/$(TARGET).txt .lock/machine.py setup.py settings.ini
+	@$(PYTHON) .lock/machine.py
 	$(PYTHON) -m venv .venv
+	$(call exact,.lock/$(TARGET).txt)
 	if command -v uv >/dev/null; then \
-	  uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r .lock/$(TARGET).txt && \
 	  uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
-	  $(BIN)/python -m pip install --require-hashes -r .lock/$(TARGET).txt && \
 	  $(BIN)/python -m pip install --no-deps --no-build-isolation -e . ; \
 	fi
 	touch $@
 
-# Resolve settings.ini anew (needs uv); the only step that changes .lock.
+.venv/.ready-extras: .lock/extras.txt $(STAMP)
+	$(call exact,.lock/extras.txt)
+	touch $@
+
+# Install exactly what a file of .lock names.
+define exact
+if command -v uv >/dev/null; then \
+  uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) ; \
+else \
+  $(BIN)/python -m pip install --require-hashes -r $(1) ; \
+fi
+endef
+
+# Resolve settings.ini anew for Python 3.11 to 3.13 (needs uv); the only step that changes .lock. The extras of the tests
+# come last and keep to the versions of the others.
+NAMED = $(PYTHON) -c 'import configparser as c, sys; p = c.ConfigParser(delimiters=["="], interpolation=None); p.read("settings.ini"); print(*(w for k in sys.argv[1:] for w in p["DEFAULT"][k + "requirements"].split()), sep="\n")'
+COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -
 lock:
-	for target in cpu gpu; do \
-	  $(PYTHON) -c 'import configparser as c, sys; p = c.ConfigParser(delimiters=["="], interpolation=None); p.read("settings.ini"); print(*(w for k in ("requirements", "dev_requirements", sys.argv[1] + "_requirements") for w in p["DEFAULT"][k].split()), sep="\n")' $$target \
-	  | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o .lock/$$target.txt || exit 1 ; \
-	done
+	$(NAMED) "" dev_ train_ | $(COMPILE) -o .lock/cpu.txt
+	$(NAMED) "" dev_ gpu_ | $(COMPILE) -o .lock/gpu.txt
+	$(NAMED) extras_tests_ | $(COMPILE) -c .lock/cpu.txt -o .lock/extras.txt
 
 clean:
 	rm -rf .venv _runs _data _site _proc

@@ -1,17 +1,43 @@
-"""Install leukonb as settings.ini describes it."""
+"""Install leukonb as settings.ini describes it; the experiments and studies travel inside the package."""
+
+import shutil
 from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
+EXTRAS = {name: name.replace("-", "_") for name in ("train", "gpu", "cluster", "dev", "extras-tests")}
 
 
 def words(key):
     return settings.get(key, "").split()
+
+
+def travelling():
+    """The files outside the package that a wheel holds inside it: {place in the package: file}."""
+    nbs = here / "nbs"
+    found = [nbs / "_quarto.yml", nbs / "index.ipynb"]
+    found += [p for kind in ("*.ipynb", "studies/*.yml") for p in sorted((nbs / "experiments").glob(kind))]
+    return {Path("leukonb") / p.relative_to(nbs): p for p in found}
+
+
+class Build(build_py):
+    """The package as it is now, and the experiments as leukonb/experiments."""
+
+    def run(self):
+        if self.editable_mode:
+            return super().run()
+        shutil.rmtree(Path(self.build_lib) / "leukonb", ignore_errors=True)  # modules of an older build
+        super().run()
+        for place, source in travelling().items():
+            to = Path(self.build_lib) / place
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, to)
 
 
 setup(
@@ -24,11 +50,11 @@ setup(
     license="Apache-2.0",
     keywords=settings["keywords"],
     packages=find_packages(include=["leukonb", "leukonb.*"]),
-    package_data={"leukonb": ["data/*.xz", "study/*.css", "study/*.html", "study/*.json"]},
-    python_requires=f">={settings['min_python']}",
+    package_data={"leukonb": [f"**/*.{kind}" for kind in ("xz", "css", "html", "js", "json", "csv", "yml")]},
+    python_requires=f">={settings['min_python']},<3.14",
     install_requires=words("requirements"),
-    extras_require={extra: words(f"{extra}_requirements") for extra in ("cpu", "gpu", "cluster", "dev")},
-    entry_points={"console_scripts": words("console_scripts"),
-                  "nbdev": ["leukonb=leukonb._modidx:d"]},
+    extras_require={extra: words(f"{key}_requirements") for extra, key in EXTRAS.items()},
+    entry_points={"console_scripts": words("console_scripts"), "nbdev": ["leukonb=leukonb._modidx:d"]},
     classifiers=["Intended Audience :: Science/Research", "Programming Language :: Python :: 3"],
+    cmdclass={"build_py": Build},
 )
