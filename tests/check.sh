@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make test` runs: notebooks and modules in sync, every notebook's examples, pytest without the long fault tests.
+# What `make test` runs: notebooks and modules in sync, every notebook's examples, pytest without the long fault tests and without those that want large packages beside (make test-extras).
 set -eu
 cd "$(dirname "$0")/.."
 export TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0
@@ -23,5 +23,5 @@ echo "== examples in the notebooks"
 JOBLIB_MULTIPROCESSING=0 nbdev_test --n_workers 1
 
 echo "== pytest"
-python -m pytest -q tests -m "not long and not alone" -n 2 --dist loadscope --no-loadscope-reorder "$@"
-exec python -m pytest -q tests -m "alone and not long" "$@"
+python -m pytest -q tests -m "not long and not alone and not extras" -n 2 --dist loadscope --no-loadscope-reorder "$@"
+exec python -m pytest -q tests -m "alone and not long and not extras" "$@"

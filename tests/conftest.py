@@ -52,6 +52,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "fault(group, fault, injected, promise): what breaks, how it is broken, what is promised then; a row of the site's table")
     config.addinivalue_line("markers", "alone: measures time, so that nothing else of the tests may run beside it")
     config.addinivalue_line("markers", "long: takes more than ten seconds; `make test` leaves it out")
+    config.addinivalue_line("markers", "extras: wants the large packages that `make test-extras` installs; `make test` leaves it out")
     config.pluginmanager.register(Faults(config), "faults")
 
 
