@@ -2,6 +2,7 @@
 #               leaks too, whose synthetic people are drawn so that each leak can be seen
 # make test     every check
 # make test-extras   the checks that need large packages beside, installed first
+# make house    how dense the notebooks are, in numbers (NOTEBOOKS=files: of these)
 # make test-faults   break everything on purpose, the long ways too (GROUP=runs: one group), and record how it ended
 PYTHON ?= python3
 DATA ?=
@@ -15,7 +16,7 @@ TARGET := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 STAMP := .venv/.ready-$(TARGET)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: report test test-extras test-faults lab site lock clean
+.PHONY: report test house test-extras test-faults lab site lock clean
 
 report: $(STAMP)
 	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") || exit $$?; done
@@ -23,6 +24,9 @@ report: $(STAMP)
 
 test: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/check.sh
+
+house: $(STAMP)
+	$(BIN)/python tests/style.py --numbers $(NOTEBOOKS)
 
 test-extras: .venv/.ready-extras
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "extras and not fault"

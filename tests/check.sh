@@ -18,6 +18,9 @@ if [ "$before" != "$after" ]; then
   exit 1
 fi
 
+echo "== style"
+python tests/style.py
+
 echo "== examples in the notebooks"
 # one process for joblib: nbdev's worker would wait five minutes for idle ones when it ends
 JOBLIB_MULTIPROCESSING=0 nbdev_test --n_workers 1
