@@ -2,6 +2,7 @@
 #               leaks too, whose synthetic people are drawn so that each leak can be seen
 # make test     every check
 # make test-extras   the checks that need large packages beside, installed first
+# make outputs  run the notebooks and save what they show (NOTEBOOK=files: these)
 # make house    how dense the notebooks are, in numbers (NOTEBOOKS=files: of these)
 # make test-faults   break everything on purpose, the long ways too (GROUP=runs: one group), and record how it ended
 PYTHON ?= python3
@@ -9,6 +10,7 @@ DATA ?=
 STUDY ?= $(if $(DATA),quick,quick leakage)
 OUT ?= _runs
 WORKERS ?= 2
+NOTEBOOK ?=
 GROUP ?=
 SEED ?= 0
 BIN := .venv/bin
@@ -16,7 +18,7 @@ TARGET := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 STAMP := .venv/.ready-$(TARGET)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: report test house test-extras test-faults lab site lock clean
+.PHONY: report test outputs house test-extras test-faults lab site lock clean
 
 report: $(STAMP)
 	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") || exit $$?; done
@@ -30,6 +32,9 @@ house: $(STAMP)
 
 test-extras: .venv/.ready-extras
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "extras and not fault"
+
+outputs: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/outputs.py write $(NOTEBOOK) --workers $(WORKERS)
 
 # The record is a file of the package; the site's table of faults is made from it.
 test-faults: $(STAMP)

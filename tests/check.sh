@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make test` runs: notebooks and modules in sync, every notebook's examples, pytest without the long fault tests and without those that want large packages beside (make test-extras).
+# What `make test` runs: notebooks and modules in sync, every notebook's examples run and shown as they are saved, pytest without the long fault tests and without those that want large packages beside (make test-extras).
 set -eu
 cd "$(dirname "$0")/.."
 export TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0
@@ -22,8 +22,7 @@ echo "== style"
 python tests/style.py
 
 echo "== examples in the notebooks"
-# one process for joblib: nbdev's worker would wait five minutes for idle ones when it ends
-JOBLIB_MULTIPROCESSING=0 nbdev_test --n_workers 1
+python tests/outputs.py check
 
 echo "== pytest"
 python -m pytest -q tests -m "not long and not alone and not extras" -n 2 --dist loadscope --no-loadscope-reorder "$@"

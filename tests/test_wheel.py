@@ -147,7 +147,7 @@ def test_a_table_is_judged_where_there_is_no_checkout(base):
     (base.folder / "table.csv").write_text("\n".join(rows) + "\n")
     base("leukonb", "evaluate", "table.csv", "--out", "evidence", "--resamples", "200")
     said = json.loads((base.folder / "evidence/evidence.json").read_text(encoding="utf-8"))
-    assert 0.5 < next(iter(said["arms"].values()))["scores"]["auc"]["value"] < 1
+    assert 0.5 < next(iter(said["arms"].values()))["scores"]["auroc"]["value"] < 1
     assert list((base.folder / "evidence/page").rglob("*.html"))
 
 
