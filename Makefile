@@ -38,7 +38,7 @@ outputs: $(STAMP)
 
 # The record is a file of the package; the site's table of faults is made from it.
 test-faults: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "fault$(if $(GROUP),(group='$(GROUP)'))" --faults-seed $(SEED) --faults-record leukonb/study/faults.json
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "fault$(if $(GROUP),(group='$(GROUP)'))" --faults-seed $(SEED) --faults-record leukonb/pages/faults.json
 
 lab: $(STAMP)
 	$(BIN)/python -m ipykernel install --prefix .venv --name python3 --display-name leukonb

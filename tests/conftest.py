@@ -1,4 +1,5 @@
 """What the tests share: the real sample where it is at hand, and one smoke-size study with its site."""
+
 import contextlib
 import functools
 import http.server
@@ -44,25 +45,51 @@ def peer_results():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--faults-record", metavar="FILE", help="write there how every test marked `fault` ended, beside what the file knows of other groups")
-    parser.addoption("--faults-seed", type=int, default=0, metavar="N", help="of the moments at which fault tests strike (default 0)")
+    parser.addoption(
+        "--faults-record",
+        metavar="FILE",
+        help="write there how every test marked `fault` ended, beside what the file knows of other groups",
+    )
+    parser.addoption(
+        "--faults-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the moments at which fault tests strike (default 0)",
+    )
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "fault(group, fault, injected, promise): what breaks, how it is broken, what is promised then; a row of the site's table")
-    config.addinivalue_line("markers", "alone: measures time, so that nothing else of the tests may run beside it")
+    config.addinivalue_line(
+        "markers",
+        "fault(group, fault, injected, promise): what breaks, how it is broken, what is promised then; a row of the site's table",
+    )
+    config.addinivalue_line(
+        "markers", "alone: measures time, so that nothing else of the tests may run beside it"
+    )
     config.addinivalue_line("markers", "long: takes more than ten seconds; `make test` leaves it out")
-    config.addinivalue_line("markers", "extras: wants the large packages that `make test-extras` installs; `make test` leaves it out")
+    config.addinivalue_line(
+        "markers",
+        "extras: wants the large packages that `make test-extras` installs; `make test` leaves it out",
+    )
     config.pluginmanager.register(Faults(config), "faults")
 
 
-TOGETHER = {"test_browser": "smoke", "test_cards": "smoke", "test_records": "smoke"} # files that look at one smoke-size study, and change it
+TOGETHER = {
+    "test_browser": "smoke",
+    "test_cards": "smoke",
+    "test_records": "smoke",
+}  # files that look at one smoke-size study, and change it
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """The longest first, so that two processes that share the tests end at about the same time."""
-    items.sort(key=lambda item: {"test_studies": 0, "smoke": 1, "test_training": 2}.get(TOGETHER.get(item.path.stem, item.path.stem), 3))
+    items.sort(
+        key=lambda item: {"test_studies": 0, "smoke": 1, "test_training": 2}.get(
+            TOGETHER.get(item.path.stem, item.path.stem), 3
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -82,19 +109,40 @@ class Faults:
     """How each test marked `fault` ended, written where --faults-record says."""
 
     def __init__(self, config):
-        self.to, self.seed, self.tests = config.getoption("--faults-record"), config.getoption("--faults-seed"), {}
+        self.to, self.seed, self.tests = (
+            config.getoption("--faults-record"),
+            config.getoption("--faults-seed"),
+            {},
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):
-        from leukonb.study.faults import GROUPS
+        from leukonb.pages.faults import GROUPS
+
         for item in items:
             marks = [m.kwargs for m in item.iter_markers("fault")]
-            wrong = [m for m in marks if set(m) != {"group", "fault", "injected", "promise"} or m["group"] not in GROUPS]
+            wrong = [
+                m
+                for m in marks
+                if set(m) != {"group", "fault", "injected", "promise"} or m["group"] not in GROUPS
+            ]
             if wrong:
-                raise pytest.UsageError(f"{item.nodeid}: a mark `fault` needs group (one of {', '.join(GROUPS)}), fault, injected and promise, not {wrong[0]}")
+                raise pytest.UsageError(
+                    f"{item.nodeid}: a mark `fault` needs group (one of {', '.join(GROUPS)}), fault, injected and promise, not {wrong[0]}"
+                )
             case = item.callspec.id if hasattr(item, "callspec") else ""
-            named = f"{item.path.relative_to(ROOT).as_posix()}::{item.nodeid.partition('::')[2]}" # whatever folder pytest takes for its root
-            self.tests[item.nodeid] = [{**m, "test": named, "case": case, "outcome": "not run", "seconds": 0., "said": "not selected"} for m in marks]
+            named = f"{item.path.relative_to(ROOT).as_posix()}::{item.nodeid.partition('::')[2]}"  # whatever folder pytest takes for its root
+            self.tests[item.nodeid] = [
+                {
+                    **m,
+                    "test": named,
+                    "case": case,
+                    "outcome": "not run",
+                    "seconds": 0.0,
+                    "said": "not selected",
+                }
+                for m in marks
+            ]
 
     def pytest_runtest_logreport(self, report):
         for row in self.tests.get(report.nodeid, []):
@@ -102,17 +150,32 @@ class Faults:
             if report.failed:
                 row.update(outcome="failed", said=f"in {report.when}")
             elif report.skipped:
-                row.update(outcome="not run", said=str(report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr).removeprefix("Skipped: "))
+                row.update(
+                    outcome="not run",
+                    said=str(
+                        report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+                    ).removeprefix("Skipped: "),
+                )
             elif report.when == "call":
                 row.update(outcome="passed", said="")
 
     def pytest_sessionfinish(self):
         if self.to:
             from leukonb.files import write_json
-            from leukonb.study import faults
+            from leukonb.pages import faults
+
             where = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
             tests = [row for rows in self.tests.values() for row in rows]
-            write_json(self.to, faults.recorded(faults.read(self.to), tests, date=time.strftime("%Y-%m-%d", time.gmtime()), platform=where, seed=self.seed))
+            write_json(
+                self.to,
+                faults.merge_record(
+                    faults.read_record(self.to),
+                    tests,
+                    date=time.strftime("%Y-%m-%d", time.gmtime()),
+                    platform=where,
+                    seed=self.seed,
+                ),
+            )
 
 
 @pytest.fixture
@@ -136,7 +199,7 @@ def on_small_disk(folder, megabytes):
     return words
 
 
-SMOKE = ["--smoke", "--threads", "1"] # the bits of a result depend on the number of threads
+SMOKE = ["--smoke", "--threads", "1"]  # the bits of a result depend on the number of threads
 
 
 @pytest.fixture(scope="session")
@@ -157,6 +220,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 def _found():
     """A Chromium that is there: on the PATH, or Playwright's own."""
     from playwright.sync_api import sync_playwright
+
     if path := next(filter(None, map(shutil.which, NAMES)), None):
         return path
     with sync_playwright() as p:
@@ -168,20 +232,36 @@ def chromium():
     if path := _found():
         return path
     apt = shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0
-    tries = [["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]] if apt else []
-    for command in [*tries, [sys.executable, "-m", "playwright", "install", *(["--with-deps"] if apt else []), "chromium"]]:
+    tries = (
+        [["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]]
+        if apt
+        else []
+    )
+    for command in [
+        *tries,
+        [sys.executable, "-m", "playwright", "install", *(["--with-deps"] if apt else []), "chromium"],
+    ]:
         try:
-            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=600, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+            subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=600,
+                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            )
         except (OSError, subprocess.TimeoutExpired):
             pass
         if path := _found():
             return path
-    pytest.skip("no Chromium here, and neither apt-get nor Playwright could install one: the site was not looked at in a browser")
+    pytest.skip(
+        "no Chromium here, and neither apt-get nor Playwright could install one: the site was not looked at in a browser"
+    )
 
 
 @pytest.fixture(scope="session")
 def browser():
     from playwright.sync_api import sync_playwright
+
     path = chromium()
     with sync_playwright() as p:
         opened = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
@@ -192,9 +272,11 @@ def browser():
 @contextlib.contextmanager
 def address_of(site):
     """A site served on this machine: its address."""
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *words):
             pass
+
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -209,7 +291,12 @@ def opened(browser, base, name, width=1280):
     page.on("console", lambda m: wrong.append(f"{name}: console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda e: wrong.append(f"{name}: {e}"))
     page.on("requestfailed", lambda r: wrong.append(f"{name}: failed: {r.url}"))
-    page.on("request", lambda r: None if r.url.startswith((base, "data:", "blob:")) else wrong.append(f"{name}: outside: {r.url}"))
+    page.on(
+        "request",
+        lambda r: (
+            None if r.url.startswith((base, "data:", "blob:")) else wrong.append(f"{name}: outside: {r.url}")
+        ),
+    )
     page.on("response", lambda r: wrong.append(f"{name}: {r.status}: {r.url}") if r.status >= 400 else None)
     page.goto(base + name, wait_until="load")
     return page, wrong

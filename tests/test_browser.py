@@ -1,8 +1,9 @@
 """The built site in a real browser: nothing asked for from outside, no error, and every run's page with its figures."""
+
 import pytest
 
 from conftest import address_of, opened
-from leukonb.study import runs
+from leukonb.runs.record import find_runs
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +20,11 @@ def pages(site):
 def test_pages_open_without_an_error_and_ask_for_nothing_outside(browser, smoke, address, way):
     base = address if way == "served" else smoke[1].resolve().as_uri() + "/"
     trouble = []
-    for name in pages(smoke[1]) if way == "served" else ["index.html", *(n for n in pages(smoke[1]) if n.startswith("runs/"))]:
+    for name in (
+        pages(smoke[1])
+        if way == "served"
+        else ["index.html", *(n for n in pages(smoke[1]) if n.startswith("runs/"))]
+    ):
         page, wrong = opened(browser, base, name)
         drawn = page.locator(".plotly-graph-div").count()
         if page.locator(".plotly-graph-div .main-svg").count() < drawn:
@@ -32,8 +37,17 @@ def test_pages_open_without_an_error_and_ask_for_nothing_outside(browser, smoke,
 
 
 def test_the_quick_study_has_its_pages(smoke):
-    assert {r.experiment for r in runs.find(smoke[0]) if r.done} >= {"cohort", "training", "evaluation", "report"}
-    assert set(pages(smoke[1])) >= {"index.html", "runs/index.html", *(f"runs/quick/{e}-{e}.html" for e in ("cohort", "training", "evaluation", "report"))}
+    assert {r.experiment for r in find_runs(smoke[0]) if r.done} >= {
+        "cohort",
+        "training",
+        "evaluation",
+        "report",
+    }
+    assert set(pages(smoke[1])) >= {
+        "index.html",
+        "runs/index.html",
+        *(f"runs/quick/{e}-{e}.html" for e in ("cohort", "training", "evaluation", "report")),
+    }
 
 
 @pytest.mark.parametrize("experiment", ["cohort", "training", "evaluation", "report"])
@@ -43,7 +57,7 @@ def test_a_runs_page_shows_figures_tables_and_where_they_come_from(browser, smok
     assert page.locator(".plotly-graph-div svg.main-svg, .plotly-graph-div canvas").count() > 0
     assert page.locator("main table.leukonb tbody tr").count() > 0
     said = page.locator("table#provenance").inner_text()
-    run, = (r for r in runs.find(smoke[0], "quick") if r.experiment == r.name == experiment)
+    (run,) = (r for r in find_runs(smoke[0], "quick") if r.experiment == r.name == experiment)
     assert run.key in said and "leukonb run quick" in said and "synthetic cohort" in said
     assert "these figures say nothing about C-NMC" in page.locator("main").inner_text()
     if experiment in ("cohort", "evaluation"):

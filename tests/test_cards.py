@@ -1,4 +1,5 @@
 """Cards and checklists: statuses follow the records, whatever is taken from them or changed in them."""
+
 import json
 import shutil
 from pathlib import Path
@@ -10,20 +11,30 @@ import pytest
 from leukonb.data import cohort as cohorts
 from leukonb.data import release
 from leukonb.evidence import predictions
-from leukonb.files import digest, digest_file, refused, write_json
-from leukonb.study import cards, runs
+from leukonb.files import digest, digest_file, refusal_line, write_json
+from leukonb.pages import cards
+from leukonb.runs.record import find_runs
 
 
 @pytest.fixture
 def study(smoke, tmp_path, monkeypatch):
     """A copy of the records that the study's card was made from, to be changed: a function that reads them."""
-    shutil.copytree(smoke[0] / "quick", tmp_path / "quick", ignore=shutil.ignore_patterns("checkpoints", "*.npy", "kernel*"))
+    shutil.copytree(
+        smoke[0] / "quick",
+        tmp_path / "quick",
+        ignore=shutil.ignore_patterns("checkpoints", "*.npy", "kernel*"),
+    )
     monkeypatch.chdir(tmp_path)
-    folder, = (smoke[0] / "_cohorts").iterdir()
-    table = cohorts.load(folder)
-    card, = (r for r in runs.find(smoke[0], "quick") if r.experiment == "cards")
-    read = {Path(folder).name for name, folders in card.manifest["paths"].items() if name != "cohort" for folder in folders}
-    return lambda: cards.records([r for r in runs.find(tmp_path, "quick") if r.folder.name in read], table)
+    (folder,) = (smoke[0] / "_cohorts").iterdir()
+    table = cohorts.load_cohort(folder)
+    (card,) = (r for r in find_runs(smoke[0], "quick") if r.experiment == "cards")
+    read = {
+        Path(folder).name
+        for name, folders in card.manifest["paths"].items()
+        if name != "cohort"
+        for folder in folders
+    }
+    return lambda: cards.read_records([r for r in find_runs(tmp_path, "quick") if r.folder.name in read], table)
 
 
 def of(r, name):
@@ -44,33 +55,43 @@ def restated(run, **parameters):
     inputs["parameters"] = {k: v for k, v in (inputs["parameters"] | parameters).items() if v is not ...}
     key = digest(inputs)[:16]
     write_json(run.folder / "run.json", {**run.manifest, "key": key})
-    write_json(run.folder / "result.json", {**json.loads((run.folder / "result.json").read_text()), "run": key})
+    write_json(
+        run.folder / "result.json", {**json.loads((run.folder / "result.json").read_text()), "run": key}
+    )
 
 
 def statuses(r, name="REFORMS"):
     """{item: status}."""
-    rows, _ = cards.filled(r, name)
+    rows, _ = cards.fill_checklist(r, name)
     return dict(zip(rows["item"], rows.status))
 
 
 def found(r, item, name="REFORMS"):
     """What was found for an item."""
-    return cards.filled(r, name)[0].set_index("item").found[item]
+    return cards.fill_checklist(r, name)[0].set_index("item").found[item]
 
 
 def test_the_quick_study_answers_what_it_can(study):
     status = statuses(study())
-    assert [status[i] for i in ("2a", "2c", "2e", "3d", "3e", "3f", "5a", "5c", "5d", "5f", "6a", "6b", "7a", "7b", "7c")] == ["met"] * 15
-    assert status["8a"] == "not met" and status["1a"] == "for the authors" and status["3g"] == "not applicable"
+    assert [
+        status[i]
+        for i in ("2a", "2c", "2e", "3d", "3e", "3f", "5a", "5c", "5d", "5f", "6a", "6b", "7a", "7b", "7c")
+    ] == ["met"] * 15
+    assert (
+        status["8a"] == "not met" and status["1a"] == "for the authors" and status["3g"] == "not applicable"
+    )
 
 
 def test_every_proof_is_there(study, smoke):
     for name in cards.CHECKLISTS:
-        rows, to = cards.filled(study(), name)
-        run, = (r for r in runs.find(smoke[0], "quick") if r.experiment == "cards")
+        rows, to = cards.fill_checklist(study(), name)
+        (run,) = (r for r in find_runs(smoke[0], "quick") if r.experiment == "cards")
         for proof, address in zip(rows.proof, to):
             own = not proof.count("/")
-            assert not address or ((run.folder if own else study().runs[0].folder.parents[2]) / address).is_file(), (proof, address)
+            assert (
+                not address
+                or ((run.folder if own else study().runs[0].folder.parents[2]) / address).is_file()
+            ), (proof, address)
 
 
 def test_a_split_by_image_is_found_by_its_shared_identities(study):
@@ -78,12 +99,15 @@ def test_a_split_by_image_is_found_by_its_shared_identities(study):
     status = statuses(study())
     assert status["6b"] == status["6a"] == "not met" and status["5c"] == "met"
     assert "split by image" in found(study(), "6b") and "identities" in found(study(), "6b")
-    assert any("split by image" in s for s in cards.limits(study()))
+    assert any("split by image" in s for s in cards.list_limits(study()))
 
 
 def test_copies_made_before_the_split_are_known_by_the_picture_they_show(study):
     restated(of(study(), "training"), unit="copies")
-    assert statuses(study())["6b"] == "not met" and (cards.overlap(study()).query("unit == 'copies'")["cells shared"] > 0).all()
+    assert (
+        statuses(study())["6b"] == "not met"
+        and (cards.count_overlap(study()).query("unit == 'copies'")["cells shared"] > 0).all()
+    )
 
 
 def test_predictions_of_other_cells_than_the_split_are_found(study):
@@ -99,7 +123,9 @@ def test_without_a_validation_part_nothing_could_choose_the_epoch(study):
     rows[rows.split != "validation"].to_csv(run.folder / "split.csv", index=False)
     signed(run)
     status = statuses(study())
-    assert status["5d"] == status["5c"] == status["6a"] == "not met" and "no validation part" in found(study(), "5d")
+    assert status["5d"] == status["5c"] == status["6a"] == "not met" and "no validation part" in found(
+        study(), "5d"
+    )
 
 
 @pytest.mark.parametrize("bare, status", [(["auroc"], "partly"), (None, "not met")])
@@ -128,18 +154,21 @@ def test_an_interval_over_cells_does_not_count(study):
 def test_a_threshold_that_no_record_states_or_that_differs_is_told(study):
     rule = lambda: cards.answer(study(), "threshold")
     assert rule().status == "met"
-    restated(of(study(), "evaluation"), threshold=.4)
+    restated(of(study(), "evaluation"), threshold=0.4)
     assert rule().status == "not met" and "0.4, 0.5" in rule().found
-    restated(of(study(), "evaluation"), threshold=.5)
+    restated(of(study(), "evaluation"), threshold=0.5)
     run = of(study(), "judge")
     evidence = json.loads((run.folder / "evidence.json").read_text())
     write_json(run.folder / "evidence.json", {k: v for k, v in evidence.items() if k != "threshold"})
     signed(run)
     assert rule().status == "not met" and "no record states" in rule().found
-    assert "no threshold" in cards.model_card(study(), 200)["Quantitative analyses"][0]
+    assert "no threshold" in cards.write_model_card(study(), 200)["Quantitative analyses"][0]
 
 
-@pytest.mark.parametrize("item, name", [("7a", "judge"), ("7b", "judge"), ("7c", "judge"), ("3e", "cohort"), ("3f", "cohort"), ("4b", "cohort")])
+@pytest.mark.parametrize(
+    "item, name",
+    [("7a", "judge"), ("7b", "judge"), ("7c", "judge"), ("3e", "cohort"), ("3f", "cohort"), ("4b", "cohort")],
+)
 def test_a_run_left_out_leaves_its_items_open(study, item, name):
     r = study()
     before = statuses(r)[item]
@@ -147,7 +176,18 @@ def test_a_run_left_out_leaves_its_items_open(study, item, name):
     assert before == "met" and statuses(r)[item] == "not met"
 
 
-@pytest.mark.parametrize("rule, absent", [("transformations", "augmentation"), ("model", "gamma"), ("whole", "unit"), ("recipe", "patience"), ("initialisation", "weights"), ("input", "size"), ("flow", "iteration")])
+@pytest.mark.parametrize(
+    "rule, absent",
+    [
+        ("transformations", "augmentation"),
+        ("model", "gamma"),
+        ("whole", "unit"),
+        ("recipe", "patience"),
+        ("initialisation", "weights"),
+        ("input", "size"),
+        ("flow", "iteration"),
+    ],
+)
 def test_a_setting_that_was_not_recorded_is_missed(study, rule, absent):
     before = cards.answer(study(), rule).status
     restated(of(study(), "training"), **{absent: ...})
@@ -158,15 +198,19 @@ def test_what_stands_beside_the_model_counts(study):
     r = study()
     assert statuses(r)["5f"] == "met" and statuses(r)["7c"] == "met"
     r.runs = [x for x in r.runs if x.experiment not in ("shortcuts", "simulation")]
-    assert statuses(r)["5f"] == "partly" and statuses(r)["7c"] == "partly" and statuses(r)["6c"] == "for the authors"
+    assert (
+        statuses(r)["5f"] == "partly"
+        and statuses(r)["7c"] == "partly"
+        and statuses(r)["6c"] == "for the authors"
+    )
 
 
 def test_a_background_that_tells_the_classes_apart_is_told(study):
     run = of(study(), "shortcuts")
     result = json.loads((run.folder / "result.json").read_text())
-    result["headline"]["AUROC of background, by identity"] |= {"value": .9, "low": .8, "high": .95}
+    result["headline"]["AUROC of background, by identity"] |= {"value": 0.9, "low": 0.8, "high": 0.95}
     write_json(run.folder / "result.json", result)
-    assert statuses(study())["6c"] == "not met" and any("background" in s for s in cards.limits(study()))
+    assert statuses(study())["6c"] == "not met" and any("background" in s for s in cards.list_limits(study()))
 
 
 def test_maps_that_were_not_tested_are_partly_explained(study):
@@ -197,13 +241,20 @@ def test_code_with_changes_or_of_two_commits_is_partly_identified(study):
 
 def test_real_pictures_make_questions_about_persons_the_authors_own(study):
     r = study()
-    rows = release.table().dropna(subset=["label", "subject"])
+    rows = release.released_table().dropna(subset=["label", "subject"])
     some = pd.concat([rows[rows.label == label].head(60) for label in ("ALL", "HEM")])
-    cells = r.cohort.cells.iloc[:len(some)].assign(cell=some.cell.to_numpy()[:len(r.cohort.cells)], dataset="C-NMC 2019")
+    cells = r.cohort.cells.iloc[: len(some)].assign(
+        cell=some.cell.to_numpy()[: len(r.cohort.cells)], dataset="C-NMC 2019"
+    )
     r.cohort = cohorts.Cohort(cells, r.cohort.root, r.cohort.problems)
     assert cards.answer(r, "people").status == "for the authors" and cards.answer(r, "source").status == "met"
-    assert cards.answer(r, "demographics").status == "not met" and cards.answer(r, "retrospective").status == "met"
-    assert "In no record" in " ".join(cards.datasheet(r)["Collection"]) or "in no record" in " ".join(cards.datasheet(r)["Collection"])
+    assert (
+        cards.answer(r, "demographics").status == "not met"
+        and cards.answer(r, "retrospective").status == "met"
+    )
+    assert "In no record" in " ".join(cards.write_datasheet(r)["Collection"]) or "in no record" in " ".join(
+        cards.write_datasheet(r)["Collection"]
+    )
     r.cohort.cells.loc[r.cohort.cells.index[0], "cell"] = "0" * 64
     assert cards.answer(r, "source").status == "partly"
 
@@ -211,48 +262,62 @@ def test_real_pictures_make_questions_about_persons_the_authors_own(study):
 def test_another_cohort_is_refused(study):
     r = study()
     other = cohorts.Cohort(r.cohort.cells.iloc[1:], r.cohort.root, r.cohort.problems)
-    assert "trained on other data" in refused(cards.records, r.runs, other)
+    assert "trained on other data" in refusal_line(cards.read_records, r.runs, other)
 
 
 def test_the_card_counts_subjects_and_says_what_it_is_not_for(study):
     r = study()
-    rows, card = cards.by_subject(r, 200), cards.model_card(r, 200)
-    test = predictions.by_unit(pd.read_parquet(r.trainings[0].folder / "predictions.parquet").query("split == 'test'"), "identity")
-    accuracy = ((test.score >= .5) == (test.label == "ALL")).mean()
-    assert np.isclose(rows.set_index("metric").value["accuracy"], accuracy) and f"| accuracy | {accuracy:.3f} |" in card["Quantitative analyses"][1]
-    assert "Not for diagnosis" in " ".join(card["Intended use"]) and r.cohort.digest[:16] in " ".join(card["Training data"])
-    assert "Synthetic cohort" in cards.datasheet(r)["Motivation"][0]
+    rows, card = cards.scores_by_subject(r, 200), cards.write_model_card(r, 200)
+    test = predictions.average_by_unit(
+        pd.read_parquet(r.trainings[0].folder / "predictions.parquet").query("split == 'test'"), "identity"
+    )
+    accuracy = ((test.score >= 0.5) == (test.label == "ALL")).mean()
+    assert (
+        np.isclose(rows.set_index("metric").value["accuracy"], accuracy)
+        and f"| accuracy | {accuracy:.3f} |" in card["Quantitative analyses"][1]
+    )
+    assert "Not for diagnosis" in " ".join(card["Intended use"]) and r.cohort.digest[:16] in " ".join(
+        card["Training data"]
+    )
+    assert "Synthetic cohort" in cards.write_datasheet(r)["Motivation"][0]
 
 
 def test_names_of_a_study_are_shown_letter_by_letter(study):
     run = of(study(), "training")
     write_json(run.folder / "run.json", run.manifest | {"title": "<script>x</script> [a](b)"})
-    text = cards.as_markdown("Model card", cards.model_card(study(), 200))
+    text = cards.render_markdown("Model card", cards.write_model_card(study(), 200))
     assert "<script>" not in text and "[a](b)" not in text
 
 
 def test_the_run_keeps_card_sheet_and_tables(smoke):
-    run, = (r for r in runs.find(smoke[0], "quick") if r.experiment == "cards")
-    assert {"model-card.md", "datasheet.md", "flow.csv", "overlap.csv", "statuses.csv", "rules.csv"} | {f"{name.lower()}.csv" for name in cards.CHECKLISTS} <= set(run.result["files"])
+    (run,) = (r for r in find_runs(smoke[0], "quick") if r.experiment == "cards")
+    assert {"model-card.md", "datasheet.md", "flow.csv", "overlap.csv", "statuses.csv", "rules.csv"} | {
+        f"{name.lower()}.csv" for name in cards.CHECKLISTS
+    } <= set(run.result["files"])
     for name in cards.CHECKLISTS:
         rows = pd.read_csv(run.folder / f"{name.lower()}.csv", dtype=str, keep_default_na=False)
-        assert len(rows) == len(cards.items(name)) and set(rows.status) <= set(cards.STATUSES)
-        assert (rows.proof[rows.status == "met"] != "").mean() > .9
+        assert len(rows) == len(cards.checklist_items(name)) and set(rows.status) <= set(cards.STATUSES)
+        assert (rows.proof[rows.status == "met"] != "").mean() > 0.9
     card = (run.folder / "model-card.md").read_text()
     assert card.startswith("# Model card") and "say nothing about leukemia" in card
 
 
 def test_a_status_is_chosen_on_the_page(smoke, browser):
     from conftest import address_of, opened
+
     page_name = next(p for p in (smoke[1] / "runs").rglob("*cards*.html")).relative_to(smoke[1]).as_posix()
     with address_of(smoke[1]) as base:
         page, wrong = opened(browser, base, page_name)
         rows = page.locator(".checklist").first.locator("tr[data-status]")
         assert sum(rows.nth(i).is_visible() for i in range(rows.count())) == 32
         page.locator(".checklist").first.locator("input[value='not met']").check()
-        shown = [rows.nth(i).get_attribute("data-status") for i in range(rows.count()) if rows.nth(i).is_visible()]
+        shown = [
+            rows.nth(i).get_attribute("data-status") for i in range(rows.count()) if rows.nth(i).is_visible()
+        ]
         assert shown and set(shown) == {"not met"}
         links = [a for a in page.locator(".checklist a").evaluate_all("xs => xs.map(x => x.href)") if a]
-        assert len(links) > 15 and all((smoke[1] / a.removeprefix(base).split("#")[0]).is_file() for a in set(links))
+        assert len(links) > 15 and all(
+            (smoke[1] / a.removeprefix(base).split("#")[0]).is_file() for a in set(links)
+        )
         page.close()
     assert not wrong

@@ -1,4 +1,5 @@
 """Hand-made features: unmoved by what they should not see, finite on real cells; classifiers that see no test cell."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,20 +25,24 @@ def groups(found, *names):
 
 
 def test_a_cell_moved_in_its_frame_differs_in_background_alone(cell):
-    here, moved = classical.measure(cell), classical.measure(np.roll(cell, (9, -14), (0, 1)))
+    here, moved = classical.measure_features(cell), classical.measure_features(np.roll(cell, (9, -14), (0, 1)))
     others = [g for g in classical.GROUPS if g != "background"]
     assert groups(moved, *others) == pytest.approx(groups(here, *others), rel=1e-6, abs=1e-6)
     assert moved["background.right"] - here["background.right"] == pytest.approx(-14 / 160, abs=1e-6)
 
 
 def test_a_cell_turned_by_a_quarter_keeps_size_colour_and_outline(cell):
-    here, turned = classical.measure(cell), classical.measure(np.rot90(cell).copy())
-    assert groups(turned, "size", "colour", "outline") == pytest.approx(groups(here, "size", "colour", "outline"), rel=2e-3, abs=2e-3)
+    here, turned = classical.measure_features(cell), classical.measure_features(np.rot90(cell).copy())
+    assert groups(turned, "size", "colour", "outline") == pytest.approx(
+        groups(here, "size", "colour", "outline"), rel=2e-3, abs=2e-3
+    )
 
 
 def test_size_and_outline_see_no_colour(cell):
-    tinted = np.where(cell.any(-1, keepdims=True), np.maximum(cell // 2, 1) + np.uint8([40, 0, 20]), np.uint8(0)).astype(np.uint8)
-    here, other = classical.measure(cell), classical.measure(tinted)
+    tinted = np.where(
+        cell.any(-1, keepdims=True), np.maximum(cell // 2, 1) + np.uint8([40, 0, 20]), np.uint8(0)
+    ).astype(np.uint8)
+    here, other = classical.measure_features(cell), classical.measure_features(tinted)
     mask = {k: v for k, v in groups(here, "size", "outline", "background").items() if k != "size.nucleus"}
     assert {k: other[k] for k in mask} == mask
     assert other["colour.mean_red"] != here["colour.mean_red"]
@@ -47,16 +52,16 @@ def test_crumbs_and_the_border_are_background(cell):
     touched = np.roll(cell, 45, 0)
     touched[:, :3] = 0
     touched[5:8, 5:8] = 120
-    found = classical.measure(touched)
+    found = classical.measure_features(touched)
     assert found["background.crumbs"] >= 1 and found["background.edge"] > 0
-    assert classical.measure(cell)["background.crumbs"] == classical.measure(cell)["background.edge"] == 0
+    assert classical.measure_features(cell)["background.crumbs"] == classical.measure_features(cell)["background.edge"] == 0
 
 
 def test_two_processes_measure_what_one_does(cell):
     images = np.stack([np.roll(cell, k, 0) for k in range(5)])
     rows = pd.DataFrame({"cell": list("abcde")})
     store = pixels.from_arrays(images, rows)
-    one, two = (classical.features(store, rows, jobs=n, progress=False, batch=2) for n in (1, 2))
+    one, two = (classical.features_of_cells(store, rows, jobs=n, progress=False, batch=2) for n in (1, 2))
     pd.testing.assert_frame_equal(one, two)
 
 
@@ -64,7 +69,9 @@ def test_real_cells_have_finite_features(real_sample):
     paths = sorted(real_sample.rglob("*.bmp"))[:6]
     assert paths
     for path in paths:
-        assert all(np.isfinite(v) for v in classical.measure(pixels.decoded(path.read_bytes(), 225)).values()), path.name
+        assert all(
+            np.isfinite(v) for v in classical.measure_features(pixels.decode_image(path.read_bytes(), 225)).values()
+        ), path.name
 
 
 def world(people=20, cells=12, seed=0):
@@ -72,8 +79,23 @@ def world(people=20, cells=12, seed=0):
     rng = np.random.default_rng(seed)
     label = np.repeat(np.where(np.arange(people) % 2, "HEM", "ALL"), cells)
     names = np.repeat([f"s{i}" for i in range(people)], cells)
-    rows = pd.DataFrame({"cell": [f"c{i}" for i in range(len(label))], "subject": names, "identity": names, "label": label, "split": np.where(np.repeat(np.arange(people), cells) < people * .6, "train", "test")})
-    values = pd.DataFrame({"size.area": rng.normal(label == "ALL", 1.), "background.right": rng.normal(size=len(label)), "colour.mean_red": 7.}, index=rows.cell)
+    rows = pd.DataFrame(
+        {
+            "cell": [f"c{i}" for i in range(len(label))],
+            "subject": names,
+            "identity": names,
+            "label": label,
+            "split": np.where(np.repeat(np.arange(people), cells) < people * 0.6, "train", "test"),
+        }
+    )
+    values = pd.DataFrame(
+        {
+            "size.area": rng.normal(label == "ALL", 1.0),
+            "background.right": rng.normal(size=len(label)),
+            "colour.mean_red": 7.0,
+        },
+        index=rows.cell,
+    )
     return values, rows
 
 
@@ -83,15 +105,20 @@ def test_a_cue_is_found_and_noise_is_not(family):
     learning, asked = (rows[rows.split == part] for part in ("train", "test"))
     found = {}
     for group in ("size", "background"):
-        table = predictions.from_cells(asked, classical.scores(classical.fit(values, learning, family, [group]), values, asked), family)
-        found[group] = metrics.scores(table)["auroc"]
-    assert found["size"] > .65 > .62 > found["background"] > .38
+        table = predictions.tabulate_scores(
+            asked, classical.score_cells(classical.fit_classifier(values, learning, family, [group]), values, asked), family
+        )
+        found[group] = metrics.compute_scores(table)["auroc"]
+    assert found["size"] > 0.65 > 0.62 > found["background"] > 0.38
 
 
 def test_the_same_seed_gives_the_same_scores():
     values, rows = world()
     for family in classical.FAMILIES:
-        one, two = (classical.scores(classical.fit(values, rows[rows.split == "train"], family, seed=4), values, rows) for _ in range(2))
+        one, two = (
+            classical.score_cells(classical.fit_classifier(values, rows[rows.split == "train"], family, seed=4), values, rows)
+            for _ in range(2)
+        )
         assert (one == two).all()
 
 
@@ -104,10 +131,10 @@ def test_calibration_holds_out_whole_identities():
 def test_what_cannot_be_fitted_is_refused():
     values, rows = world()
     with pytest.raises(Refusal, match="both ALL and HEM"):
-        classical.fit(values, rows[rows.label == "ALL"])
+        classical.fit_classifier(values, rows[rows.label == "ALL"])
     with pytest.raises(Refusal, match="2 training identities"):
-        classical.fit(values, rows[rows.identity.isin(["s0", "s1", "s2"])], "svm")
+        classical.fit_classifier(values, rows[rows.identity.isin(["s0", "s1", "s2"])], "svm")
     with pytest.raises(Refusal, match="choose from size"):
-        classical.fit(values, rows, groups=["texture"])
+        classical.fit_classifier(values, rows, groups=["texture"])
     with pytest.raises(Refusal, match="no feature group is named"):
-        classical.fit(values, rows, groups=[])
+        classical.fit_classifier(values, rows, groups=[])

@@ -1,4 +1,5 @@
 """The command line as a user meets it: fast help, one-line refusals, honest exit codes."""
+
 import subprocess
 import sys
 import time
@@ -39,8 +40,12 @@ def test_help_and_import_are_fast():
         (["site"], "nothing has been run"),
     ],
 )
-@pytest.mark.fault(group="sweep", fault="Mistyped commands, studies, settings, folders", injected="the command line called so",
-                   promise="exit code 1, one line with the nearest known word, nothing written")
+@pytest.mark.fault(
+    group="sweep",
+    fault="Mistyped commands, studies, settings, folders",
+    injected="the command line called so",
+    promise="exit code 1, one line with the nearest known word, nothing written",
+)
 def test_bad_words_are_refused_in_one_line_and_leave_nothing(tmp_path, words, says):
     done = leukonb(*words, cwd=tmp_path)
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -1,4 +1,5 @@
 """Duplicates: the package's table against the release's own digests, and what must be found where it is planted."""
+
 import pandas as pd
 import pytest
 
@@ -10,28 +11,33 @@ def test_pairs_are_those_of_the_digests(released_metadata):
     files = pd.read_csv(released_metadata / "sha256.csv")
     files = files[files.path.str.endswith(".bmp")]
     sizes = files.groupby("sha256").size()
-    assert len(duplicates.pairs()) == (sizes * (sizes - 1) // 2).sum()
+    assert len(duplicates.find_pairs()) == (sizes * (sizes - 1) // 2).sum()
 
 
 def test_exposed_agrees_with_pairs():
-    found = duplicates.pairs()
+    found = duplicates.find_pairs()
     across = found[(found.fold_a != found.fold_b).fillna(False).astype(bool)]
-    assert duplicates.exposed()["same picture trained on"].sum() == 2 * len(across)
+    assert duplicates.count_exposed()["same picture trained on"].sum() == 2 * len(across)
 
 
 def test_a_subject_cut_by_folds_is_seen():
-    rows = release.table().copy()
+    rows = release.released_table().copy()
     one = rows.index[(rows.subject == "1").fillna(False)][0]
     rows.loc[one, "fold"] = (rows.loc[one, "fold"] + 1) % 3
-    assert duplicates.crossing(rows).subjects.sum() == 1 and duplicates.crossing().subjects.sum() == 0
+    assert duplicates.count_crossing(rows).subjects.sum() == 1 and duplicates.count_crossing().subjects.sum() == 0
 
 
 def test_nothing_twice_gives_empty_tables():
-    rows = release.table().drop_duplicates("cell")
-    assert duplicates.pairs(rows).empty and duplicates.shared(duplicates.pairs(rows), rows).empty and duplicates.groups(rows).empty
+    rows = release.released_table().drop_duplicates("cell")
+    assert (
+        duplicates.find_pairs(rows).empty
+        and duplicates.count_shared(duplicates.find_pairs(rows), rows).empty
+        and duplicates.list_joined(rows).empty
+    )
 
 
 def test_one_class_gives_no_threshold():
     import numpy as np
+
     with pytest.raises(Refusal, match="both classes"):
-        duplicates.threshold(np.zeros((3, 64), bool), ["ALL"] * 3)
+        duplicates.choose_threshold(np.zeros((3, 64), bool), ["ALL"] * 3)

@@ -1,4 +1,5 @@
 """`leukonb evaluate`: the published system's figures, anyone's table, and what is refused."""
+
 import json
 
 import numpy as np
@@ -6,31 +7,46 @@ import pandas as pd
 import pytest
 from conftest import leukonb
 
-from leukonb.evidence.worlds import OneSet, one_set
+from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 
 
 def made(seed=1, **world):
     """A table as others write it: subject, label, score."""
-    rows = one_set(OneSet(ALL=6, HEM=6, cells=15, **world), seed)
+    rows = draw_one_set(OneSetWorld(ALL=6, HEM=6, cells=15, **world), seed)
     return rows[rows.arm == "a"][["subject", "label", "score"]].reset_index(drop=True)
 
 
 def judged(tmp_path, table, *words):
     table.to_csv(tmp_path / "theirs.csv", index=False)
-    ran = leukonb("evaluate", tmp_path / "theirs.csv", "--out", tmp_path / "out", "--resamples", 200, *words, cwd=tmp_path)
+    ran = leukonb(
+        "evaluate",
+        tmp_path / "theirs.csv",
+        "--out",
+        tmp_path / "out",
+        "--resamples",
+        200,
+        *words,
+        cwd=tmp_path,
+    )
     return ran, tmp_path / "out"
 
 
 def test_published_system(tmp_path, peer_results):
-    ran = leukonb("evaluate", peer_results / "prellberg2019_preliminary.csv", "--out", tmp_path / "out", cwd=tmp_path)
+    ran = leukonb(
+        "evaluate", peer_results / "prellberg2019_preliminary.csv", "--out", tmp_path / "out", cwd=tmp_path
+    )
     assert ran.returncode == 0, ran.stderr
     found = json.loads((tmp_path / "out/evidence.json").read_text())
-    wanted = {"accuracy": (.8886, (.837, .924), (.874, .903)), "weighted_f1": (.8874, (.835, .923), (.873, .902)), "balanced_accuracy": (.8673, (.805, .905), (.850, .884))}
+    wanted = {
+        "accuracy": (0.8886, (0.837, 0.924), (0.874, 0.903)),
+        "weighted_f1": (0.8874, (0.835, 0.923), (0.873, 0.902)),
+        "balanced_accuracy": (0.8673, (0.805, 0.905), (0.850, 0.884)),
+    }
     for name, (value, over, naive) in wanted.items():
         score, rough = found["scores"][name], found["naive"][name]
         assert round(score["value"], 4) == value and score["n_subjects"] == 28
-        np.testing.assert_allclose([score["low"], score["high"]], over, atol=.006)
-        np.testing.assert_allclose([rough["low"], rough["high"]], naive, atol=.004)
+        np.testing.assert_allclose([score["low"], score["high"]], over, atol=0.006)
+        np.testing.assert_allclose([rough["low"], rough["high"]], naive, atol=0.004)
     assert "auroc" not in found["scores"] and any("AUROC" in text for text in found["remarks"])
     page = (tmp_path / "out/page/runs/evaluate/judge-prellberg2019_preliminary.html").read_text()
     assert "withheld" in page and "0.889" in page
@@ -38,11 +54,28 @@ def test_published_system(tmp_path, peer_results):
 
 
 def test_two_arms_with_validation_and_mapped_names(tmp_path):
-    test, before = one_set(OneSet(ALL=6, HEM=6, cells=15), 1), one_set(OneSet(ALL=12, HEM=12, cells=8), 2)
+    test, before = draw_one_set(OneSetWorld(ALL=6, HEM=6, cells=15), 1), draw_one_set(OneSetWorld(ALL=12, HEM=12, cells=8), 2)
     for column in ("cell", "subject", "identity"):
         before[column] = "v" + before[column]
-    table = pd.concat([test, before.assign(split="validation")]).rename(columns={"score": "p", "label": "truth"}).replace({"truth": {"ALL": "blast", "HEM": "normal"}})
-    ran, out = judged(tmp_path, table, "--map", "score=p", "--map", "label=truth", "--label", "blast=ALL", "--label", "normal=HEM", "--method", "bca")
+    table = (
+        pd.concat([test, before.assign(split="validation")])
+        .rename(columns={"score": "p", "label": "truth"})
+        .replace({"truth": {"ALL": "blast", "HEM": "normal"}})
+    )
+    ran, out = judged(
+        tmp_path,
+        table,
+        "--map",
+        "score=p",
+        "--map",
+        "label=truth",
+        "--label",
+        "blast=ALL",
+        "--label",
+        "normal=HEM",
+        "--method",
+        "bca",
+    )
     assert ran.returncode == 0, ran.stderr
     found = json.loads((out / "evidence.json").read_text())
     assert set(found["arms"]) == {"a", "b"} and found["table"]["subjects"] == 12
@@ -54,7 +87,7 @@ def test_two_arms_with_validation_and_mapped_names(tmp_path):
 
 
 def test_many_splits(tmp_path):
-    table = pd.concat([one_set(OneSet(ALL=4, HEM=4, cells=10), i).assign(iteration=i) for i in range(5)])
+    table = pd.concat([draw_one_set(OneSetWorld(ALL=4, HEM=4, cells=10), i).assign(iteration=i) for i in range(5)])
     ran, out = judged(tmp_path, table, "--train-subjects", 40)
     assert ran.returncode == 0, ran.stderr
     found = json.loads((out / "evidence.json").read_text())
@@ -63,16 +96,19 @@ def test_many_splits(tmp_path):
     assert found["scores"]["auroc"]["low"] < found["scores"]["auroc"]["value"]
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda t: t.drop(columns="subject"), "no column 'subject'"),
-    (lambda t: t.assign(score=t.score.where(t.index != 5, 1.5)), "row 7: score is 1.5"),
-    (lambda t: t.assign(score=t.score.where(t.index != 5)), "row 7: score is nan"),
-    (lambda t: t.assign(label=t.label.where(t.index != 2, "AML")), "row 4: label is 'AML'"),
-    (lambda t: t[t.label == "HEM"], "all judged cells are HEM"),
-    (lambda t: t[t.subject.isin(["1", "H7"])], "1 ALL and 1 HEM subjects"),
-    (lambda t: t.assign(label=t.label.where(t.index != 0, "HEM")), "cells of both labels"),
-    (lambda t: pd.concat([t.assign(cell=t.index), t[:1].assign(cell=0)]), "stands twice"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda t: t.drop(columns="subject"), "no column 'subject'"),
+        (lambda t: t.assign(score=t.score.where(t.index != 5, 1.5)), "row 7: score is 1.5"),
+        (lambda t: t.assign(score=t.score.where(t.index != 5)), "row 7: score is nan"),
+        (lambda t: t.assign(label=t.label.where(t.index != 2, "AML")), "row 4: label is 'AML'"),
+        (lambda t: t[t.label == "HEM"], "all judged cells are HEM"),
+        (lambda t: t[t.subject.isin(["1", "H7"])], "1 ALL and 1 HEM subjects"),
+        (lambda t: t.assign(label=t.label.where(t.index != 0, "HEM")), "cells of both labels"),
+        (lambda t: pd.concat([t.assign(cell=t.index), t[:1].assign(cell=0)]), "stands twice"),
+    ],
+)
 def test_refused_in_one_line_with_nothing_written(tmp_path, change, said):
     ran, out = judged(tmp_path, change(made()))
     assert ran.returncode == 1 and said in ran.stderr and ran.stderr.count("\n") == 1, ran.stderr

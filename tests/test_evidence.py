@@ -1,4 +1,5 @@
 """Evidence: any table is checked, any score agrees with scikit-learn, and published figures come out."""
+
 import time
 
 import numpy as np
@@ -14,108 +15,139 @@ from leukonb.files import Refusal
 def table(seed=0, subjects=12, cells=9, **columns):
     rng = np.random.default_rng(seed)
     label = np.where(np.arange(subjects) % 2, "HEM", "ALL")
-    score = np.clip(rng.normal(np.where(label == "ALL", .62, .4)[:, None], .2, (subjects, cells)), 0, 1).ravel()
+    score = np.clip(
+        rng.normal(np.where(label == "ALL", 0.62, 0.4)[:, None], 0.2, (subjects, cells)), 0, 1
+    ).ravel()
     names = np.repeat([f"{'H' if i % 2 else ''}{i}" for i in range(subjects)], cells)
     return pd.DataFrame({"subject": names, "label": np.repeat(label, cells), "score": score, **columns})
 
 
 @settings(max_examples=60, deadline=None)
-@given(marks=st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=4, max_size=60), threshold=st.integers(0, 20))
+@given(
+    marks=st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=4, max_size=60),
+    threshold=st.integers(0, 20),
+)
 def test_scores_are_those_of_scikit_learn(marks, threshold):
     truth, score = np.array([t for t, _ in marks]), np.array([s for _, s in marks]) / 20
-    assume(truth.any() and not truth.all() and not set(score) <= {0., 1.})
-    rows = pd.DataFrame({"subject": np.where(truth, "1", "H1"), "label": np.where(truth, "ALL", "HEM"), "score": score})
-    found, said = metrics.scores(predictions.check(rows), threshold / 20), score >= threshold / 20
-    expected = {"accuracy": theirs.accuracy_score(truth, said), "balanced_accuracy": theirs.balanced_accuracy_score(truth, said),
-                "weighted_f1": theirs.f1_score(truth, said, average="weighted", zero_division=0), "auroc": theirs.roc_auc_score(truth, score),
-                "average_precision": theirs.average_precision_score(truth, score), "brier": theirs.brier_score_loss(truth, score)}
+    assume(truth.any() and not truth.all() and not set(score) <= {0.0, 1.0})
+    rows = pd.DataFrame(
+        {"subject": np.where(truth, "1", "H1"), "label": np.where(truth, "ALL", "HEM"), "score": score}
+    )
+    found, said = metrics.compute_scores(predictions.check_table(rows), threshold / 20), score >= threshold / 20
+    expected = {
+        "accuracy": theirs.accuracy_score(truth, said),
+        "balanced_accuracy": theirs.balanced_accuracy_score(truth, said),
+        "weighted_f1": theirs.f1_score(truth, said, average="weighted", zero_division=0),
+        "auroc": theirs.roc_auc_score(truth, score),
+        "average_precision": theirs.average_precision_score(truth, score),
+        "brier": theirs.brier_score_loss(truth, score),
+    }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value), name
     if said.any() and not said.all():
         assert found["mcc"] == pytest.approx(theirs.matthews_corrcoef(truth, said))
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda t: t.drop(columns="score"), "no column 'score'"),
-    (lambda t: t.assign(score=t.score * 2), "from 0 to 1"),
-    (lambda t: t.assign(score=t.score.where(t.index != 4)), "row 6: score"),
-    (lambda t: t.assign(label=t.label.where(t.index != 3, "AML")), "row 5: label is 'AML'"),
-    (lambda t: t.assign(label="ALL"), "all judged cells are ALL"),
-    (lambda t: t.assign(subject=t.subject.where(t.index != 2, "")), "row 4: subject is empty"),
-    (lambda t: t.assign(label=t.label.where(t.index != 0, "HEM")), "cells of both labels"),
-    (lambda t: t.assign(cell="same"), "stands twice"),
-    (lambda t: t.assign(split="later"), "split is 'later'"),
-    (lambda t: t.assign(iteration=.5), "iteration is 0.5"),
-    (lambda t: pd.concat([t.assign(split="test"), t[:9].assign(split="train")]), "in training and in test"),
-    (lambda t: t[:0], "no rows"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda t: t.drop(columns="score"), "no column 'score'"),
+        (lambda t: t.assign(score=t.score * 2), "from 0 to 1"),
+        (lambda t: t.assign(score=t.score.where(t.index != 4)), "row 6: score"),
+        (lambda t: t.assign(label=t.label.where(t.index != 3, "AML")), "row 5: label is 'AML'"),
+        (lambda t: t.assign(label="ALL"), "all judged cells are ALL"),
+        (lambda t: t.assign(subject=t.subject.where(t.index != 2, "")), "row 4: subject is empty"),
+        (lambda t: t.assign(label=t.label.where(t.index != 0, "HEM")), "cells of both labels"),
+        (lambda t: t.assign(cell="same"), "stands twice"),
+        (lambda t: t.assign(split="later"), "split is 'later'"),
+        (lambda t: t.assign(iteration=0.5), "iteration is 0.5"),
+        (
+            lambda t: pd.concat([t.assign(split="test"), t[:9].assign(split="train")]),
+            "in training and in test",
+        ),
+        (lambda t: t[:0], "no rows"),
+    ],
+)
 def test_what_cannot_be_judged_is_refused(change, said):
     with pytest.raises(Refusal, match=said) as refusal:
-        predictions.check(change(table()), source="their.csv")
+        predictions.check_table(change(table()), source="their.csv")
     assert str(refusal.value).startswith("their.csv") and "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_table_written_and_read_is_the_same(tmp_path, suffix):
-    first = predictions.check(table(subjects=20))
-    predictions.write(tmp_path / f"t{suffix}", first)
-    pd.testing.assert_frame_equal(predictions.read(tmp_path / f"t{suffix}"), first, check_dtype=False)
+    first = predictions.check_table(table(subjects=20))
+    predictions.write_predictions(tmp_path / f"t{suffix}", first)
+    pd.testing.assert_frame_equal(predictions.read_predictions(tmp_path / f"t{suffix}"), first, check_dtype=False)
 
 
 def test_numbers_as_subjects_stay_themselves(tmp_path):
     table().assign(subject=lambda t: t.subject.str.strip("H")).to_csv(tmp_path / "n.csv", index=False)
-    assert set(predictions.read(tmp_path / "n.csv").subject) == {str(i) for i in range(12)}
+    assert set(predictions.read_predictions(tmp_path / "n.csv").subject) == {str(i) for i in range(12)}
 
 
 def test_the_published_system_gets_its_published_figures(released_metadata):
     path = released_metadata.parent / "peer-results/prellberg2019_preliminary.csv"
     if not path.exists():
         pytest.skip("peer-results is not beside this checkout")
-    rows = predictions.read(path)
-    found, over = metrics.scores(rows), intervals.bootstrap(rows, resamples=4000).set_index("metric")
-    naive = intervals.bootstrap(rows, resamples=4000, unit="cell").set_index("metric")
-    assert (round(found["accuracy"], 4), round(found["weighted_f1"], 4), round(found["balanced_accuracy"], 4)) == (.8886, .8874, .8673)
-    for name, ends, cells in (("accuracy", (.837, .924), (.874, .903)), ("weighted_f1", (.835, .923), (.873, .902)), ("balanced_accuracy", (.805, .905), (.850, .884))):
-        assert (over.low[name], over.high[name]) == pytest.approx(ends, abs=.004)
-        assert (naive.low[name], naive.high[name]) == pytest.approx(cells, abs=.004)
+    rows = predictions.read_predictions(path)
+    found, over = metrics.compute_scores(rows), intervals.bootstrap_scores(rows, resamples=4000).set_index("metric")
+    naive = intervals.bootstrap_scores(rows, resamples=4000, unit="cell").set_index("metric")
+    assert (
+        round(found["accuracy"], 4),
+        round(found["weighted_f1"], 4),
+        round(found["balanced_accuracy"], 4),
+    ) == (0.8886, 0.8874, 0.8673)
+    for name, ends, cells in (
+        ("accuracy", (0.837, 0.924), (0.874, 0.903)),
+        ("weighted_f1", (0.835, 0.923), (0.873, 0.902)),
+        ("balanced_accuracy", (0.805, 0.905), (0.850, 0.884)),
+    ):
+        assert (over.low[name], over.high[name]) == pytest.approx(ends, abs=0.004)
+        assert (naive.low[name], naive.high[name]) == pytest.approx(cells, abs=0.004)
     assert np.isnan(found["auroc"]) and "auroc" not in over.index
 
 
 @pytest.mark.alone
 def test_two_thousand_resamples_of_a_test_set_take_less_than_a_second():
-    rows = predictions.check(table(subjects=28, cells=67))
+    rows = predictions.check_table(table(subjects=28, cells=67))
     began = time.perf_counter()
-    intervals.bootstrap(rows, ("accuracy", "weighted_f1", "auroc", "brier", "mcc"), 2000)
+    intervals.bootstrap_scores(rows, ("accuracy", "weighted_f1", "auroc", "brier", "mcc"), 2000)
     assert time.perf_counter() - began < 1
+
 
 def test_bca_agrees_with_scipys_where_cells_are_independent():
     from scipy.stats import bootstrap
-    rows = predictions.check(table(subjects=200, cells=1))
-    ours = intervals.bootstrap(rows, ["sensitivity"], 8000, method="bca").iloc[0]
-    right = (rows.score[rows.label == "ALL"] >= .5).to_numpy(float)
-    low, high = bootstrap((right,), np.mean, n_resamples=8000, method="BCa", rng=np.random.default_rng(0)).confidence_interval
-    assert (ours.low, ours.high) == pytest.approx((low, high), abs=.015)
+
+    rows = predictions.check_table(table(subjects=200, cells=1))
+    ours = intervals.bootstrap_scores(rows, ["sensitivity"], 8000, method="bca").iloc[0]
+    right = (rows.score[rows.label == "ALL"] >= 0.5).to_numpy(float)
+    low, high = bootstrap(
+        (right,), np.mean, n_resamples=8000, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.015)
 
 
 @settings(max_examples=50, deadline=None)
-@given(j=st.integers(2, 200), ratio=st.floats(.05, 1), shift=st.floats(-.1, .1), seed=st.integers(0, 1000))
+@given(j=st.integers(2, 200), ratio=st.floats(0.05, 1), shift=st.floats(-0.1, 0.1), seed=st.integers(0, 1000))
 def test_the_corrected_t_is_an_independent_implementation_to_1e_10(j, ratio, shift, seed):
     import math
     import statistics
     from scipy.special import betainc
+
     rng = np.random.default_rng(seed)
-    first = rng.normal(.8, .05, j)
-    second = first - rng.normal(shift, .03, j)
-    found = resampled.corrected_t(first, second, 1 / ratio, 1)
+    first = rng.normal(0.8, 0.05, j)
+    second = first - rng.normal(shift, 0.03, j)
+    found = resampled.corrected_t_test(first, second, 1 / ratio, 1)
     d = [float(a) - float(b) for a, b in zip(first, second)]
     t = statistics.fmean(d) / math.sqrt((1 / j + ratio) * statistics.variance(d))
     assert found.statistic == pytest.approx(t, rel=1e-10)
-    assert found.p == pytest.approx(betainc((j - 1) / 2, .5, (j - 1) / (j - 1 + t * t)), rel=1e-9)
+    assert found.p == pytest.approx(betainc((j - 1) / 2, 0.5, (j - 1) / (j - 1 + t * t)), rel=1e-9)
 
 
 def test_a_threshold_or_scaling_fitted_on_the_test_is_refused():
-    rows = predictions.check(table(identity=table().subject, split="test"))
-    for fit in (calibration.fit_scaling, calibration.choose, abstention.calibrate):
+    rows = predictions.check_table(table(identity=table().subject, split="test"))
+    for fit in (calibration.fit_scaling, calibration.choose_threshold, abstention.calibrate_sets):
         with pytest.raises(Refusal, match="never fitted on the test part"):
             fit(rows)
 
@@ -123,5 +155,6 @@ def test_a_threshold_or_scaling_fitted_on_the_test_is_refused():
 def test_evidence_needs_no_tensorflow():
     import subprocess
     import sys
+
     code = "import leukonb.evidence.predictions, leukonb.evidence.metrics, leukonb.evidence.intervals, leukonb.evidence.resampled, leukonb.evidence.calibration, leukonb.evidence.abstention, sys; assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,4 +1,5 @@
 """The whole way from files with hostile names to pages in a browser, and a site whose making is interrupted."""
+
 import csv
 import signal
 import subprocess
@@ -10,13 +11,25 @@ from conftest import address_of, leukonb, opened
 from test_cohort import encoded
 from test_site import built, nbs, run  # noqa: F401
 
-from leukonb.study import site
+from leukonb.verbs import site
 
-HOSTILE = ["<img src=x onerror=document.title='hit'>", "<script>document.title='hit'<!--", "`*b*` {{< pagebreak >}} [a](javascript:alert)", "\"'><svg onload=document.title='hit'>", "a &amp; b | c", "$x$ ::: {.hidden}"]
+HOSTILE = [
+    "<img src=x onerror=document.title='hit'>",
+    "<script>document.title='hit'<!--",
+    "`*b*` {{< pagebreak >}} [a](javascript:alert)",
+    "\"'><svg onload=document.title='hit'>",
+    "a &amp; b | c",
+    "$x$ ::: {.hidden}",
+]
 
 
 @pytest.mark.long
-@pytest.mark.fault(group="site", fault="Subjects and files whose names are HTML, scripts or Markdown", injected="a cohort with such names, its run, its site, opened in Chromium", promise="shown letter by letter; nothing of them is run, loaded or read as markup")
+@pytest.mark.fault(
+    group="site",
+    fault="Subjects and files whose names are HTML, scripts or Markdown",
+    injected="a cohort with such names, its run, its site, opened in Chromium",
+    promise="shown letter by letter; nothing of them is run, loaded or read as markup",
+)
 def test_hostile_names_from_the_disk_to_the_browser(browser, tmp_path):
     (tmp_path / "images").mkdir()
     with open(tmp_path / "images" / "cells.csv", "w", newline="") as f:
@@ -43,21 +56,31 @@ def test_hostile_names_from_the_disk_to_the_browser(browser, tmp_path):
             page.close()
 
 
-BUILD = "import sys; from pathlib import Path; from leukonb.study import site; site.build(Path(sys.argv[1]), Path(sys.argv[2]))"
+BUILD = "import sys; from pathlib import Path; from leukonb.verbs import site; site.build_site(Path(sys.argv[1]), Path(sys.argv[2]))"
 
 
-@pytest.mark.fault(group="site", fault="The making of a site is killed", injected="SIGKILL at 3 seeded moments while an earlier site stands", promise="the earlier site stays whole until the new one takes its place")
+@pytest.mark.fault(
+    group="site",
+    fault="The making of a site is killed",
+    injected="SIGKILL at 3 seeded moments while an earlier site stands",
+    promise="the earlier site stays whole until the new one takes its place",
+)
 def test_a_killed_build_leaves_the_earlier_site(nbs, moments):
     run(nbs)
     place = built(nbs)
     pages = lambda folder: {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     earlier = pages(place)
     run(nbs, "report")
-    site.build(nbs.parents[1] / "runs", nbs.parents[1] / "other")
+    site.build_site(nbs.parents[1] / "runs", nbs.parents[1] / "other")
     whole, now, struck = pages(nbs.parents[1] / "other"), earlier, 0
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", BUILD, nbs.parents[1] / "runs", place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=nbs)
-        time.sleep(moments.uniform(.5, 3))
+        process = subprocess.Popen(
+            [sys.executable, "-c", BUILD, nbs.parents[1] / "runs", place],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=nbs,
+        )
+        time.sleep(moments.uniform(0.5, 3))
         process.send_signal(signal.SIGKILL)
         struck += process.wait() == -signal.SIGKILL
         before, now = now, pages(place)
@@ -67,8 +90,11 @@ def test_a_killed_build_leaves_the_earlier_site(nbs, moments):
 
 
 def test_the_record_speaks_of_the_code_that_the_page_reaches():
-    from leukonb.study import faults, runs
-    reached, package = set(runs.modules_reached(runs.experiment("faults"))), runs._package()
+    from leukonb.pages import faults
+    from leukonb.runs.key import modules_reached, package_folder
+    from leukonb.runs.notebook import find_experiment
+
+    reached, package = set(modules_reached(find_experiment("faults"))), package_folder()
     covered = {name for _, names in faults.GROUPS.values() for name in names}
     assert all((package / name).is_file() for name in covered) and covered <= reached, covered - reached
-    assert "study/faults.json" in reached or not faults.place().exists()
+    assert "pages/faults.json" in reached or not faults.record_place().exists()

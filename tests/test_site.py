@@ -1,4 +1,5 @@
 """The site: whole or absent, the same each time, true about its runs, and complete in itself."""
+
 import re
 import shutil
 from html import escape, unescape
@@ -9,8 +10,11 @@ import nbformat
 import pytest
 
 from conftest import ROOT
-from leukonb.files import refused, write_json
-from leukonb.study import figures, runs, site
+from leukonb.files import refusal_line, write_json
+from leukonb.draw.look import figure_html
+from leukonb.runs.process import execute_run, prepare_folder
+from leukonb.runs.record import make_run
+from leukonb.verbs import site
 
 NASTY = "<img src=x onerror=alert(1)> & `*b*` {{< pagebreak >}}"
 LINKS = "<p>see <a href='../../training/{folder}/training.ipynb#loss'>page</a>, <a href='../../training/{folder}/loss.csv'>table</a>, <a href='model.keras'>model</a></p>"
@@ -25,58 +29,83 @@ def nbs(tmp_path, monkeypatch):
     for name in ("index", "files"):
         shutil.copy(ROOT / "nbs" / f"{name}.ipynb", place)
     for name in ("training", "report"):
-        cells = [nbformat.v4.new_markdown_cell(f"# {name.title()}\n\n> What the {name} shows."), nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell("show()")]
+        cells = [
+            nbformat.v4.new_markdown_cell(f"# {name.title()}\n\n> What the {name} shows."),
+            nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell("show()"),
+        ]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "experiments" / f"{name}.ipynb")
     monkeypatch.setenv("LEUKONB_NBS", str(place))
     return place
 
 
-def run(nbs, experiment="training", *html, name=None, state="done", error=None, finished=2.0, seed=0, **facts):
+def run(
+    nbs, experiment="training", *html, name=None, state="done", error=None, finished=2.0, seed=0, **facts
+):
     """A run as it lies on the disk once its notebook has been executed."""
     notebook = nbs / "experiments" / f"{experiment}.ipynb"
     facts = {"study": "quick", "size": "quick", "synthetic": True, "command": "leukonb run quick", **facts}
-    made = runs.make(nbs.parents[1] / "runs" / "quick", name or experiment, notebook, {"seed": seed}, "ab" * 32, **facts)
-    runs.prepare(made, notebook, 1)
+    made = make_run(
+        nbs.parents[1] / "runs" / "quick", name or experiment, notebook, {"seed": seed}, "ab" * 32, **facts
+    )
+    prepare_folder(made, notebook, 1)
     executed = nbformat.read(notebook, 4)
     executed.metadata["papermill"] = {"output_path": str(made.folder)}
-    executed.cells[-1].outputs = [nbformat.v4.new_output("display_data", {"text/html": h, "text/plain": "shown"}) for h in html]
+    executed.cells[-1].outputs = [
+        nbformat.v4.new_output("display_data", {"text/html": h, "text/plain": "shown"}) for h in html
+    ]
     nbformat.write(executed, made.notebook)
     (made.folder / "loss.csv").write_text("epoch,loss\n1,0.5\n")
-    write_json(made.folder / "status.json", {"status": state, "started": finished - 1, "finished": finished, "seconds": 1.0, "error": error})
+    write_json(
+        made.folder / "status.json",
+        {"status": state, "started": finished - 1, "finished": finished, "seconds": 1.0, "error": error},
+    )
     if state == "done":
         write_json(made.folder / "result.json", {"run": made.key, "headline": {"auroc": 0.9}})
     return made
 
 
 def built(nbs):
-    return site.build(nbs.parents[1] / "runs", nbs.parents[1] / "site")
+    return site.build_site(nbs.parents[1] / "runs", nbs.parents[1] / "site")
 
 
-@pytest.mark.fault(group="site", fault="Nothing has been run, or nothing ended well", injected="a site built from failed runs only",
-                   promise="refused; nothing is written")
+@pytest.mark.fault(
+    group="site",
+    fault="Nothing has been run, or nothing ended well",
+    injected="a site built from failed runs only",
+    promise="refused; nothing is written",
+)
 def test_nothing_run_is_refused_and_nothing_written(nbs):
-    assert "run `leukonb run quick` first" in refused(built, nbs)
+    assert "run `leukonb run quick` first" in refusal_line(built, nbs)
     run(nbs, state="failed")
-    assert "nothing has been run" in refused(built, nbs)
+    assert "nothing has been run" in refusal_line(built, nbs)
     assert not (nbs.parents[1] / "site").exists()
 
 
-@pytest.mark.fault(group="site", fault="The target folder holds something else", injected="a file put there",
-                   promise="refused; the file is untouched")
+@pytest.mark.fault(
+    group="site",
+    fault="The target folder holds something else",
+    injected="a file put there",
+    promise="refused; the file is untouched",
+)
 def test_a_folder_that_is_no_site_is_left_alone(nbs):
     run(nbs)
     precious = nbs.parents[1] / "site" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("years of work")
-    assert "not a site" in refused(built, nbs) and precious.read_text() == "years of work"
+    assert "not a site" in refusal_line(built, nbs) and precious.read_text() == "years of work"
 
 
-@pytest.mark.fault(group="site", fault="The site is built twice", injected="two builds",
-                   promise="the same bytes")
+@pytest.mark.fault(
+    group="site", fault="The site is built twice", injected="two builds", promise="the same bytes"
+)
 def test_two_builds_are_the_same_bytes(nbs):
     run(nbs, "training", "<b>once</b>")
     run(nbs, "report", name="report")
-    first, second = ({p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in (built(nbs).rename(nbs.parents[1] / "first"), built(nbs)))
+    first, second = (
+        {p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()}
+        for s in (built(nbs).rename(nbs.parents[1] / "first"), built(nbs))
+    )
     assert first == second and Path("runs/quick/training-training.html") in first
 
 
@@ -87,11 +116,20 @@ def test_every_page_says_what_its_figures_are_worth(nbs):
     assert "Synthetic cohort, quick size: these figures say nothing about C-NMC" in page
     assert made.key in page and "leukonb run quick" in page and "What the training shows" in page
     assert "say nothing about" not in whole
-    assert page.index("What the training shows") < page.index("Synthetic cohort, quick") < page.index('id="provenance"'.replace('"', "'")) < page.index("<b>once</b>")
+    assert (
+        page.index("What the training shows")
+        < page.index("Synthetic cohort, quick")
+        < page.index('id="provenance"'.replace('"', "'"))
+        < page.index("<b>once</b>")
+    )
 
 
-@pytest.mark.fault(group="site", fault="A result is older than its code", injected="the notebook changed after the run",
-                   promise="its page and the list of runs say stale")
+@pytest.mark.fault(
+    group="site",
+    fault="A result is older than its code",
+    injected="the notebook changed after the run",
+    promise="its page and the list of runs say stale",
+)
 def test_a_changed_notebook_marks_its_runs_stale(nbs):
     run(nbs)
     page = built(nbs) / "runs/quick/training-training.html"
@@ -102,15 +140,24 @@ def test_a_changed_notebook_marks_its_runs_stale(nbs):
     assert "Stale" in page.read_text() and "stale" in (page.parents[1] / "index.html").read_text()
 
 
-@pytest.mark.fault(group="site", fault="A report lacks a run that it needs", injected="a run whose record names a missing one", promise="its page says from how many it was made, and which is missing and why")
+@pytest.mark.fault(
+    group="site",
+    fault="A report lacks a run that it needs",
+    injected="a run whose record names a missing one",
+    promise="its page says from how many it was made, and which is missing and why",
+)
 def test_a_page_names_what_its_run_lacks(nbs):
     run(nbs, missing={"of": 100, "runs": {"training.seed-7": "diverged: <b>the loss</b> is no number"}})
     page = (built(nbs) / "runs/quick/training-training.html").read_text()
     assert "Made from 99 of 100 runs" in page and "training.seed-7" in page and "<b>the loss" not in page
 
 
-@pytest.mark.fault(group="site", fault="HTML and Markdown in titles, commands, errors and tables", injected="<img onerror> in each",
-                   promise="shown letter by letter on every page, never run")
+@pytest.mark.fault(
+    group="site",
+    fault="HTML and Markdown in titles, commands, errors and tables",
+    injected="<img onerror> in each",
+    promise="shown letter by letter on every page, never run",
+)
 def test_names_with_html_are_shown_and_not_run(nbs):
     run(nbs, "training", f"<td>{escape(NASTY)}</td>", title=f"T {NASTY}", command=f"leukonb run {NASTY}")
     run(nbs, "report", state="failed", error=f"E {NASTY}")
@@ -125,15 +172,35 @@ def failing(nbs):
     run(nbs, "report")
     notebook = nbs / "experiments" / "training.ipynb"
     nb = nbformat.read(notebook, 4)
-    nb.cells[2:] = [nbformat.v4.new_code_cell(source) for source in ("print('so far so good', __import__('os').getcwd())", f"raise OSError(__import__('os').path.abspath('gone.bmp') + {NASTY!r})", "print('beyond')")]
+    nb.cells[2:] = [
+        nbformat.v4.new_code_cell(source)
+        for source in (
+            "print('so far so good', __import__('os').getcwd())",
+            f"raise OSError(__import__('os').path.abspath('gone.bmp') + {NASTY!r})",
+            "print('beyond')",
+        )
+    ]
     nbformat.write(nb, notebook)
-    made = runs.make(nbs.parents[1] / "runs" / "quick", "training", notebook, {"seed": 0}, study="quick", size="quick", synthetic=True, command="leukonb run quick")
-    assert runs.execute(made, notebook)["status"] == "failed"
+    made = make_run(
+        nbs.parents[1] / "runs" / "quick",
+        "training",
+        notebook,
+        {"seed": 0},
+        study="quick",
+        size="quick",
+        synthetic=True,
+        command="leukonb run quick",
+    )
+    assert execute_run(made, notebook)["status"] == "failed"
     return made
 
 
-@pytest.mark.fault(group="site", fault="A run has failed, or its process has gone", injected="an error with a path and HTML in it in the third cell; then the state that SIGKILL leaves",
-                   promise="the list of runs leads to a page with its status, its error, the cell and the notebook as far as it came, without paths of the machine")
+@pytest.mark.fault(
+    group="site",
+    fault="A run has failed, or its process has gone",
+    injected="an error with a path and HTML in it in the third cell; then the state that SIGKILL leaves",
+    promise="the list of runs leads to a page with its status, its error, the cell and the notebook as far as it came, without paths of the machine",
+)
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_run_that_ended_badly_leads_to_its_notebook(nbs, failing, gone):
     if gone:
@@ -141,10 +208,14 @@ def test_a_run_that_ended_badly_leads_to_its_notebook(nbs, failing, gone):
         write_json(failing.folder / "status.json", {"status": "running", "pid": 1})
     place, name = built(nbs), f"quick/training-training-{failing.key[:8]}-not-done.html"
     listed, page = (place / "runs/index.html").read_text(), (place / "runs" / name).read_text()
-    assert f'href="{name}"' in listed.replace("'", '"') and (gone or "in cell 4: OSError: …/gone.bmp" in unescape(listed))
+    assert f'href="{name}"' in listed.replace("'", '"') and (
+        gone or "in cell 4: OSError: …/gone.bmp" in unescape(listed)
+    )
     assert ("its process is gone" if gone else "Not done, failed: OSError: …/gone.bmp") in unescape(page)
     assert "In cell 4" in page and 'id="ended"' in page.replace("'", '"') and "1 more was not begun" in page
-    assert "so far so good" in page and "Traceback" in page and "beyond" not in page and "<img src=x" not in page
+    assert (
+        "so far so good" in page and "Traceback" in page and "beyond" not in page and "<img src=x" not in page
+    )
     copies = [p for p in (place / "files/quick/training").rglob("*") if p.is_file()]
     assert {p.name for p in copies} == {"run.json", "training.ipynb"}
     for p in [*copies, *place.rglob("*.html")]:
@@ -152,8 +223,12 @@ def test_a_run_that_ended_badly_leads_to_its_notebook(nbs, failing, gone):
     assert name.split("/")[1] not in (place / "index.html").read_text()
 
 
-@pytest.mark.fault(group="site", fault="Links that lead nowhere", injected="every link of a built site followed",
-                   promise="each leads to a page or a file, or is no link")
+@pytest.mark.fault(
+    group="site",
+    fault="Links that lead nowhere",
+    injected="every link of a built site followed",
+    promise="each leads to a page or a file, or is no link",
+)
 def test_links_between_runs_lead_to_pages_and_files(nbs):
     made = run(nbs)
     run(nbs, "report", LINKS.format(folder=made.folder.name))
@@ -164,50 +239,84 @@ def test_links_between_runs_lead_to_pages_and_files(nbs):
     assert "model.keras" not in page and ">model</a>" in page
     for p in place.rglob("*.html"):
         for to in re.findall(r"<a\s[^>]*href=['\"]([^'\"#?]+)", p.read_text()):
-            assert re.match(r"[a-z]+:", to) or (p.parent / unquote(to)).exists(), f"{p.relative_to(place)} links to {to}"
+            assert re.match(r"[a-z]+:", to) or (p.parent / unquote(to)).exists(), (
+                f"{p.relative_to(place)} links to {to}"
+            )
 
 
 def test_of_two_runs_of_one_name_the_newest_has_the_plain_address(nbs):
     old, new = run(nbs, seed=1, finished=1.0), run(nbs, seed=2, finished=9.0)
-    at = site.addresses([old, new])
+    at = site.page_addresses([old, new])
     assert at[new.folder] == "runs/quick/training-training.ipynb"
     assert at[old.folder] == f"runs/quick/training-training-{old.key[:8]}.ipynb"
-    assert {"training-training.html", f"training-training-{old.key[:8]}.html"} == {p.name for p in (built(nbs) / "runs/quick").iterdir()}
+    assert {"training-training.html", f"training-training-{old.key[:8]}.html"} == {
+        p.name for p in (built(nbs) / "runs/quick").iterdir()
+    }
 
 
-@pytest.mark.fault(group="site", fault="A run's notebook carries paths of the machine", injected="papermill's own metadata",
-                   promise="not in what is published")
+@pytest.mark.fault(
+    group="site",
+    fault="A run's notebook carries paths of the machine",
+    injected="papermill's own metadata",
+    promise="not in what is published",
+)
 def test_a_downloaded_notebook_names_no_place_of_the_machine(nbs):
     made = run(nbs)
     copy = built(nbs) / "files/quick/training" / made.folder.name / "training.ipynb"
     assert str(nbs.parents[1]) not in copy.read_text()
 
 
-@pytest.mark.parametrize("html", ['<img src="https://example.org/a.png">', "<link rel='stylesheet' href='//example.org/a.css'>", "<style>@import url(https://example.org/f.css)</style>", "<script type='module'>import x from 'https://example.org/x.js'</script>", "<div style='background:url(http://example.org/x.png)'></div>"])
-@pytest.mark.fault(group="site", fault="A page that would load something from the network", injected="an image, style sheet, import, script or background elsewhere",
-                   promise="refused by page and address; the earlier site stands")
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<img src="https://example.org/a.png">',
+        "<link rel='stylesheet' href='//example.org/a.css'>",
+        "<style>@import url(https://example.org/f.css)</style>",
+        "<script type='module'>import x from 'https://example.org/x.js'</script>",
+        "<div style='background:url(http://example.org/x.png)'></div>",
+    ],
+)
+@pytest.mark.fault(
+    group="site",
+    fault="A page that would load something from the network",
+    injected="an image, style sheet, import, script or background elsewhere",
+    promise="refused by page and address; the earlier site stands",
+)
 def test_a_page_that_would_load_from_outside_is_refused(nbs, html):
     run(nbs)
     before = (built(nbs) / "index.html").read_bytes()
     run(nbs, "report", html)
-    line = refused(built, nbs)
+    line = refusal_line(built, nbs)
     assert "runs/quick/report-report.html" in line and "example.org" in line and len(line.splitlines()) == 1
     assert (nbs.parents[1] / "site/index.html").read_bytes() == before
 
 
 def test_what_builders_load_for_nothing_is_taken_out():
     page = '<script src="https://cdnjs.cloudflare.com/ajax/libs/require.js/2.3.6/require.min.js" crossorigin="anonymous"></script><script type="application/javascript">define(\'jquery\', [],function() {return window.jQuery;})</script><a href="https://example.org">out</a>'
-    done = site.finished(page, "a/b.html")
-    assert done == '<a href="https://example.org">out</a>' and not site.outside(done)
+    done = site.finish_page(page, "a/b.html")
+    assert done == '<a href="https://example.org">out</a>' and not site.outside_addresses(done)
 
 
 def test_a_figure_is_shown_once_and_with_one_plotly(nbs):
     import plotly.graph_objects as go
-    made = run(nbs, "training", figures.as_html(go.Figure(go.Scatter(y=[1, 2])), "loss"))
+
+    made = run(nbs, "training", figure_html(go.Figure(go.Scatter(y=[1, 2])), "loss"))
     executed = nbformat.read(made.notebook, 4)
-    executed.cells[-1].outputs += [nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": go.Figure(go.Scatter(y=[2, 1])).to_plotly_json()})]
+    executed.cells[-1].outputs += [
+        nbformat.v4.new_output(
+            "display_data",
+            {"application/vnd.plotly.v1+json": go.Figure(go.Scatter(y=[2, 1])).to_plotly_json()},
+        )
+    ]
     nbformat.write(executed, made.notebook)
     place = built(nbs)
     page = (place / "runs/quick/training-training.html").read_text()
-    assert page.count("Plotly.newPlot") == 2 and page.count('src="../../plotly.min.js"') == 1 and len(page) < 10**5
-    assert "plotly.min.js" not in (place / "index.html").read_text() and (place / "plotly.min.js").stat().st_size > 10**6
+    assert (
+        page.count("Plotly.newPlot") == 2
+        and page.count('src="../../plotly.min.js"') == 1
+        and len(page) < 10**5
+    )
+    assert (
+        "plotly.min.js" not in (place / "index.html").read_text()
+        and (place / "plotly.min.js").stat().st_size > 10**6
+    )

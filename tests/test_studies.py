@@ -1,12 +1,14 @@
 """Every study, from its file to its pages, at the smoke size it states itself."""
+
 import shutil
 
 import pytest
 
 from conftest import address_of, leukonb, opened
-from leukonb.study import runs, sweep
+from leukonb.runs.record import find_runs
+from leukonb.runs.study import list_studies, load_study
 
-OTHERS = sorted(set(sweep.studies()) - {"quick"})
+OTHERS = sorted(set(list_studies()) - {"quick"})
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +23,16 @@ def place(tmp_path_factory):
 def test_a_study_runs_at_smoke_size(place, name):
     ran = leukonb("run", name, "--smoke", "--threads", 1, "--out", place / "runs")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    found = runs.find(place / "runs", name)
+    found = find_runs(place / "runs", name)
     assert found and all(r.done for r in found)
-    assert {r.experiment for r in found} == {stated["experiment"] for stated in sweep.load(name).runs.values()}
+    assert {r.experiment for r in found} == {
+        stated["experiment"] for stated in load_study(name).runs.values()
+    }
     assert all(r.manifest["size"] == "smoke" for r in found)
 
 
 def test_every_study_has_pages_that_open_without_an_error(browser, place):
-    done = [r for r in runs.find(place / "runs") if r.done]
+    done = [r for r in find_runs(place / "runs") if r.done]
     built = leukonb("site", "--out", place / "runs", "--to", place / "site")
     assert built.returncode == 0, built.stdout + built.stderr
     pages, trouble = sorted((place / "site" / "runs").rglob("*.html")), []
@@ -37,7 +41,10 @@ def test_every_study_has_pages_that_open_without_an_error(browser, place):
         for path in pages:
             name = path.relative_to(place / "site").as_posix()
             page, wrong = opened(browser, base, name)
-            if page.locator(".plotly-graph-div .main-svg").count() < page.locator(".plotly-graph-div").count():
+            if (
+                page.locator(".plotly-graph-div .main-svg").count()
+                < page.locator(".plotly-graph-div").count()
+            ):
                 wrong.append(f"{name}: a figure is not drawn")
             page.set_viewport_size({"width": 390, "height": 900})
             if page.evaluate("document.documentElement.scrollWidth") > 390:

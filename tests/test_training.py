@@ -1,4 +1,5 @@
 """Training by real processes: the same twice, and the same whatever interrupts it."""
+
 import hashlib
 import json
 import signal
@@ -15,7 +16,7 @@ from leukonb.data import pixels
 from leukonb.files import Refusal
 from leukonb.model import network, training
 from leukonb.model.network import Network
-from leukonb.model.training import Recipe
+from leukonb.model.training import TrainingRecipe
 
 PROGRAM = """
 import sys, hashlib, time
@@ -30,7 +31,7 @@ scores = training.predict(network.load(trained.model_path), store, cells)
 print("scores", hashlib.sha256(scores.tobytes()).hexdigest(), trained.epoch, open(f"{sys.argv[1]}/history.csv").readline().strip(), flush=True)
 """
 NET = Network(backbone="small", size=48)
-RECIPE = Recipe(batch=8, epochs=4, augmentation="all", selection="best")
+RECIPE = TrainingRecipe(batch=8, epochs=4, augmentation="all", selection="best")
 
 
 def cohort():
@@ -38,19 +39,45 @@ def cohort():
     rng = np.random.default_rng(1)
     labels = np.repeat(["ALL", "HEM"] * 5, 5)
     radius = np.hypot(*(np.indices((48, 48)) - 23.5))
-    images = np.stack([rng.integers(60, 220, (48, 48, 3)) * (radius < rng.normal(20 if label == "ALL" else 15, 2))[..., None] for label in labels]).astype(np.uint8)
-    cells = pd.DataFrame({"cell": [hashlib.sha256(image).hexdigest() for image in images], "subject": np.repeat([f"{'H' if i % 2 else ''}{i}" for i in range(10)], 5), "label": labels})
+    images = np.stack(
+        [
+            rng.integers(60, 220, (48, 48, 3))
+            * (radius < rng.normal(20 if label == "ALL" else 15, 2))[..., None]
+            for label in labels
+        ]
+    ).astype(np.uint8)
+    cells = pd.DataFrame(
+        {
+            "cell": [hashlib.sha256(image).hexdigest() for image in images],
+            "subject": np.repeat([f"{'H' if i % 2 else ''}{i}" for i in range(10)], 5),
+            "label": labels,
+        }
+    )
     return cells, pixels.from_arrays(images, cells)
 
 
 def split_of(cells):
-    people = cells.drop_duplicates("subject").assign(n=lambda t: t.groupby("label").cumcount()).set_index("subject").n
-    return cells.assign(split=cells.subject.map(people).mod(3).map({0: "train", 1: "train", 2: "validation"}), identity=cells.subject, iteration=0)
+    people = (
+        cells.drop_duplicates("subject")
+        .assign(n=lambda t: t.groupby("label").cumcount())
+        .set_index("subject")
+        .n
+    )
+    return cells.assign(
+        split=cells.subject.map(people).mod(3).map({0: "train", 1: "train", 2: "validation"}),
+        identity=cells.subject,
+        iteration=0,
+    )
 
 
 def start(folder, *words):
     here = str(__import__("pathlib").Path(__file__).parent)
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder), here, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), here, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finished(process):
@@ -75,11 +102,15 @@ def test_another_process_gives_the_same_bits(straight, tmp_path):
     assert finished(start(tmp_path)) == straight
 
 
-@pytest.mark.parametrize("epochs, delay", [(1, .4), (3, .05)])
-@pytest.mark.fault(group="training", fault="The training is killed", injected="SIGKILL after an epoch, at two moments",
-                   promise="taken up, and its scores are the bits of an uninterrupted training")
+@pytest.mark.parametrize("epochs, delay", [(1, 0.4), (3, 0.05)])
+@pytest.mark.fault(
+    group="training",
+    fault="The training is killed",
+    injected="SIGKILL after an epoch, at two moments",
+    promise="taken up, and its scores are the bits of an uninterrupted training",
+)
 def test_killed_and_taken_up_ends_with_the_same_bits(straight, tmp_path, epochs, delay):
-    process = start(tmp_path, .3)
+    process = start(tmp_path, 0.3)
     after(process, epochs)
     time.sleep(delay)
     process.kill()
@@ -87,10 +118,14 @@ def test_killed_and_taken_up_ends_with_the_same_bits(straight, tmp_path, epochs,
     assert finished(start(tmp_path)) == straight
 
 
-@pytest.mark.fault(group="training", fault="The machine asks for an early end", injected="SIGTERM in the middle of an epoch",
-                   promise="leaves within a batch with the finished epochs kept; taken up with the same bits")
+@pytest.mark.fault(
+    group="training",
+    fault="The machine asks for an early end",
+    injected="SIGTERM in the middle of an epoch",
+    promise="leaves within a batch with the finished epochs kept; taken up with the same bits",
+)
 def test_sigterm_leaves_at_a_batch_and_is_taken_up(straight, tmp_path):
-    process = start(tmp_path, .2)
+    process = start(tmp_path, 0.2)
     after(process, 1)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=120)
@@ -99,10 +134,14 @@ def test_sigterm_leaves_at_a_batch_and_is_taken_up(straight, tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["flip", "gone", "note"])
-@pytest.mark.fault(group="training", fault="The last saved state is damaged", injected="a bit of it flipped, the file removed, its note cut",
-                   promise="the one before is used, and said; the same bits at the end")
+@pytest.mark.fault(
+    group="training",
+    fault="The last saved state is damaged",
+    injected="a bit of it flipped, the file removed, its note cut",
+    promise="the one before is used, and said; the same bits at the end",
+)
 def test_a_damaged_state_is_seen_and_the_one_before_used(straight, tmp_path, harm):
-    process = start(tmp_path, .5)
+    process = start(tmp_path, 0.5)
     after(process, 3)
     process.kill()
     process.wait()
@@ -120,53 +159,81 @@ def test_a_damaged_state_is_seen_and_the_one_before_used(straight, tmp_path, har
     assert "the state before it is used" in error
 
 
-@pytest.mark.fault(group="training", fault="A saved state of other settings lies in the folder", injected="another learning rate",
-                   promise="not taken up")
+@pytest.mark.fault(
+    group="training",
+    fault="A saved state of other settings lies in the folder",
+    injected="another learning rate",
+    promise="not taken up",
+)
 def test_other_inputs_do_not_take_up_a_state(tmp_path):
     cells, store = cohort()
-    training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path, seed=3)
-    again = training.train(NET, Recipe(batch=8, epochs=2, peak=5e-4), store, split_of(cells), tmp_path, seed=3)
+    training.train_network(NET, TrainingRecipe(batch=8, epochs=1), store, split_of(cells), tmp_path, seed=3)
+    again = training.train_network(
+        NET, TrainingRecipe(batch=8, epochs=2, peak=5e-4), store, split_of(cells), tmp_path, seed=3
+    )
     assert len(again.history) == 2
-    fresh = training.train(NET, Recipe(batch=8, epochs=2, peak=5e-4), store, split_of(cells), tmp_path / "fresh", seed=3)
-    pd.testing.assert_frame_equal(again.history.drop(columns="seconds"), fresh.history.drop(columns="seconds"))
+    fresh = training.train_network(
+        NET, TrainingRecipe(batch=8, epochs=2, peak=5e-4), store, split_of(cells), tmp_path / "fresh", seed=3
+    )
+    pd.testing.assert_frame_equal(
+        again.history.drop(columns="seconds"), fresh.history.drop(columns="seconds")
+    )
 
 
-@pytest.mark.fault(group="training", fault="A finished training is asked for again", injected="called twice",
-                   promise="not an epoch is done again")
+@pytest.mark.fault(
+    group="training",
+    fault="A finished training is asked for again",
+    injected="called twice",
+    promise="not an epoch is done again",
+)
 def test_a_finished_training_is_not_done_again(tmp_path):
     cells, store = cohort()
-    first = training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path)
+    first = training.train_network(NET, TrainingRecipe(batch=8, epochs=1), store, split_of(cells), tmp_path)
     called = []
-    second = training.train(NET, Recipe(batch=8, epochs=1), store, split_of(cells), tmp_path, on_epoch=called.append)
+    second = training.train_network(
+        NET, TrainingRecipe(batch=8, epochs=1), store, split_of(cells), tmp_path, on_epoch=called.append
+    )
     assert not called and second.sha256 == first.sha256
 
 
-@pytest.mark.fault(group="training", fault="The loss becomes no number", injected="a learning rate of 1e30",
-                   promise="stops under its own name, with what to change")
+@pytest.mark.fault(
+    group="training",
+    fault="The loss becomes no number",
+    injected="a learning rate of 1e30",
+    promise="stops under its own name, with what to change",
+)
 def test_a_loss_that_is_no_number_ends_under_its_own_name(tmp_path):
     cells, store = cohort()
     with pytest.raises(training.Diverged, match="lower the learning rate"):
-        training.train(NET, Recipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0), store, split_of(cells), tmp_path)
+        training.train_network(
+            NET, TrainingRecipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0), store, split_of(cells), tmp_path
+        )
 
 
-@pytest.mark.fault(group="training", fault="A training part of one class", injected="the other class taken out",
-                   promise="refused before training")
+@pytest.mark.fault(
+    group="training",
+    fault="A training part of one class",
+    injected="the other class taken out",
+    promise="refused before training",
+)
 def test_a_part_of_one_class_is_refused(tmp_path):
     cells, store = cohort()
     split = split_of(cells)
     with pytest.raises(Refusal, match="both ALL and HEM"):
-        training.train(NET, RECIPE, store, split[(split.split == "train") | (split.label == "ALL")], tmp_path)
+        training.train_network(NET, RECIPE, store, split[(split.split == "train") | (split.label == "ALL")], tmp_path)
 
 
 def test_early_stopping_waits_as_long_as_asked(tmp_path):
     cells, store = cohort()
-    trained = training.train(NET, Recipe(batch=8, epochs=30, patience=2, least=.9), store, split_of(cells), tmp_path)
+    trained = training.train_network(
+        NET, TrainingRecipe(batch=8, epochs=30, patience=2, least=0.9), store, split_of(cells), tmp_path
+    )
     assert trained.stopped == "patience" and len(trained.history) == 3
 
 
 def test_progress_and_history_are_written(tmp_path):
     cells, store = cohort()
-    trained = training.train(NET, Recipe(batch=8, epochs=2), store, split_of(cells), tmp_path)
+    trained = training.train_network(NET, TrainingRecipe(batch=8, epochs=2), store, split_of(cells), tmp_path)
     told = json.loads((tmp_path / "progress.json").read_text())
     assert (told["step"], told["of"], told["unit"]) == (2, 2, "epoch")
     assert len(pd.read_csv(tmp_path / "history.csv")) == 2
@@ -175,13 +242,19 @@ def test_progress_and_history_are_written(tmp_path):
 
 def test_eight_views_do_not_depend_on_how_the_cell_lies():
     cells, store = cohort()
-    model = network.build(NET)
+    model = network.build_network(NET)
     turned = pixels.from_arrays(store.images(cells)[:, ::-1].transpose(0, 2, 1, 3), cells)
-    np.testing.assert_allclose(training.predict(model, store, cells, views=8), training.predict(model, turned, cells, views=8), atol=1e-5)
+    np.testing.assert_allclose(
+        training.predict_scores(model, store, cells, views=8),
+        training.predict_scores(model, turned, cells, views=8),
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", ["randaugment", "mixup", "cutmix", "gridmask", "stain"])
 def test_every_augmentation_trains(tmp_path, name):
     cells, store = cohort()
-    trained = training.train(NET, replace(RECIPE, epochs=1, augmentation=name), store, split_of(cells), tmp_path, seed=1)
+    trained = training.train_network(
+        NET, replace(RECIPE, epochs=1, augmentation=name), store, split_of(cells), tmp_path, seed=1
+    )
     assert np.isfinite(trained.history.loss).all()

@@ -7,40 +7,52 @@ __all__ = ['SqueezeExcite']
 
 # %% ../../nbs/model/attention.ipynb #4c7f32e5
 import keras
-from keras import layers, ops
+from keras import layers
 
 # %% ../../nbs/model/attention.ipynb #220e07db
 @keras.saving.register_keras_serializable("leukonb")
 class SqueezeExcite(layers.Layer):
     "Channels of a feature map, each weighed by a gate between 0 and 1 (arXiv 1709.01507, equations 2 to 4)."
 
-    def __init__(self,
-        reduction=16, # channels for each hidden unit
-        seed=None,    # of the initial weights; None draws one
-        **options,    # of every Keras layer: name, dtype
+    def __init__(
+        self,
+        reduction=16,  # channels for each hidden unit
+        seed=None,  # of the initial weights; None draws one
+        **options,  # of every Keras layer: name, dtype
     ):
         super().__init__(**options)
-        if reduction < 1: raise ValueError(f"reduction is {reduction}; give 1 or more")
+        if reduction < 1:
+            raise ValueError(f"reduction is {reduction}; give 1 or more")
         self.reduction, self.seed = reduction, seed
 
     def build(self, shape):
         channels = shape[-1]
         draw = lambda step: keras.initializers.GlorotUniform(None if self.seed is None else self.seed + step)
         self.squeeze = layers.GlobalAveragePooling2D(keepdims=True, dtype=self.dtype_policy, name="squeeze")
-        self.reduce = layers.Dense(max(1, channels // self.reduction), "relu", kernel_initializer=draw(0), dtype=self.dtype_policy, name="reduce")
-        self.excite = layers.Dense(channels, "sigmoid", kernel_initializer=draw(1), dtype=self.dtype_policy, name="excite")
+        self.reduce = layers.Dense(
+            max(1, channels // self.reduction),
+            "relu",
+            kernel_initializer=draw(0),
+            dtype=self.dtype_policy,
+            name="reduce",
+        )
+        self.excite = layers.Dense(
+            channels, "sigmoid", kernel_initializer=draw(1), dtype=self.dtype_policy, name="excite"
+        )
         self.reduce.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, self.reduce.units))
 
     def gates(self, maps):
         "The weight of each channel, for each image."
         x = self.squeeze(maps)  # (batch, 1, 1, channels)
-        x = self.reduce(x)      # (batch, 1, 1, channels / reduction)
-        return self.excite(x)   # (batch, 1, 1, channels)
+        x = self.reduce(x)  # (batch, 1, 1, channels / reduction)
+        return self.excite(x)  # (batch, 1, 1, channels)
 
     def call(self, maps):
         return maps * self.gates(maps)  # (batch, height, width, channels)
 
-    def compute_output_shape(self, shape): return shape
+    def compute_output_shape(self, shape):
+        return shape
 
-    def get_config(self): return {**super().get_config(), "reduction": self.reduction, "seed": self.seed}
+    def get_config(self):
+        return {**super().get_config(), "reduction": self.reduction, "seed": self.seed}

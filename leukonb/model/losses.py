@@ -14,23 +14,30 @@ from keras import ops
 class Focal(keras.losses.Loss):
     "The focal loss of a cell from its two logits (arXiv 1708.02002, equation 5)."
 
-    def __init__(self,
-        gamma=2.0,           # 0 is cross-entropy; the larger, the less an easy cell counts
+    def __init__(
+        self,
+        gamma=2.0,  # 0 is cross-entropy; the larger, the less an easy cell counts
         alpha=(0.75, 0.25),  # weight of each class, HEM first; None weighs them alike, with 1
-        name="focal", reduction="sum_over_batch_size", **options,
+        name="focal",
+        reduction="sum_over_batch_size",
+        **options,
     ):
         super().__init__(name=name, reduction=reduction, **options)
-        if gamma < 0: raise ValueError(f"gamma is {gamma}; give 0 or more")
+        if gamma < 0:
+            raise ValueError(f"gamma is {gamma}; give 0 or more")
         self.gamma, self.alpha = gamma, None if alpha is None else tuple(alpha)
 
     def call(self, truth, logits):
-        if len(truth.shape) < 2 or truth.shape[-1] == 1:                       # class indices
+        if len(truth.shape) < 2 or truth.shape[-1] == 1:  # class indices
             truth = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), logits.shape[-1])
-        wide = "float64" if self.dtype == "float64" else "float32"             # never half
-        log_p = ops.log_softmax(ops.cast(logits, wide))                        # (batch, 2)
-        loss = -ops.cast(truth, wide) * log_p                                  # (batch, 2)
-        if self.gamma: loss = loss * ops.power(ops.maximum(-ops.expm1(log_p), 1e-12), self.gamma)  # (batch, 2)
-        if self.alpha: loss = loss * ops.array(self.alpha, wide)               # (batch, 2)
-        return ops.sum(loss, axis=-1)                                          # (batch,)
+        wide = "float64" if self.dtype == "float64" else "float32"  # never half
+        log_p = ops.log_softmax(ops.cast(logits, wide))  # (batch, 2)
+        loss = -ops.cast(truth, wide) * log_p  # (batch, 2)
+        if self.gamma:
+            loss = loss * ops.power(ops.maximum(-ops.expm1(log_p), 1e-12), self.gamma)  # (batch, 2)
+        if self.alpha:
+            loss = loss * ops.array(self.alpha, wide)  # (batch, 2)
+        return ops.sum(loss, axis=-1)  # (batch,)
 
-    def get_config(self): return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
+    def get_config(self):
+        return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
