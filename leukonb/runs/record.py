@@ -53,7 +53,7 @@ class Run:
         return self.manifest["name"]
 
     @property
-    def find_experiment(self) -> str:
+    def experiment(self) -> str:
         return self.manifest["experiment"]
 
     @property
