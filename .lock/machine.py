@@ -1,4 +1,4 @@
-"""Whether TensorFlow has a wheel for this Python on this machine; if not, one line that says so, before any download."""
+"""Whether TensorFlow has a wheel for this Python and machine; if not, one line says so before any download."""
 
 import platform
 import sys
@@ -14,8 +14,8 @@ def refusal(version, system, machine, bits=64, libc=("glibc", "2.28")):
         return f"leukonb runs on Python 3.11, 3.12 and 3.13, and this is {said}: call make PYTHON=python3.12"
     if bits != 64 or machine not in MACHINES.get(system, ()):
         return (
-            f"TensorFlow has no package for {system} on {machine}, {bits} bits: use 64-bit Linux on x86_64 or "
-            "aarch64, or macOS on Apple silicon; to judge tables only, pip install . is enough"
+            f"TensorFlow has no package for {system} on {machine}, {bits} bits: use 64-bit Linux on x86_64 "
+            "or aarch64, or macOS on Apple silicon; to judge tables only, pip install . is enough"
         )
     name, number = libc
     if system == "Linux" and (name != "glibc" or tuple(map(int, number.split(".")[:2])) < (2, 27)):

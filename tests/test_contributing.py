@@ -4,6 +4,7 @@ import ast
 import configparser
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +152,22 @@ def test_the_readme_is_made_of_no_notebook():
     """nbdev replaces README.md by what Quarto makes of a notebook at the top of nbs, never of one in a folder."""
     named = ROOT / "nbs" / settings()["readme_nb"]
     assert named.is_file() and named.parent != ROOT / "nbs"
+
+
+@pytest.mark.parametrize(
+    "machine, says",
+    [
+        (((3, 11), "Linux", "x86_64"), ""),
+        (((3, 13), "Linux", "aarch64"), ""),
+        (((3, 12), "Darwin", "arm64"), ""),
+        (((3, 10), "Linux", "x86_64"), "this is 3.10"),
+        (((3, 14), "Linux", "x86_64"), "this is 3.14"),
+        (((3, 12), "Darwin", "x86_64"), "no package for Darwin on x86_64"),
+        (((3, 12), "Linux", "x86_64", 32), "32 bits"),
+        (((3, 12), "Linux", "x86_64", 64, ("", "")), "glibc 2.27"),
+        (((3, 12), "Linux", "x86_64", 64, ("glibc", "2.17")), "glibc 2.27"),
+    ],
+)
+def test_a_machine_that_will_not_do_is_refused_in_one_line(machine, says):
+    said = runpy.run_path(str(ROOT / ".lock/machine.py"))["refusal"](*machine)
+    assert says in said and bool(says) == bool(said) and "\n" not in said
