@@ -1,4 +1,4 @@
-"""Whether TensorFlow has a wheel for this Python and machine; if not, one line says so before any download."""
+"""Whether TensorFlow has a wheel for this Python and machine; if not, one line says so beforehand."""
 
 import platform
 import sys
