@@ -26,7 +26,7 @@ def test_the_scores_agree_with_scikit_learn_on_the_printed_confusion():
     truth = np.repeat([0, 1], [964 + 18, 26 + 1076])
     said = np.repeat([0, 1, 0, 1], [964, 18, 26, 1076])
     precision, recall, f1, _ = precision_recall_fscore_support(truth, said, average="weighted")
-    found = [float(x) for x in re.findall(r"\d+\.\d+", paper.scores_of_the_confusion()["recomputed"])]
+    found = [float(x) for x in re.findall(r"\d+\.\d+", paper.check_scores()["recomputed"])]
     assert np.allclose(
         found, np.round(100 * np.array([accuracy_score(truth, said), precision, recall, f1]), 2)
     )
@@ -105,9 +105,9 @@ def test_differences_average_over_seeds_what_the_paired_bootstrap_finds_for_each
     rows = ablation.check_arms(table())
     both = ablation.difference_from_reference(ablation.resample_scores(rows, resamples=300)).set_index("arm")
     each = [
-        paired.bootstrap_difference(paired.pair_arms(rows[rows.seed == s], "without attention", "full"), resamples=300)[
-            "weighted_f1"
-        ].difference
+        paired.bootstrap_difference(
+            paired.pair_arms(rows[rows.seed == s], "without attention", "full"), resamples=300
+        )["weighted_f1"].difference
         for s in (0, 1)
     ]
     assert np.isclose(both.difference["without attention"], np.mean(each))
@@ -122,7 +122,9 @@ def test_differences_average_over_seeds_what_the_paired_bootstrap_finds_for_each
 def test_an_arm_of_one_seed_has_the_interval_of_the_bootstrap():
     rows = ablation.check_arms(table(seeds=(0,)))
     found = (
-        ablation.average_scores(ablation.resample_scores(rows, resamples=300)).query("arm == 'full'").set_index("metric")
+        ablation.average_scores(ablation.resample_scores(rows, resamples=300))
+        .query("arm == 'full'")
+        .set_index("metric")
     )
     known = intervals.bootstrap_scores(rows[rows.arm == "full"], resamples=300).set_index("metric")
     for column in ("value", "low", "high"):
@@ -239,7 +241,7 @@ def test_the_recipe_of_the_study_is_the_paper_s(tmp_path):
         "without attention": {"attention"},
         "without focal loss": {"gamma", "alpha"},
     }
-    assert paper.shares_of_the_split()["recomputed"].startswith("80 / 10 / 11")
+    assert paper.check_shares()["recomputed"].startswith("80 / 10 / 11")
 
 
 def test_each_arm_of_the_ablation_differs_from_the_full_recipe_in_what_it_says(tmp_path):

@@ -4,22 +4,26 @@
 
 # %% auto #0
 __all__ = ['PRINTED', 'PRELIMINARY', 'ABLATED', 'CLAIMED', 'OURS', 'UNMEASURED', 'Printed', 'printed_figure', 'read_literature',
-           'subjects_apart', 'all_called_ALL', 'scores_of_the_confusion', 'smallest_auroc', 'auroc_against_splits',
-           'patients', 'images_of_the_split', 'larger_class', 'shares_of_the_split', 'ablation_deltas',
-           'full_of_the_ablation', 'largest_gain', 'interval_of_the_mean', 'parameter_count', 'saving',
-           'gate_before_pooling', 'learning_rate_as_run', 'copies_in_the_pool', 'named_subjects',
-           'comparison_without_attention', 'recompute_all', 'list_verdicts', 'draw_deltas', 'draw_literature',
-           'describe_source', 'format_percent', 'format_claim', 'set_beside', 'write_caption', 'describe_augmentation',
-           'list_stages', 'draw_flow', 'split_rows', 'score_rows', 'confusion_rows', 'literature_rows']
+           'subjects_apart', 'all_called_ALL', 'check_scores', 'check_smallest_auroc', 'check_auroc_against_splits',
+           'check_patients', 'check_images', 'check_larger_class', 'check_shares', 'ablation_deltas',
+           'check_full_model', 'check_largest_gain', 'draw_deltas', 'check_interval', 'check_parameters',
+           'check_saving', 'check_gate', 'describe_learning_rate', 'describe_copies', 'describe_named_subjects',
+           'describe_missing_arm', 'recompute_all', 'list_verdicts', 'mark_floor', 'draw_literature', 'describe_source',
+           'write_caption', 'format_percent', 'format_claim', 'set_beside', 'describe_augmentation', 'list_stages',
+           'draw_flow', 'split_rows', 'score_rows', 'confusion_rows', 'literature_rows']
 
 # %% ../../nbs/pages/paper.ipynb #0c573675
-import plotly.graph_objects as go
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 import numpy as np
 import pandas as pd
-from ..files import Refusal
-from ..evidence import metrics
+import plotly.graph_objects as go
 from ..draw.look import blank_figure
+from ..evidence import metrics
+from ..files import Refusal
+from ..runs.record import Run
 
 # %% ../../nbs/pages/paper.ipynb #8521af92
 @dataclass(frozen=True)
@@ -32,22 +36,26 @@ class Printed:
     where: str  # the table or part of the paper
 
 # %% ../../nbs/pages/paper.ipynb #340c1a34
-_DATA = [
+_COHORT = [
     ("patients, abstract", 62, "subjects", "abstract"),
     ("patients, body", 101, "subjects", "text, data"),
     ("ALL images", 8491, "images", "text, data"),
     ("HEM images", 4037, "images", "text, data"),
     ("split table, ALL images", 9042, "images", "Table 1, sum of the originals"),
     ("split table, HEM images", 4498, "images", "Table 1, sum of the originals"),
-    *[
-        (f"{part} {label}", n, "subjects", "Table 1")
-        for part, counts in {"train": (48, 32), "validation": (6, 4), "test": (6, 5)}.items()
-        for label, n in zip(("ALL", "HEM"), counts)
-    ],
-    *[
-        (f"Monte Carlo share, {part}", n, "%", "text, Monte Carlo")
-        for part, n in {"train": 79, "validation": 15, "test": 6}.items()
-    ],
+]
+
+# %% ../../nbs/pages/paper.ipynb #a97eb398
+_SPLIT = [
+    ("train ALL", 48, "subjects", "Table 1"),
+    ("train HEM", 32, "subjects", "Table 1"),
+    ("validation ALL", 6, "subjects", "Table 1"),
+    ("validation HEM", 4, "subjects", "Table 1"),
+    ("test ALL", 6, "subjects", "Table 1"),
+    ("test HEM", 5, "subjects", "Table 1"),
+    ("Monte Carlo share, train", 79, "%", "text, Monte Carlo"),
+    ("Monte Carlo share, validation", 15, "%", "text, Monte Carlo"),
+    ("Monte Carlo share, test", 6, "%", "text, Monte Carlo"),
 ]
 
 # %% ../../nbs/pages/paper.ipynb #e83557ed
@@ -56,10 +64,10 @@ _SCORES = [
     ("HEM called ALL", 18, "images", "Table 2"),
     ("ALL called HEM", 26, "images", "Table 2"),
     ("ALL called ALL", 1076, "images", "Table 2"),
-    *[
-        (f"test {name}", 97.89, "%", "abstract and results")
-        for name in ("accuracy", "precision", "recall", "F1")
-    ],
+    ("test accuracy", 97.89, "%", "abstract and results"),
+    ("test precision", 97.89, "%", "abstract and results"),
+    ("test recall", 97.89, "%", "abstract and results"),
+    ("test F1", 97.89, "%", "abstract and results"),
     ("test AUC", 93.77, "%", "results"),
     ("Monte Carlo F1", 98.15, "%", "text, Monte Carlo"),
     ("Monte Carlo F1, spread", 0.41, "%", "text, Monte Carlo"),
@@ -68,24 +76,20 @@ _SCORES = [
     ("Monte Carlo AUC", 99.80, "%", "text, Monte Carlo"),
     ("Monte Carlo AUC, spread", 0.07, "%", "text, Monte Carlo"),
     ("Monte Carlo splits", 100, "splits", "text, Monte Carlo"),
-    *[
-        (f"F1, {arm}", f1, "%", "Table 4")
-        for arm, f1 in {
-            "full": 97.89,
-            "without augmentation": 93.50,
-            "without attention": 94.93,
-            "without focal loss": 95.84,
-        }.items()
-    ],
-    *[
-        (f"difference, {arm}", d, "%", "Table 4")
-        for arm, d in {
-            "without augmentation": -3.77,
-            "without attention": -2.34,
-            "without focal loss": -1.43,
-        }.items()
-    ],
+]
+
+# %% ../../nbs/pages/paper.ipynb #4e307b6f
+_ABLATION = [
+    ("F1, full", 97.89, "%", "Table 4"),
+    ("F1, without augmentation", 93.50, "%", "Table 4"),
+    ("F1, without attention", 94.93, "%", "Table 4"),
+    ("F1, without focal loss", 95.84, "%", "Table 4"),
+    ("difference, without augmentation", -3.77, "%", "Table 4"),
+    ("difference, without attention", -2.34, "%", "Table 4"),
+    ("difference, without focal loss", -1.43, "%", "Table 4"),
     ("largest gain", 4.67, "%", "abstract"),
+]
+_NETWORK = [
     ("parameters", 15.2e6, "parameters", "text, model"),
     ("parameters of VGG16", 138.4e6, "parameters", "text, model"),
     ("saving against VGG16", 89, "%", "abstract"),
@@ -94,7 +98,7 @@ _SCORES = [
 ]
 
 # %% ../../nbs/pages/paper.ipynb #7e463643
-PRINTED = {row[0]: Printed(*row) for row in [*_DATA, *_SCORES]}
+PRINTED = {row[0]: Printed(*row) for row in [*_COHORT, *_SPLIT, *_SCORES, *_ABLATION, *_NETWORK]}
 
 # %% ../../nbs/pages/paper.ipynb #efd3f66f
 def printed_figure(
@@ -119,17 +123,12 @@ _TABLE3 = [
     ("Xiao", 2019, 90.30, "preliminary test"),
     ("Verma & Singh", 2019, 89.47, "preliminary test"),
     ("Prellberg & Kramer", 2019, 87.89, "preliminary test"),
-    *[
-        (work, 2019, f1, "preliminary test" if work == "Marzahl" else _CHALLENGE)
-        for work, f1 in {
-            "Shah": 87.58,
-            "Marzahl": 87.46,
-            "Ding": 86.74,
-            "Kulhalli": 85.70,
-            "Liu & Long": 84.00,
-            "Khan & Choo": 81.79,
-        }.items()
-    ],
+    ("Shah", 2019, 87.58, _CHALLENGE),
+    ("Marzahl", 2019, 87.46, "preliminary test"),
+    ("Ding", 2019, 86.74, _CHALLENGE),
+    ("Kulhalli", 2019, 85.70, _CHALLENGE),
+    ("Liu & Long", 2019, 84.00, _CHALLENGE),
+    ("Khan & Choo", 2019, 81.79, _CHALLENGE),
 ]
 
 # %% ../../nbs/pages/paper.ipynb #fe250239
@@ -139,379 +138,319 @@ def read_literature() -> pd.DataFrame:  # work, year, f1 (percent, as printed), 
 
 # %% ../../nbs/pages/paper.ipynb #8df0ddad
 _BOOK = "ISBI 2019 C-NMC Challenge, Springer, DOI 10.1007/978-981-15-0798-4"
+_NEIGHBOURS = "corrects each cell with its neighbours in the test set"
+_BY_IMAGE = "sensitivity .87, specificity .80; splits by image raise its AUROC by about .04"
+_RANGE = "87.9 to 89.8 on the preliminary test"
 
 # %% ../../nbs/pages/paper.ipynb #0cfb661e
 _APART = [
     ("Gehlot 2020, SDCT-AuxNet", None, 94.8, "weighted F1", "", "arXiv 2006.00304"),
-    ("Pan 2019", 92.5, 91.04, "weighted F1", "corrects each cell with its neighbours in the test set", _BOOK),
+    ("Pan 2019", 92.5, 91.04, "weighted F1", _NEIGHBOURS, _BOOK),
     ("Oliveira & Dantas 2021", 92.6, None, "weighted F1", "", "VISAPP 2021"),
     ("Honnalgere & Nayak 2019", 91.7, None, "weighted F1", "", _BOOK),
     ("Xiao 2019", 90.3, None, "weighted F1", "", _BOOK),
     ("Verma & Singh 2019", 89.5, None, "weighted F1", "", _BOOK),
-    (
-        "Prellberg & Kramer 2019",
-        87.9,
-        88.91,
-        "weighted F1",
-        "87.9 to 89.8 on the preliminary test",
-        "arXiv 1906.09020",
-    ),
+    ("Prellberg & Kramer 2019", 87.9, 88.91, "weighted F1", _RANGE, "arXiv 1906.09020"),
     ("Mondal 2021", 88.6, None, "weighted F1", "", "arXiv 2105.03995"),
     ("Mondal 2021", 94.1, None, "AUROC", "", "arXiv 2105.03995"),
-    (
-        "Albzour 2026",
-        91.3,
-        None,
-        "AUROC",
-        "sensitivity .87, specificity .80; splits by image raise its AUROC by about .04",
-        "arXiv 2606.24944",
-    ),
+    ("Albzour 2026", 91.3, None, "AUROC", _BY_IMAGE, "arXiv 2606.24944"),
 ]
 
 # %% ../../nbs/pages/paper.ipynb #43486f21
 def subjects_apart() -> pd.DataFrame:  # work, preliminary test, final test (percent), score, note, source
     "Results on C-NMC 2019 with the subjects of the test kept out of training, each as its source claims it."
-    return pd.DataFrame(
-        _APART, columns=["work", "preliminary test", "final test", "score", "note", "source"]
-    ).astype({"final test": float})
+    columns = ["work", "preliminary test", "final test", "score", "note", "source"]
+    return pd.DataFrame(_APART, columns=columns).astype({"final test": float})
 
 # %% ../../nbs/pages/paper.ipynb #4ef61593
 PRELIMINARY = {"ALL": 1219, "HEM": 648}  # images of the preliminary test, as released
 
 
-def all_called_ALL() -> dict:
+def all_called_ALL() -> dict[str, float]:
     "Scores on the preliminary test of calling every cell ALL."
-    return {
-        k: float(v)
-        for k, v in metrics.scores_from_counts(PRELIMINARY["ALL"], 0, PRELIMINARY["HEM"], 0).items()
-    }
+    scores = metrics.scores_from_counts(PRELIMINARY["ALL"], 0, PRELIMINARY["HEM"], 0)
+    return {name: float(value) for name, value in scores.items()}
 
 # %% ../../nbs/pages/paper.ipynb #1a5a3b11
-def _check(claim, said, recomputed, holds) -> dict:
+def _check(claim: str, printed: str, recomputed: str, holds: Any) -> dict[str, Any]:
     "One recomputed claim; `holds` is None where a figure cannot be recomputed."
-    return {
-        "claim": claim,
-        "printed": said,
-        "recomputed": recomputed,
-        "holds": None if holds is None else bool(holds),
-    }
+    holds = None if holds is None else bool(holds)
+    return {"claim": claim, "printed": printed, "recomputed": recomputed, "holds": holds}
 
 # %% ../../nbs/pages/paper.ipynb #9bfef550
-def _counts():
-    "The confusion matrix: true positives, false negatives, false positives, true negatives, ALL positive."
-    return tuple(
-        printed_figure(name)
-        for name in ("ALL called ALL", "ALL called HEM", "HEM called ALL", "HEM called HEM")
-    )
+def _counts() -> tuple[float, ...]:
+    "The printed true positives, false negatives, false positives and true negatives; ALL is positive."
+    places = ("ALL called ALL", "ALL called HEM", "HEM called ALL", "HEM called HEM")
+    return tuple(printed_figure(name) for name in places)
+
+# %% ../../nbs/pages/paper.ipynb #1b59cfa8
+def _weighted_scores() -> dict[str, float]:
+    "Accuracy, and class-weighted precision, recall and F1, of the printed confusion matrix (percent)."
+    tp, fn, fp, tn = _counts()
+    of_all = metrics.scores_from_counts(tp, fn, fp, tn)
+    of_hem = metrics.scores_from_counts(tn, fp, fn, tp)
+
+    def average(name: str) -> float:
+        return float(100 * ((tp + fn) * of_all[name] + (tn + fp) * of_hem[name]) / (tp + fn + fp + tn))
+
+    named = {"precision": "precision", "recall": "sensitivity", "F1": "f1"}
+    return {"accuracy": float(100 * of_all["accuracy"]), **{k: average(v) for k, v in named.items()}}
 
 # %% ../../nbs/pages/paper.ipynb #437a33d8
-def scores_of_the_confusion() -> dict:
+def check_scores() -> dict[str, Any]:
     "Accuracy, and weighted precision, recall and F1, from the confusion matrix."
-    tp, fn, fp, tn = _counts()
-    one, other, n = (
-        metrics.scores_from_counts(tp, fn, fp, tn),
-        metrics.scores_from_counts(tn, fp, fn, tp),
-        tp + fn + fp + tn,
-    )
-    mean = lambda name: float(100 * ((tp + fn) * one[name] + (tn + fp) * other[name]) / n)
-    found = {
-        "accuracy": float(100 * one["accuracy"]),
-        "precision": mean("precision"),
-        "recall": mean("sensitivity"),
-        "F1": mean("f1"),
-    }
-    said = ", ".join(f"{k} {printed_figure(f'test {k}'):.2f} %" for k in found)
-    return _check(
-        "The scores follow from the confusion matrix",
-        said,
-        ", ".join(f"{k} {v:.2f} %" for k, v in found.items()),
-        all(round(v, 2) == printed_figure(f"test {k}") for k, v in found.items()),
-    )
+    scores = _weighted_scores()
+    printed = {name: printed_figure(f"test {name}") for name in scores}
+    claim = "The scores follow from the confusion matrix"
+    said, found = (", ".join(f"{name} {v:.2f} %" for name, v in d.items()) for d in (printed, scores))
+    return _check(claim, said, found, all(round(scores[name], 2) == printed[name] for name in scores))
 
 # %% ../../nbs/pages/paper.ipynb #8a6840f1
-def smallest_auroc() -> dict:
-    "The least AUC that a score can have whose threshold gives the confusion matrix: sensitivity times specificity."
-    found = metrics.scores_from_counts(*_counts())
-    least = float(100 * found["sensitivity"] * found["specificity"])
-    return _check(
-        "The test AUC and the confusion matrix belong to one score and one threshold",
-        f"AUC {printed_figure('test AUC'):.2f} %",
-        f"an AUC of at least {least:.2f} %",
-        printed_figure("test AUC") >= least,
-    )
+def check_smallest_auroc() -> dict[str, Any]:
+    "The least AUC of a score whose threshold gives the confusion matrix: sensitivity times specificity."
+    scores = metrics.scores_from_counts(*_counts())
+    least = float(100 * scores["sensitivity"] * scores["specificity"])
+    auc = printed_figure("test AUC")
+    claim = "The test AUC and the confusion matrix belong to one score and one threshold"
+    return _check(claim, f"AUC {auc:.2f} %", f"an AUC of at least {least:.2f} %", auc >= least)
 
 # %% ../../nbs/pages/paper.ipynb #3c343462
-def auroc_against_splits() -> dict:
+def check_auroc_against_splits() -> dict[str, Any]:
     "How far the test AUC lies from those of the Monte Carlo splits, in their standard deviations."
-    away = (printed_figure("test AUC") - printed_figure("Monte Carlo AUC")) / printed_figure(
-        "Monte Carlo AUC, spread"
+    auc, mean, spread = (
+        printed_figure(name) for name in ("test AUC", "Monte Carlo AUC", "Monte Carlo AUC, spread")
     )
-    said = f"test AUC {printed_figure('test AUC'):.2f} %; Monte Carlo {printed_figure('Monte Carlo AUC'):.2f} +- {printed_figure('Monte Carlo AUC, spread'):.2f} %"
-    return _check(
-        "The test AUC is one of those that the Monte Carlo splits give",
-        said,
-        f"{abs(away):.0f} standard deviations {'below' if away < 0 else 'above'} their mean",
-        abs(away) < 4,
-    )
+    away = (auc - mean) / spread
+    claim = "The test AUC is one of those that the Monte Carlo splits give"
+    printed = f"test AUC {auc:.2f} %; Monte Carlo {mean:.2f} +- {spread:.2f} %"
+    recomputed = f"{abs(away):.0f} standard deviations {'below' if away < 0 else 'above'} their mean"
+    return _check(claim, printed, recomputed, abs(away) < 4)
 
 # %% ../../nbs/pages/paper.ipynb #fcf4bb6d
-def patients() -> dict:
+def check_patients() -> dict[str, Any]:
     "The number of patients in the abstract and in the body."
-    one, other = printed_figure("patients, abstract"), printed_figure("patients, body")
-    return _check(
-        "Abstract and body speak of the same patients",
-        f"{one} in the abstract",
-        f"{other} in the body",
-        one == other,
-    )
+    abstract, body = printed_figure("patients, abstract"), printed_figure("patients, body")
+    claim = "Abstract and body speak of the same patients"
+    return _check(claim, f"{abstract} in the abstract", f"{body} in the body", abstract == body)
 
 # %% ../../nbs/pages/paper.ipynb #6695fda9
-def images_of_the_split() -> dict:
+def check_images() -> dict[str, Any]:
     "The images that the split table shares out, against those that exist."
-    given, exist = (
-        [printed_figure(f"{prefix}{label} images") for label in ("ALL", "HEM")]
-        for prefix in ("split table, ", "")
-    )
+    given = [printed_figure(f"split table, {label} images") for label in ("ALL", "HEM")]
+    exist = [printed_figure(f"{label} images") for label in ("ALL", "HEM")]
     more = [g - e for g, e in zip(given, exist)]
-    return _check(
-        "The split table shares out the original images",
-        f"{given[0]:,} ALL and {given[1]:,} HEM",
-        f"{exist[0]:,} ALL and {exist[1]:,} HEM exist: {more[0]:,} and {more[1]:,} fewer",
-        max(more) <= 0,
-    )
+    claim = "The split table shares out the original images"
+    printed = f"{given[0]:,} ALL and {given[1]:,} HEM"
+    recomputed = f"{exist[0]:,} ALL and {exist[1]:,} HEM exist: {more[0]:,} and {more[1]:,} fewer"
+    return _check(claim, printed, recomputed, max(more) <= 0)
 
 # %% ../../nbs/pages/paper.ipynb #53db3233
-def larger_class() -> dict:
+def check_larger_class() -> dict[str, Any]:
     "Which class has more images."
     n, m = printed_figure("ALL images"), printed_figure("HEM images")
+    claim = "HEM outnumber ALL, as one passage says"
     return _check(
-        "HEM outnumber ALL, as one passage says",
-        "HEM outnumber ALL",
-        f"{n:,} ALL and {m:,} HEM: {n / m:.1f} to 1 the other way",
-        m > n,
+        claim, "HEM outnumber ALL", f"{n:,} ALL and {m:,} HEM: {n / m:.1f} to 1 the other way", m > n
     )
 
 # %% ../../nbs/pages/paper.ipynb #b0ab9a51
-def shares_of_the_split() -> dict:
+def check_shares() -> dict[str, Any]:
     "The shares of subjects in the split table, against those stated for the Monte Carlo splits."
     parts = ("train", "validation", "test")
     counts = [printed_figure(f"{part} ALL") + printed_figure(f"{part} HEM") for part in parts]
-    shares, stated = (
-        [100 * n / sum(counts) for n in counts],
-        [printed_figure(f"Monte Carlo share, {part}") for part in parts],
-    )
-    return _check(
-        "The subjects are split alike in the two places that state it",
-        " / ".join(map(str, stated)) + " %",
-        f"{' / '.join(map(str, counts))} subjects are {' / '.join(f'{s:.0f}' for s in shares)} %",
-        all(abs(a - b) < 1 for a, b in zip(shares, stated)),
-    )
+    shares = [100 * n / sum(counts) for n in counts]
+    stated = [printed_figure(f"Monte Carlo share, {part}") for part in parts]
+    claim = "The subjects are split alike in the two places that state it"
+    recomputed = f"{' / '.join(map(str, counts))} subjects are {' / '.join(f'{s:.0f}' for s in shares)} %"
+    agree = all(abs(share - said) < 1 for share, said in zip(shares, stated))
+    return _check(claim, " / ".join(map(str, stated)) + " %", recomputed, agree)
 
 # %% ../../nbs/pages/paper.ipynb #ea44c1e7
 ABLATED = ("without augmentation", "without attention", "without focal loss")
 
 # %% ../../nbs/pages/paper.ipynb #5c308da1
-def ablation_deltas() -> (
-    pd.DataFrame
-):  # arm, F1, printed difference, difference from the printed full F1, full F1 that fits the printed one (percent)
-    "The printed differences of Table 4, and what they imply."
-    rows = [
-        {
-            "arm": arm,
-            "F1": (f1 := printed_figure(f"F1, {arm}")),
-            "printed": (d := printed_figure(f"difference, {arm}")),
-            "from printed full": round(f1 - printed_figure("F1, full"), 2),
-            "full that fits": round(f1 - d, 2),
-        }
-        for arm in ABLATED
-    ]
-    return pd.DataFrame(rows)
+def ablation_deltas() -> pd.DataFrame:  # arm, F1, printed, from printed full, full that fits (percent)
+    "The printed F1 and difference of each arm of Table 4, and the full model that the two imply."
+    f1 = np.array([printed_figure(f"F1, {arm}") for arm in ABLATED])
+    printed = np.array([printed_figure(f"difference, {arm}") for arm in ABLATED])
+    from_full, fits = (f1 - printed_figure("F1, full")).round(2), (f1 - printed).round(2)
+    columns = {"F1": f1, "printed": printed, "from printed full": from_full, "full that fits": fits}
+    return pd.DataFrame({"arm": ABLATED, **columns})
 
 # %% ../../nbs/pages/paper.ipynb #22079258
-def full_of_the_ablation() -> dict:
+def check_full_model() -> dict[str, Any]:
     "The full model that the printed differences fit."
-    fits = sorted(set(ablation_deltas()["full that fits"]))
-    return _check(
-        "The differences of the ablation are taken from the full model",
-        f"full F1 {printed_figure('F1, full'):.2f} %",
-        f"the differences fit {' or '.join(f'{f:.2f}' for f in fits)} %",
-        fits == [printed_figure("F1, full")],
-    )
+    full, fits = printed_figure("F1, full"), sorted(set(ablation_deltas()["full that fits"]))
+    claim = "The differences of the ablation are taken from the full model"
+    recomputed = f"the differences fit {' or '.join(f'{f:.2f}' for f in fits)} %"
+    return _check(claim, f"full F1 {full:.2f} %", recomputed, fits == [full])
 
 # %% ../../nbs/pages/paper.ipynb #5b6482d7
-def largest_gain() -> dict:
+def check_largest_gain() -> dict[str, Any]:
     "The largest difference that the ablation gives, against the gain in the abstract."
-    most = -ablation_deltas()["from printed full"].min()
-    return _check(
-        "Gains of up to 4.67 points over baselines, with p < 0.001",
-        f"{printed_figure('largest gain'):.2f}",
-        f"the largest difference of Table 4 is {most:.2f}; no test is named and no score without attention is given for the splits",
-        abs(most - printed_figure("largest gain")) < 0.005,
+    gain, most = printed_figure("largest gain"), -ablation_deltas()["from printed full"].min()
+    claim = "Gains of up to 4.67 points over baselines, with p < 0.001"
+    recomputed = (
+        f"the largest difference of Table 4 is {most:.2f}; no test is named and no score without attention "
+        "is given for the splits"
     )
-
-# %% ../../nbs/pages/paper.ipynb #e193c366
-def interval_of_the_mean() -> dict:
-    "The printed interval of the Monte Carlo F1, against the spread of splits and the corrected interval of their mean."
-    from scipy import stats
-
-    mean, spread, n = (printed_figure(f"Monte Carlo {name}") for name in ("F1", "F1, spread", "splits"))
-    overlap = printed_figure("Monte Carlo share, test") / printed_figure("Monte Carlo share, train")
-    reach = stats.t.ppf(0.975, n - 1) * spread * np.sqrt(1 / n + overlap)
-    low, high = printed_figure("Monte Carlo F1, low"), printed_figure("Monte Carlo F1, high")
-    recomputed = f"{(high - low) / spread:.1f} standard deviations of single splits wide (95 % of splits: {2 * stats.norm.ppf(0.975):.1f}); the mean's, if the splits were by subject: {mean - reach:.2f} to {mean + reach:.2f} %"
-    return _check(
-        "The interval is a 95 % interval of the mean",
-        f"{low:.2f} to {high:.2f} %",
-        recomputed,
-        (high - low) / 2 <= 1.05 * reach,
-    )
-
-# %% ../../nbs/pages/paper.ipynb #3f633c7f
-def parameter_count(
-    built: int,  # parameters of the network as described
-) -> dict:
-    "The printed number of parameters, against that of the network built."
-    return _check(
-        "The network has 15.2 million parameters",
-        f"{printed_figure('parameters') / 1e6:.1f} M",
-        f"{built:,} as described and built here",
-        abs(built - printed_figure("parameters")) < 0.05e6,
-    )
-
-# %% ../../nbs/pages/paper.ipynb #d93a2c2a
-def saving(
-    built: int,  # parameters of the network as described
-) -> dict:
-    "How many fewer parameters than VGG16 the network has."
-    fewer = lambda n: 100 * (1 - n / printed_figure("parameters of VGG16"))
-    return _check(
-        "89 % fewer parameters than VGG16",
-        f"{printed_figure('saving against VGG16')} %",
-        f"{fewer(built):.1f} % for the network as built, {fewer(printed_figure('parameters')):.1f} % for the count printed",
-        round(fewer(built)) == printed_figure("saving against VGG16"),
-    )
-
-# %% ../../nbs/pages/paper.ipynb #2920f70e
-def gate_before_pooling(
-    seed: int = 0,  # of a random map and gate, 12 x 12 pixels and 1,536 channels as at 384 pixels
-) -> dict:
-    "The largest relative difference between pooling a gated map and gating a pooled map."
-    rng = np.random.default_rng(seed)
-    maps, gate = rng.normal(size=(4, 12, 12, 1536)), rng.uniform(size=(4, 1536))
-    one, other = (maps * gate[:, None, None]).mean((1, 2)), maps.mean((1, 2)) * gate
-    apart = np.abs(one - other).max() / np.abs(other).max()
-    return _check(
-        "The attention shows where in the cell the network looks",
-        "attention maps over pixels",
-        f"pooling a gated map and gating a pooled map differ by {apart:.0e}: the gate weighs channels, not pixels",
-        apart > 1e-9,
-    )
-
-# %% ../../nbs/pages/paper.ipynb #0b7af929
-def learning_rate_as_run() -> dict:
-    "Where a one-cycle schedule stays that is told the validation loss in place of the step."
-    return _check(
-        "The learning rate rises to its top and falls again",
-        f"{printed_figure('learning rate, start'):g} to {printed_figure('learning rate, top'):g}",
-        f"the public notebook steps the schedule with the validation loss, which keeps it near {printed_figure('learning rate, top') / 25:.0e}",
-        None,
-    )
-
-# %% ../../nbs/pages/paper.ipynb #5d9cda7c
-def copies_in_the_pool(
-    files: int = 6458,  # HEM files in the public notebook's pool
-) -> dict:
-    "Augmented copies in the pool that the Monte Carlo run splits."
-    return _check(
-        "The Monte Carlo splits are by subject",
-        "by subject",
-        f"the public notebook splits by image, over {files:,} HEM files where {printed_figure('HEM images'):,} images exist: {files - printed_figure('HEM images'):,} are copies, on either side of the split",
-        None,
-    )
-
-# %% ../../nbs/pages/paper.ipynb #299b453e
-def named_subjects(
-    cells: int = 838,  # HEM test cells of the two subjects
-) -> dict:
-    "Share of the HEM test cells that belong to two subjects with rules of their own."
-    hem = printed_figure("HEM called HEM") + printed_figure("HEM called ALL")
-    return _check(
-        "97.89 % is the network's score on subjects never seen",
-        "97.89 %",
-        f"the public notebook applies rules written for two named test subjects, who have {cells} of the {hem} HEM test cells ({cells / hem:.0%}), and five thresholds searched on the test labels",
-        None,
-    )
-
-# %% ../../nbs/pages/paper.ipynb #74d83396
-def comparison_without_attention() -> dict:
-    "Whether the Monte Carlo run compares."
-    return _check(
-        "A hundred splits compare the network with and without attention",
-        "p < 0.001",
-        "the public notebook's Monte Carlo run has no arm without attention",
-        None,
-    )
-
-# %% ../../nbs/pages/paper.ipynb #64a875dd
-def recompute_all(
-    built: int,  # parameters of the network as described
-) -> pd.DataFrame:  # claim, printed, recomputed, holds
-    "Every check, a row each."
-    plain = [
-        scores_of_the_confusion,
-        smallest_auroc,
-        auroc_against_splits,
-        patients,
-        images_of_the_split,
-        larger_class,
-        shares_of_the_split,
-        full_of_the_ablation,
-        largest_gain,
-        interval_of_the_mean,
-    ]
-    notebook = [learning_rate_as_run, copies_in_the_pool, named_subjects, comparison_without_attention]
-    return pd.DataFrame(
-        [
-            *(f() for f in plain),
-            parameter_count(built),
-            saving(built),
-            gate_before_pooling(),
-            *(f() for f in notebook),
-        ]
-    ).astype({"holds": object})
-
-# %% ../../nbs/pages/paper.ipynb #1b379dc0
-def list_verdicts(rows) -> pd.DataFrame:
-    "The checks with their verdict in words."
-    return rows.assign(
-        holds=[{True: "agrees", False: "does not agree", None: "told, not recomputed"}[h] for h in rows.holds]
-    ).rename(columns={"holds": "verdict"})
+    return _check(claim, f"{gain:.2f}", recomputed, abs(most - gain) < 0.005)
 
 # %% ../../nbs/pages/paper.ipynb #0aa0515c
 def draw_deltas() -> go.Figure:
     "The printed F1 of each arm, the printed full model, and the one that the printed differences fit."
-    rows, fig = ablation_deltas(), blank_figure(height=260)
-    fig.add_scatter(
-        x=rows.F1, y=rows.arm, mode="markers", name="printed F1", marker=dict(size=10, color="#3557a8")
+    rows, full, fig = ablation_deltas(), printed_figure("F1, full"), blank_figure(height=260)
+    dot = dict(size=10, color="#3557a8")
+    fig.add_scatter(x=rows.F1, y=rows.arm, mode="markers", name="printed F1", marker=dot)
+    diamond = dict(size=11, symbol="diamond-open", color="#a3266f", line=dict(width=2))
+    name = "the full F1 that its printed difference fits"
+    fig.add_scatter(x=rows["full that fits"], y=rows.arm, mode="markers", name=name, marker=diamond)
+    text = f"printed full, {full:.2f} "
+    dotted = dict(dash="dot", color="#22262e")
+    fig.add_vline(x=full, line=dotted, annotation_text=text, annotation_position="bottom left")
+    fig.update_xaxes(title="F1, % (printed by the paper)", range=[93, 98.9])
+    return fig.update_yaxes(autorange="reversed", type="category").update_layout(margin_t=50)
+
+# %% ../../nbs/pages/paper.ipynb #e193c366
+def _reach_of_mean() -> float:
+    "Half the corrected 95 % interval of the Monte Carlo F1, had the splits been by subject (percent)."
+    from scipy import stats
+
+    spread, n = printed_figure("Monte Carlo F1, spread"), printed_figure("Monte Carlo splits")
+    overlap = printed_figure("Monte Carlo share, test") / printed_figure("Monte Carlo share, train")
+    return float(stats.t.ppf(0.975, n - 1) * spread * np.sqrt(1 / n + overlap))
+
+# %% ../../nbs/pages/paper.ipynb #cdca2d4b
+def check_interval() -> dict[str, Any]:
+    "The printed interval of the Monte Carlo F1, against the spread of splits and the interval of their mean."
+    from scipy import stats
+
+    mean, spread, low, high = (
+        printed_figure(f"Monte Carlo {name}") for name in ("F1", "F1, spread", "F1, low", "F1, high")
     )
-    fig.add_scatter(
-        x=rows["full that fits"],
-        y=rows.arm,
-        mode="markers",
-        name="the full F1 that its printed difference fits",
-        marker=dict(size=11, symbol="diamond-open", color="#a3266f", line=dict(width=2)),
+    reach, expected = _reach_of_mean(), 2 * stats.norm.ppf(0.975)
+    recomputed = (
+        f"{(high - low) / spread:.1f} standard deviations of single splits wide "
+        f"(95 % of splits: {expected:.1f}); "
+        f"the mean's, if the splits were by subject: {mean - reach:.2f} to {mean + reach:.2f} %"
     )
-    fig.add_vline(
-        x=printed_figure("F1, full"),
-        line=dict(dash="dot", color="#22262e"),
-        annotation_text=f"printed full, {printed_figure('F1, full'):.2f} ",
-        annotation_position="bottom left",
+    claim = "The interval is a 95 % interval of the mean"
+    return _check(claim, f"{low:.2f} to {high:.2f} %", recomputed, (high - low) / 2 <= 1.05 * reach)
+
+# %% ../../nbs/pages/paper.ipynb #3f633c7f
+def check_parameters(
+    built: int,  # parameters of the network as described
+) -> dict[str, Any]:
+    "The printed number of parameters, against that of the network built."
+    printed, claim = printed_figure("parameters"), "The network has 15.2 million parameters"
+    recomputed = f"{built:,} as described and built here"
+    return _check(claim, f"{printed / 1e6:.1f} M", recomputed, abs(built - printed) < 0.05e6)
+
+# %% ../../nbs/pages/paper.ipynb #d93a2c2a
+def check_saving(
+    built: int,  # parameters of the network as described
+) -> dict[str, Any]:
+    "How many fewer parameters than VGG16 the network has."
+    vgg, printed = printed_figure("parameters of VGG16"), printed_figure("saving against VGG16")
+    of_built, of_printed = (100 * (1 - n / vgg) for n in (built, printed_figure("parameters")))
+    recomputed = f"{of_built:.1f} % for the network as built, {of_printed:.1f} % for the count printed"
+    return _check("89 % fewer parameters than VGG16", f"{printed} %", recomputed, round(of_built) == printed)
+
+# %% ../../nbs/pages/paper.ipynb #2920f70e
+def check_gate(
+    seed: int = 0,  # of a random map and gate, 12 x 12 pixels and 1,536 channels as at 384 pixels
+) -> dict[str, Any]:
+    "The largest relative difference between pooling a gated map and gating a pooled map."
+    rng = np.random.default_rng(seed)
+    maps, gate = rng.normal(size=(4, 12, 12, 1536)), rng.uniform(size=(4, 1536))
+    pooled_last, gated_last = (maps * gate[:, None, None]).mean((1, 2)), maps.mean((1, 2)) * gate
+    gap = np.abs(pooled_last - gated_last).max() / np.abs(gated_last).max()
+    recomputed = (
+        f"pooling a gated map and gating a pooled map differ by {gap:.0e}: "
+        "the gate weighs channels, not pixels"
     )
-    return (
-        fig.update_xaxes(title="F1, % (printed by the paper)", range=[93, 98.9])
-        .update_yaxes(autorange="reversed", type="category")
-        .update_layout(margin_t=50)
+    claim = "The attention shows where in the cell the network looks"
+    return _check(claim, "attention maps over pixels", recomputed, gap > 1e-9)
+
+# %% ../../nbs/pages/paper.ipynb #0b7af929
+def describe_learning_rate() -> dict[str, Any]:
+    "Where a one-cycle schedule stays that is given the validation loss in place of the step."
+    start, top = printed_figure("learning rate, start"), printed_figure("learning rate, top")
+    recomputed = (
+        f"the public notebook steps the schedule with the validation loss, which keeps it near {top / 25:.0e}"
     )
+    return _check(
+        "The learning rate rises to its top and falls again", f"{start:g} to {top:g}", recomputed, None
+    )
+
+# %% ../../nbs/pages/paper.ipynb #5d9cda7c
+_POOL = 6458  # HEM files in the public notebook's pool
+
+
+def describe_copies() -> dict[str, Any]:
+    "Augmented copies in the pool that the Monte Carlo run splits."
+    exist = printed_figure("HEM images")
+    recomputed = (
+        f"the public notebook splits by image, over {_POOL:,} HEM files where {exist:,} images exist: "
+        f"{_POOL - exist:,} are copies, on either side of the split"
+    )
+    return _check("The Monte Carlo splits are by subject", "by subject", recomputed, None)
+
+# %% ../../nbs/pages/paper.ipynb #299b453e
+_RULED = 838  # HEM test cells of the two subjects with rules of their own
+
+
+def describe_named_subjects() -> dict[str, Any]:
+    "Share of the HEM test cells that belong to two subjects with rules of their own."
+    hem = printed_figure("HEM called HEM") + printed_figure("HEM called ALL")
+    recomputed = (
+        "the public notebook applies rules written for two named test subjects, "
+        f"who have {_RULED} of the {hem} HEM test cells ({_RULED / hem:.0%}), "
+        "and five thresholds searched on the test labels"
+    )
+    return _check("97.89 % is the network's score on subjects never seen", "97.89 %", recomputed, None)
+
+# %% ../../nbs/pages/paper.ipynb #74d83396
+def describe_missing_arm() -> dict[str, Any]:
+    "Whether the Monte Carlo run compares."
+    claim = "A hundred splits compare the network with and without attention"
+    recomputed = "the public notebook's Monte Carlo run has no arm without attention"
+    return _check(claim, "p < 0.001", recomputed, None)
+
+# %% ../../nbs/pages/paper.ipynb #474169b1
+_FROM_FIGURES = (
+    check_scores,
+    check_smallest_auroc,
+    check_auroc_against_splits,
+    check_patients,
+    check_images,
+    check_larger_class,
+    check_shares,
+    check_full_model,
+    check_largest_gain,
+    check_interval,
+)
+_FROM_NOTEBOOKS = (describe_learning_rate, describe_copies, describe_named_subjects, describe_missing_arm)
+
+# %% ../../nbs/pages/paper.ipynb #64a875dd
+def recompute_all(
+    built: int,  # parameters of the network as described
+    seed: int = 0,  # of the random map that the gate is tried on
+) -> pd.DataFrame:  # claim, printed, recomputed, holds (None for what is only described)
+    "Every check, a row each."
+    of_network = [check_parameters(built), check_saving(built), check_gate(seed)]
+    rows = [*(check() for check in _FROM_FIGURES), *of_network, *(tell() for tell in _FROM_NOTEBOOKS)]
+    return pd.DataFrame(rows).astype({"holds": object})
+
+# %% ../../nbs/pages/paper.ipynb #1b379dc0
+_VERDICTS = {True: "agrees", False: "does not agree", None: "described, not recomputed"}
+
+
+def list_verdicts(
+    rows: pd.DataFrame,  # from `recompute_all`
+) -> pd.DataFrame:  # claim, printed, recomputed, verdict
+    "The checks with their verdict in words."
+    return rows.assign(holds=[_VERDICTS[h] for h in rows.holds]).rename(columns={"holds": "verdict"})
 
 # %% ../../nbs/pages/paper.ipynb #7486b79e
 _SETS = {
@@ -521,117 +460,110 @@ _SETS = {
     "the paper's own test": "#a3266f",
 }
 
+# %% ../../nbs/pages/paper.ipynb #59c5117d
+def mark_floor(
+    fig: go.Figure,  # whose horizontal axis is an F1 in percent
+    text: str,
+) -> go.Figure:
+    "The figure with a dotted line at the weighted F1 of calling every cell of the preliminary test ALL."
+    floor, dotted = 100 * all_called_ALL()["weighted_f1"], dict(dash="dot", color="#22262e")
+    return fig.add_vline(x=floor, line=dotted, annotation_text=text, annotation_position="bottom right")
+
 # %% ../../nbs/pages/paper.ipynb #0e952e1e
 def draw_literature() -> go.Figure:
-    "The F1 of Table 3 by what each was measured on, the paper's among them, and the floor of calling every cell ALL."
-    rows, floor = (
-        pd.concat(
-            [
-                pd.DataFrame(
-                    [
-                        {
-                            "work": "the paper",
-                            "year": 2026,
-                            "f1": printed_figure("test F1"),
-                            "measured on": "the paper's own test",
-                        }
-                    ]
-                ),
-                read_literature(),
-            ]
-        ),
-        100 * all_called_ALL()["weighted_f1"],
+    "The F1 of Table 3 by what each was measured on, the paper's among them, and the floor."
+    columns = ["work", "year", "f1", "measured on"]
+    own = pd.DataFrame(
+        [("the paper", 2026, printed_figure("test F1"), "the paper's own test")], columns=columns
     )
+    rows = pd.concat([own, read_literature()])
+    rows = rows.assign(named=rows.work + ", " + rows.year.astype(str))
     fig = blank_figure(height=130 + 26 * len(rows))
-    for on, some in rows.groupby("measured on", sort=False):
+    for on, works in rows.groupby("measured on", sort=False):
+        hover, marker = "%{y}: %{x:.2f} %<extra>" + on + "</extra>", dict(size=10, color=_SETS[on])
         fig.add_scatter(
-            x=some.f1,
-            y=some.work + ", " + some.year.astype(str),
-            mode="markers",
-            name=on,
-            marker=dict(size=10, color=_SETS[on]),
-            hovertemplate="%{y}: %{x:.2f} %<extra>" + on + "</extra>",
+            x=works.f1, y=works.named, mode="markers", name=on, marker=marker, hovertemplate=hover
         )
-    fig.add_vline(
-        x=floor,
-        line=dict(dash="dot", color="#22262e"),
-        annotation_text="every cell called ALL, preliminary test",
-        annotation_position="bottom right",
-    )
-    named = rows.work + ", " + rows.year.astype(str)
-    return (
-        fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(named)[::-1])
-        .update_xaxes(title="F1, % (as printed in Table 3)", range=[49, 100])
-        .update_layout(legend=dict(y=1.03))
-    )
+    mark_floor(fig, "every cell called ALL, preliminary test")
+    fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(rows.named)[::-1])
+    fig.update_xaxes(title="F1, % (as printed in Table 3)", range=[49, 100])
+    return fig.update_layout(legend=dict(y=1.03))
 
 # %% ../../nbs/pages/paper.ipynb #d5201899
 CLAIMED, OURS, UNMEASURED = "paper (claimed)", "this run", "not measured"
 
+# %% ../../nbs/pages/paper.ipynb #3307c59a
+def _listed(values: Iterable[Any]) -> str:
+    "Each different value once, in the order of the first."
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def _seeds(stated: Sequence[Mapping[str, Any]]) -> str:
+    "The seeds of some manifests: `seed 0, 1; split 0`."
+    seeds = {
+        name: _listed(m["seeds"][name] for m in stated if name in m.get("seeds", {}))
+        for name in stated[0].get("seeds", {})
+    }
+    words = [f"{name.removesuffix('_seed').replace('_', ' ')} {values}" for name, values in seeds.items()]
+    return "; ".join(words) or "none"
+
 # %% ../../nbs/pages/paper.ipynb #3bf82afd
 def describe_source(
-    measured,  # the runs that measured, finished
-) -> dict:  # data, size, seeds, command
+    measured: Iterable[Run],  # the finished runs that measured
+) -> dict[str, str]:  # data, size, seeds, command
     "What measurements were made from, in words."
     stated = [run.manifest for run in measured]
     if not stated:
         raise Refusal("there is no run to say what the figures were made from; name the training runs")
-    every = lambda values: ", ".join(dict.fromkeys(map(str, values)))
-    seeds = {
-        k: every(m["seeds"][k] for m in stated if k in m.get("seeds", {})) for k in stated[0].get("seeds", {})
-    }
-    data = every(
-        f"{'synthetic' if m.get('synthetic') else 'real'}, {(m['inputs'].get('data') or 'none')[:12]}"
-        for m in stated
-    )
+    kinds = ["synthetic" if m.get("synthetic") else "real" for m in stated]
+    digests = [(m["inputs"].get("data") or "none")[:12] for m in stated]
     return {
-        "data": data,
-        "size": every(m.get("size", "by hand") for m in stated),
-        "seeds": "; ".join(f"{k.removesuffix('_seed').replace('_', ' ')} {v}" for k, v in seeds.items())
-        or "none",
-        "command": every(m.get("command") or "opened by hand" for m in stated),
+        "data": _listed(f"{kind}, {digest}" for kind, digest in zip(kinds, digests)),
+        "size": _listed(m.get("size", "by hand") for m in stated),
+        "seeds": _seeds(stated),
+        "command": _listed(m.get("command") or "opened by hand" for m in stated),
     }
-
-# %% ../../nbs/pages/paper.ipynb #141711c3
-def format_percent(value, low=None, high=None) -> str:
-    "A share in percent, with its interval where it has one."
-    if value is None or value != value:
-        return UNMEASURED
-    return f"{100 * value:.2f} %" + (
-        f" ({100 * low:.1f} to {100 * high:.1f})" if low is not None and low == low else ""
-    )
-
-# %% ../../nbs/pages/paper.ipynb #d2b47e95
-def format_claim(
-    name,  # of a printed figure, or None where the paper prints none
-) -> str:
-    "A printed figure in words."
-    if name is None:
-        return "not printed"
-    p = PRINTED[name] if printed_figure(name) is not None else None
-    return f"{p.value:.2f} %" if p.unit == "%" else f"{p.value:,g} {p.unit}".strip()
-
-# %% ../../nbs/pages/paper.ipynb #c8fa528e
-def set_beside(
-    rows,  # DataFrame: figure, claimed (name of a printed figure, or None), ours (text)
-) -> pd.DataFrame:  # figure, paper (claimed), this run
-    "Claims and measurements side by side, each column saying whose it is."
-    return pd.DataFrame(
-        {
-            "figure": rows.figure,
-            CLAIMED: [format_claim(c if c == c else None) for c in rows.claimed],
-            OURS: [UNMEASURED if o is None or o != o else o for o in rows.ours],
-        }
-    )
 
 # %% ../../nbs/pages/paper.ipynb #8df58fdb
 def write_caption(
     text: str,  # what the table shows
-    measured,  # the runs that measured
+    measured: Iterable[Run],  # the finished runs that measured
 ) -> str:
     "A table's caption that ends with what its figures were measured on and the command that did it."
     made = describe_source(measured)
-    return f"{text}. Data: {made['data']}; size: {made['size']}; seeds: {made['seeds']}; measured by: {made['command']}"
+    source = f"Data: {made['data']}; size: {made['size']}; seeds: {made['seeds']}"
+    return f"{text}. {source}; measured by: {made['command']}"
+
+# %% ../../nbs/pages/paper.ipynb #141711c3
+def format_percent(
+    value: float | None,  # a share between 0 and 1; None or NaN where nothing was measured
+    low: float | None = None,  # ends of its interval, where it has one
+    high: float | None = None,
+) -> str:
+    "A share in percent, with its interval where it has one."
+    if value is None or value != value:
+        return UNMEASURED
+    interval = "" if low is None or low != low or high is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * value:.2f} %{interval}"
+
+# %% ../../nbs/pages/paper.ipynb #d2b47e95
+def format_claim(
+    name: str | None,  # of a printed figure, or None where the paper prints none
+) -> str:
+    "A printed figure in words."
+    if name is None:
+        return "not printed"
+    value, unit = printed_figure(name), PRINTED[name].unit
+    return f"{value:.2f} %" if unit == "%" else f"{value:,g} {unit}".strip()
+
+# %% ../../nbs/pages/paper.ipynb #c8fa528e
+def set_beside(
+    rows: pd.DataFrame,  # figure, claimed (name of a printed figure, or None), ours (text)
+) -> pd.DataFrame:  # figure, paper (claimed), this run
+    "Claims and measurements side by side, each column saying whose it is."
+    claims = [format_claim(name if name == name else None) for name in rows.claimed]
+    ours = [UNMEASURED if text is None or text != text else text for text in rows.ours]
+    return pd.DataFrame({"figure": rows.figure, CLAIMED: claims, OURS: ours})
 
 # %% ../../nbs/pages/paper.ipynb #3cabd1fb
 def describe_augmentation(
@@ -659,164 +591,134 @@ def describe_augmentation(
     copies = "rarer class repeated to 1:1" if how.balance else "no cell repeated"
     return f"{copies}; {', '.join(does) + f', on {where}' if does and (how.balance or not how.minority_only) else 'no cell changed'}"
 
-# %% ../../nbs/pages/paper.ipynb #173ee0f7
-def list_stages(
-    given: dict,  # parameters of a training run
-    net,  # DataFrame: part, value, from `network.describe_network`
-    split,  # DataFrame: split, label, subjects, cells, from `splits.summarise_split`
-) -> pd.DataFrame:  # stage, what
-    "The way from cells to scores, stage by stage."
-    part, count = net.set_index("part").value, split.pivot(index="split", columns="label", values="subjects")
-    people = "; ".join(
-        f"{p} {count.ALL[p]} ALL + {count.HEM[p]} HEM"
-        for p in ("train", "validation", "test")
-        if p in count.index
-    )
-    loss = f"focal, gamma {given['gamma']:g}" if given["gamma"] else "cross-entropy"
-    rates = (
-        f"{given['rate']:g}"
-        if given["schedule"] == "constant"
-        else f"{given['rate']:g} to {given['peak']:g}, one cycle"
-    )
-    rows = {
-        "cells": f"{int(split.cells.sum()):,} cells of {int(split.subjects.sum())} subjects",
-        "split": f"by {given['unit']}: {people}",
-        "input": part["input"],
-        "augmentation": describe_augmentation(given["augmentation"], given.get("balance")),
-        "backbone": f"{part['backbone']}, first weights {part['first weights']}, last map {part['last feature map']}",
+# %% ../../nbs/pages/paper.ipynb #329125c2
+def _people(split: pd.DataFrame) -> str:
+    "The subjects of each part and class: `train 48 ALL + 32 HEM; ...`."
+    count = split.pivot(index="split", columns="label", values="subjects")
+    parts = [part for part in ("train", "validation", "test") if part in count.index]
+    return "; ".join(f"{part} {count.ALL[part]} ALL + {count.HEM[part]} HEM" for part in parts)
+
+
+def _training(given: Mapping[str, Any]) -> str:
+    "The optimiser, its learning rates, and the size of batch and training."
+    rates = f"{given['rate']:g}"
+    if given["schedule"] != "constant":
+        rates += f" to {given['peak']:g}, one cycle"
+    return f"AdamW, learning rate {rates}, batch {given['batch']}, at most {given['epochs']} epochs"
+
+# %% ../../nbs/pages/paper.ipynb #bcb7a6a5
+def _network(layers: pd.DataFrame) -> dict[str, str]:
+    "The stages of the network, from `network.describe_network`."
+    part = layers.set_index("part").value
+    weights, last = part["first weights"], part["last feature map"]
+    return {
+        "backbone": f"{part['backbone']}, first weights {weights}, last map {last}",
         "attention": part["attention"],
         "head": f"mean over pixels, {part['head']}; {part['parameters']} parameters in all",
-        "loss": f"{loss}; ALL weighs {given['alpha']:g}, HEM {1 - given['alpha']:g}",
-        "training": f"AdamW, learning rate {rates}, batch {given['batch']}, at most {given['epochs']} epochs",
-        "epoch kept": f"by validation F1, rule '{given['selection']}', patience {given['patience']}",
-        "test": "asked once; scores with intervals over identities",
     }
-    return pd.DataFrame({"stage": rows.keys(), "what": rows.values()})
+
+# %% ../../nbs/pages/paper.ipynb #173ee0f7
+def list_stages(
+    given: Mapping[str, Any],  # parameters of a training run
+    net: pd.DataFrame,  # part, value, from `network.describe_network`
+    split: pd.DataFrame,  # split, label, subjects, cells, from `splits.summarise_split`
+) -> pd.DataFrame:  # stage, what
+    "The way from cells to scores, stage by stage."
+    loss = f"focal, gamma {given['gamma']:g}" if given["gamma"] else "cross-entropy"
+    stages = {
+        "cells": f"{int(split.cells.sum()):,} cells of {int(split.subjects.sum())} subjects",
+        "split": f"by {given['unit']}: {_people(split)}",
+        "input": net.set_index("part").value["input"],
+        "augmentation": describe_augmentation(given["augmentation"], given.get("balance")),
+        **_network(net),
+        "loss": f"{loss}; ALL weighs {given['alpha']:g}, HEM {1 - given['alpha']:g}",
+        "training": _training(given),
+        "epoch kept": f"by validation F1, rule '{given['selection']}', patience {given['patience']}",
+        "test": "scored once; intervals over identities",
+    }
+    return pd.DataFrame({"stage": stages.keys(), "what": stages.values()})
+
+# %% ../../nbs/pages/paper.ipynb #0a186c84
+_ACROSS = 3  # boxes in a row
+
+
+def _add_box(fig: go.Figure, x: float, y: float, stage: str, what: str) -> go.Figure:
+    "A stage as a box whose upper left corner is at x, y."
+    frame = dict(line=dict(color="#3557a8", width=1.5), fillcolor="#f5f6f8")
+    fig.add_shape(type="rect", x0=x, x1=x + 0.88, y0=y + 0.02, y1=y + 0.86, **frame)
+    text = f"<b>{stage}</b><br>" + "<br>".join(textwrap.wrap(what, 22))
+    place = dict(x=x + 0.44, y=y + 0.44, font=dict(size=10), align="center")
+    return fig.add_annotation(text=text, showarrow=False, **place)
+
+# %% ../../nbs/pages/paper.ipynb #05abc1b7
+def _add_arrow(fig: go.Figure, x: float, y: float) -> go.Figure:
+    "An arrow from the box at x, y to the next in its row."
+    ends = dict(x=x + 1, y=y + 0.44, ax=x + 0.89, ay=y + 0.44, axref="x", ayref="y")
+    look = dict(showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor="#22262e", text="")
+    return fig.add_annotation(**ends, **look)
+
+
+def _add_turn(fig: go.Figure, x: float, y: float) -> go.Figure:
+    "A line from the last box of a row to the first of the next."
+    path = dict(x=[x + 0.44, x + 0.44, 0.44, 0.44], y=[y + 0.86, y + 0.94, y + 0.94, y + 1.02])
+    look = dict(mode="lines", line=dict(color="#22262e", width=1.5), showlegend=False, hoverinfo="skip")
+    return fig.add_scatter(**path, **look)
 
 # %% ../../nbs/pages/paper.ipynb #bae82f35
 def draw_flow(
-    rows,  # from `list_stages`
-    across: int = 3,  # boxes in a row
+    rows: pd.DataFrame,  # from `list_stages`
 ) -> go.Figure:
     "The stages as boxes, read like lines of text."
-    import textwrap
-
-    down = -(-len(rows) // across)
-    fig = (
-        blank_figure(height=40 + 138 * down)
-        .update_xaxes(visible=False, range=[-0.02, across])
-        .update_yaxes(visible=False, range=[down, -0.02])
-    )
+    down = -(-len(rows) // _ACROSS)
+    fig = blank_figure(height=40 + 138 * down)
+    fig.update_xaxes(visible=False, range=[-0.02, _ACROSS]).update_yaxes(visible=False, range=[down, -0.02])
     for i, row in enumerate(rows.itertuples()):
-        x, y = i % across, i // across
-        fig.add_shape(
-            type="rect",
-            x0=x,
-            x1=x + 0.88,
-            y0=y + 0.02,
-            y1=y + 0.86,
-            line=dict(color="#3557a8", width=1.5),
-            fillcolor="#f5f6f8",
-        )
-        said = "<br>".join(textwrap.wrap(row.what, 22))
-        fig.add_annotation(
-            x=x + 0.44,
-            y=y + 0.44,
-            text=f"<b>{row.stage}</b><br>{said}",
-            showarrow=False,
-            font=dict(size=10),
-            align="center",
-        )
+        x, y = i % _ACROSS, i // _ACROSS
+        _add_box(fig, x, y, row.stage, row.what)
         if i + 1 < len(rows):
-            to, tail = (
-                ((x + 1, y + 0.44), (x + 0.89, y + 0.44))
-                if x + 1 < across
-                else ((0.44, y + 1.02), (x + 0.44, y + 0.86))
-            )
-            if x + 1 < across:
-                fig.add_annotation(
-                    x=to[0],
-                    y=to[1],
-                    ax=tail[0],
-                    ay=tail[1],
-                    axref="x",
-                    ayref="y",
-                    showarrow=True,
-                    arrowhead=2,
-                    arrowwidth=1.5,
-                    arrowcolor="#22262e",
-                    text="",
-                )
-            else:
-                fig.add_scatter(
-                    x=[tail[0], tail[0], 0.44, 0.44],
-                    y=[tail[1], y + 0.94, y + 0.94, y + 1.02],
-                    mode="lines",
-                    line=dict(color="#22262e", width=1.5),
-                    showlegend=False,
-                    hoverinfo="skip",
-                )
+            (_add_arrow if x + 1 < _ACROSS else _add_turn)(fig, x, y)
     return fig.update_layout(margin=dict(l=6, r=6, t=10, b=6))
 
 # %% ../../nbs/pages/paper.ipynb #17a5b910
 def split_rows(
-    split,  # DataFrame: split, label, subjects, cells
+    split: pd.DataFrame,  # split, label, subjects, cells
 ) -> pd.DataFrame:  # figure, claimed, ours
     "Table 1: subjects of each part and class, and how many images a run had of them."
-    return pd.DataFrame(
-        [
-            {
-                "figure": f"{r.split}, {r.label}",
-                "claimed": f"{r.split} {r.label}",
-                "ours": f"{r.subjects:,} subjects, {r.cells:,} images",
-            }
-            for r in split.itertuples()
-        ]
-    )
+    rows = [
+        (f"{r.split}, {r.label}", f"{r.split} {r.label}", f"{r.subjects:,} subjects, {r.cells:,} images")
+        for r in split.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["figure", "claimed", "ours"])
+
+# %% ../../nbs/pages/paper.ipynb #5848eede
+_TABLE2 = {"accuracy": "test accuracy", "weighted_f1": "test F1", "auroc": "test AUC"}
+_OTHERS = ("balanced_accuracy", "sensitivity", "specificity")  # which the paper does not print
 
 # %% ../../nbs/pages/paper.ipynb #7ec070c4
 def score_rows(
-    found,  # DataFrame: metric, value, low, high, from `intervals.bootstrap_scores` or seeds averaged
+    scores: pd.DataFrame,  # metric, value, low, high, from `intervals.bootstrap_scores` or seeds averaged
 ) -> pd.DataFrame:  # figure, claimed, ours
     "Table 2: the scores of the paper and those of a run, with intervals over identities."
-    names = {
-        "accuracy": "test accuracy",
-        "weighted_f1": "test F1",
-        "auroc": "test AUC",
-        "balanced_accuracy": None,
-        "sensitivity": None,
-        "specificity": None,
-    }
-    by = found.set_index("metric")
-    return pd.DataFrame(
-        [
-            {
-                "figure": name.replace("_", " "),
-                "claimed": claimed,
-                "ours": format_percent(*by.loc[name, ["value", "low", "high"]]),
-            }
-            for name, claimed in names.items()
-            if name in by.index
-        ]
-    ).astype({"claimed": object})
+    by_name = scores.set_index("metric")
+    rows = [
+        (
+            name.replace("_", " "),
+            _TABLE2.get(name),
+            format_percent(*by_name.loc[name, ["value", "low", "high"]]),
+        )
+        for name in (*_TABLE2, *_OTHERS)
+        if name in by_name.index
+    ]
+    return pd.DataFrame(rows, columns=["figure", "claimed", "ours"]).astype({"claimed": object})
 
 # %% ../../nbs/pages/paper.ipynb #19c4a8ea
 def confusion_rows(
-    counts,  # DataFrame, rows true and columns called, 'HEM' and 'ALL'
-) -> pd.DataFrame:
-    "Table 2: the confusion matrix beside the paper's, a row a place."
-    places = [(true, called) for true in ("HEM", "ALL") for called in ("HEM", "ALL")]
-    rows = pd.DataFrame(
-        [
-            {
-                "figure": f"{t} called {c}",
-                "claimed": f"{t} called {c}",
-                "ours": f"{int(counts.loc[t, c]):,} images",
-            }
-            for t, c in places
-        ]
-    )
-    return set_beside(rows)
+    counts: pd.DataFrame,  # rows true and columns called, 'HEM' and 'ALL'
+) -> pd.DataFrame:  # figure, paper (claimed), this run
+    "Table 2: the confusion matrix beside the paper's, its four counts a row each."
+    places = {f"{t} called {c}": int(counts.loc[t, c]) for t in ("HEM", "ALL") for c in ("HEM", "ALL")}
+    ours = [f"{n:,} images" for n in places.values()]
+    return set_beside(pd.DataFrame({"figure": list(places), "claimed": list(places), "ours": ours}))
 
 # %% ../../nbs/pages/paper.ipynb #e595e7b2
 def literature_rows(
@@ -824,24 +726,10 @@ def literature_rows(
     on: str,  # what it was measured on
 ) -> pd.DataFrame:  # work, F1, whose figure, measured on
     "Table 3 with the paper's own row and a row for this run, each saying whose figure it is."
-    theirs = read_literature()
-    rows = pd.DataFrame(
-        {
-            "work": theirs.work + ", " + theirs.year.astype(str),
-            "F1": [f"{f:.2f} %" for f in theirs.f1],
-            "whose figure": "as printed in the paper's Table 3",
-            "measured on": theirs["measured on"],
-        }
-    )
-    own = pd.DataFrame(
-        [
-            {
-                "work": "arXiv 2601.01026",
-                "F1": format_claim("test F1"),
-                "whose figure": CLAIMED,
-                "measured on": "a split of its own",
-            },
-            {"work": "this run", "F1": score, "whose figure": OURS, "measured on": on},
-        ]
-    )
-    return pd.concat([own, rows], ignore_index=True)
+    own = [
+        ("arXiv 2601.01026", format_claim("test F1"), CLAIMED, "a split of its own"),
+        ("this run", score, OURS, on),
+    ]
+    printed = "as printed in the paper's Table 3"
+    others = [(f"{work}, {year}", f"{f1:.2f} %", printed, where) for work, year, f1, where in _TABLE3]
+    return pd.DataFrame([*own, *others], columns=["work", "F1", "whose figure", "measured on"])
