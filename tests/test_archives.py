@@ -498,7 +498,7 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(tmp_path, suffix, moments)
 def test_room_is_asked_for_first(tmp_path):
     archive = tarred(tmp_path / "a.tar", *[(f"all/{n}.bmp", os.urandom(2**20)) for n in range(3)])
     (disk := tmp_path / "disk").mkdir()
-    code = "import os, sys; from leukonb.data import archives; from leukonb.files import refused; print(refused(archives.unpacked, sys.argv[1], sys.argv[2])); print(os.listdir(sys.argv[2]))"
+    code = "import os, sys; from leukonb.data import archives; from leukonb.files import refusal_line; print(refusal_line(archives.unpack_once, sys.argv[1], sys.argv[2])); print(os.listdir(sys.argv[2]))"
     done = subprocess.run(
         [*on_small_disk(disk, 1), sys.executable, "-c", code, str(archive), str(disk)],
         capture_output=True,
@@ -518,7 +518,7 @@ def test_several_processes_unpack_once(tmp_path):
     archive = packed(
         tmp_path / "cells.zip", put(tmp_path / "cells", {f"all/UID_{n}_1_1_all.bmp": n for n in range(1, 40)})
     )
-    code = "import sys; from leukonb.data import archives; print(archives.unpacked(sys.argv[1], sys.argv[2]).stat().st_ino)"
+    code = "import sys; from leukonb.data import archives; print(archives.unpack_once(sys.argv[1], sys.argv[2]).stat().st_ino)"
     with ThreadPoolExecutor(3) as pool:
         done = list(
             pool.map(
@@ -545,7 +545,7 @@ def test_killed_while_unpacking_is_unpacked_anew(tmp_path):
     code = (
         "import sys, os, signal; from leukonb.data import archives; write, count = archives._written, []\n"
         "def slow(*a):\n    write(*a); count.append(1)\n    if len(count) == 20: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "archives._written = slow; archives.unpacked(sys.argv[1], sys.argv[2])"
+        "archives._written = slow; archives.unpack_once(sys.argv[1], sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(archive), str(tmp_path / "kept")])
     assert done.returncode == -signal.SIGKILL

@@ -39,9 +39,9 @@ def reference(image, params):
 
 def test_draws_are_the_same_in_another_process():
     code = (
-        "import hashlib; from leukonb.model.augment import draw;"
+        "import hashlib; from leukonb.model.augment import draw_parameters;"
         "cells = [hashlib.sha256(b'%d' % i).hexdigest() for i in range(64)];"
-        "print(hashlib.sha256(draw('paper', 7, 3, cells).tobytes()).hexdigest())"
+        "print(hashlib.sha256(draw_parameters('paper', 7, 3, cells).tobytes()).hexdigest())"
     )
     there = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -56,9 +56,9 @@ MEMORY = """
 import resource, sys
 from leukonb.data import cohort
 most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-cohort.index(sys.argv[1])
+cohort.index_cohort(sys.argv[1])
 before = most()
-found = cohort.index(sys.argv[2])
+found = cohort.index_cohort(sys.argv[2])
 print(most() - before, *found.problems[found.problems.refused].path)
 """
 
@@ -225,7 +225,7 @@ root, to, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 names = sorted(root.glob("*.bmp"))
 cells = pd.DataFrame([{"path": p.name, "cell": hashlib.sha256(p.read_bytes()).hexdigest()} for p in names])
 print("ready", flush=True)
-make = lambda: pixels.build(SimpleNamespace(cells=cells, root=root), size, to).digest
+make = lambda: pixels.decode_cohort(SimpleNamespace(cells=cells, root=root), size, to).digest
 """
 
 FULL = (

@@ -160,7 +160,7 @@ def test_a_leak_is_found_and_no_order_is_claimed_where_there_is_none():
 )
 def test_what_cannot_be_measured_is_refused_before_a_training(change, said, tmp_path, monkeypatch):
     cells, store = cells_of()
-    monkeypatch.setattr(training, "train", lambda *a, **k: pytest.fail("a network was trained"))
+    monkeypatch.setattr(training, "train_network", lambda *a, **k: pytest.fail("a network was trained"))
     given = dict(how=leakage.Protocol(), iterations=2, units=["copies", "identity"]) | change
     with pytest.raises(Refusal, match=said):
         leakage.train_networks(

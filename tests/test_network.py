@@ -80,7 +80,7 @@ def test_logits_stay_float32_in_mixed_precision():
 
 
 def test_the_same_network_is_the_same_file_in_any_process(tmp_path):
-    code = "import sys, time; from leukonb.model import network; kept = [object() for _ in range(int(sys.argv[2]))]; print(network.save(network.build(network.Network(backbone='small', size=64, seed=3)), sys.argv[1]))"
+    code = "import sys, time; from leukonb.model import network; kept = [object() for _ in range(int(sys.argv[2]))]; print(network.save_model(network.build_network(network.Network(backbone='small', size=64, seed=3)), sys.argv[1]))"
     digests = [
         subprocess.run(
             [sys.executable, "-c", code, tmp_path / f"{i}.keras", str(i * 1000)],

@@ -87,7 +87,7 @@ def test_two_processes_make_one_store(tmp_path):
         "import sys, hashlib, pandas as pd; from pathlib import Path; from types import SimpleNamespace; from leukonb.data import pixels;"
         "root = Path(sys.argv[1]); names = sorted(root.glob('*.bmp'));"
         "cells = pd.DataFrame([{'path': p.name, 'cell': hashlib.sha256(p.read_bytes()).hexdigest()} for p in names]);"
-        "print(pixels.build(SimpleNamespace(cells=cells, root=root), 64, sys.argv[2]).digest)"
+        "print(pixels.decode_cohort(SimpleNamespace(cells=cells, root=root), 64, sys.argv[2]).digest)"
     )
     both = [
         subprocess.Popen(

@@ -35,9 +35,9 @@ def run_of(folder, notebook, **given):
 
 DIVERGES = f"""import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_training import NET, Recipe, cohort, split_of, training
+from test_training import NET, TrainingRecipe, cohort, split_of, training
 cells, store = cohort()
-training.train(NET, Recipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0), store, split_of(cells), "checkpoints")"""
+training.train_network(NET, TrainingRecipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0), store, split_of(cells), "checkpoints")"""
 
 
 def breaks(fault, cell, status, says, promise=None, injected=None):

@@ -26,8 +26,8 @@ from test_training import cohort, split_of, NET, RECIPE
 from leukonb.model import network, training
 cells, store = cohort()
 slow = float(sys.argv[3]) if len(sys.argv) > 3 else 0
-trained = training.train(NET, RECIPE, store, split_of(cells), sys.argv[1], seed=3, on_epoch=lambda history: (print(len(history), flush=True), time.sleep(slow)))
-scores = training.predict(network.load(trained.model_path), store, cells)
+trained = training.train_network(NET, RECIPE, store, split_of(cells), sys.argv[1], seed=3, on_epoch=lambda history: (print(len(history), flush=True), time.sleep(slow)))
+scores = training.predict_scores(network.load_model(trained.model_path), store, cells)
 print("scores", hashlib.sha256(scores.tobytes()).hexdigest(), trained.epoch, open(f"{sys.argv[1]}/history.csv").readline().strip(), flush=True)
 """
 NET = Network(backbone="small", size=48)
