@@ -39,6 +39,7 @@ def modules_reached(
     package = package_folder()
     trees = [ast.parse(_python(c.source)) for c in nbformat.read(notebook, 4).cells if c.cell_type == "code"]
     wanted = {name for tree in trees for name in _imported(tree)}
+    wanted |= {"leukonb.api"} if "leukonb" in wanted else set()
     reached = {}
     while wanted:
         file = _module_file(package, wanted.pop())
@@ -46,7 +47,8 @@ def modules_reached(
             continue
         reached |= {p.relative_to(package).as_posix(): digest_file(p) for p in [file, *_beside(file)]}
         wanted |= {".".join(["leukonb", *file.relative_to(package).parent.parts, "__init__"])}
-        wanted |= set(_absolute(file, package, reached[name]))
+        if name != "__init__.py":  # the front page names every verb, and decides no number
+            wanted |= set(_absolute(file, package, reached[name]))
     return dict(sorted(reached.items()))
 
 # %% ../../nbs/runs/key.ipynb #ce70a146

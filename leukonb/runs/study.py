@@ -195,19 +195,21 @@ def _checked(file, content, lines):
     return study
 
 # %% ../../nbs/runs/study.ipynb #67587d4e
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP])(I?))?B?", re.I)
+
+
 def _amount(
     study,
-    text,  # such as '4 GB'
+    text,  # such as '4 GB' or '512 MiB'
     *path,  # where it stands in the study
 ) -> int:
     "An amount of memory in bytes; 0 where none is stated."
-    from dask.utils import parse_bytes
-
-    try:
-        amount = parse_bytes(text) if text else 0
-    except ValueError:
-        amount = -1
-    if amount < 0 or text and not amount:
+    if not text:
+        return 0
+    written = _AMOUNT.fullmatch(text.strip())
+    number, unit, binary = written.groups() if written else ("0", "", "")
+    amount = int(float(number) * (1024 if binary else 1000) ** " KMGTP".index((unit or " ").upper()))
+    if not amount:
         raise Refusal(f"{study.at(*path)}memory = {text!r}: write an amount such as 4 GB or 500 MB")
     return amount
 
@@ -441,16 +443,20 @@ def index_study_cohort(
     study: Study,
     out: Path,  # `_runs`
     data=None,  # a folder of images or an archive of one, or nothing for the study's phantom
+    subject_pattern: str | None = None,  # for other data: its group in a file's path is the subject
 ):
     "The indexed cohort of a study and the folder it shall be saved in."
     from leukonb.data import archives, cohort as cohorts
 
     if data is None:
+        if subject_pattern:
+            raise Refusal("--subject-pattern goes with --data, which is not given")
         data = _phantom(study, Path(out))
     elif not Path(data).exists():
         raise Refusal(f"--data {data}: there is no such folder or archive")
     kept = Path(out) / "_archives"  # once for all studies
-    table = cohorts.index_cohort(archives.unpack_once(data, kept) if archives.archive_kind(data) else data)
+    folder = archives.unpack_once(data, kept) if archives.archive_kind(data) else data
+    table = cohorts.index_cohort(folder, subject_pattern)
     refused_files = table.problems[table.problems.refused]
     if len(refused_files):
         first = refused_files.iloc[0]

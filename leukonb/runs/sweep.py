@@ -14,8 +14,9 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from ..files import Refusal, write_json
 from .process import execute_run, is_final, list_gpus
 from .record import is_locked, read_if_there, run_without
@@ -92,9 +93,13 @@ def count_cores() -> int:
 
 def machine_memory() -> int:
     "Bytes of memory that this process may use, a container's limit included."
-    from distributed.system import memory_limit
+    import psutil
 
-    return memory_limit()
+    limits = [psutil.virtual_memory().total]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # no container, or one without a limit: the text `max`
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
+    return min(n for n in limits if n > 0)
 
 # %% ../../nbs/runs/sweep.ipynb #efb410aa
 RETRIES = 3  # of a run whose process or worker was lost
