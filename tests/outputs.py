@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -355,6 +356,12 @@ async def run_all(notebooks: list[Notebook], workers: int, limit: float) -> None
             tasks.create_task(one(notebook))
 
 
+def run_together(notebooks: list[Notebook], workers: int, limit: float) -> None:
+    """Run the notebooks, some at a time, in a thread of their own: the caller may have a loop that runs."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, run_all(notebooks, workers, limit)).result()
+
+
 def found_notebooks(folder: Path) -> list[Path]:
     """Every notebook in the folder but the experiments' and those whose name begins with _ or a dot."""
 
@@ -375,7 +382,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_intermixed_args(arguments)
     notebooks = [Notebook(path) for path in given.notebooks or found_notebooks(ROOT / "nbs")]
     start = time.monotonic()
-    asyncio.run(run_all(notebooks, given.workers, given.limit))
+    run_together(notebooks, given.workers, given.limit)
     if given.command == "write":
         for notebook in (n for n in notebooks if not n.trouble):
             notebook.keep()

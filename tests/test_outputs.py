@@ -87,8 +87,8 @@ def findings(tmp_path_factory) -> dict[str, str]:
         name: outputs.Notebook(written(folder / f"{name}.ipynb", (NOTEBOOKS[name][0], [])))
         for name in NOTEBOOKS
     }
-    outputs.asyncio.run(outputs.run_all([cells], 1, 60))
-    outputs.asyncio.run(outputs.run_all(list(others.values()), 2, 3))
+    outputs.run_together([cells], 1, 60)
+    outputs.run_together(list(others.values()), 2, 3)
     said = cells.directives()
     found = {name: "\n".join(cells.cell_findings(i, said[i])) for i, name in enumerate(CELLS)}
     return found | {name: "\n".join(notebook.findings()) for name, notebook in others.items()}
