@@ -10,7 +10,7 @@ import bz2, copy, errno, gzip, lzma, os, re, shutil, stat, struct, tarfile, temp
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from .cohort import SUFFIXES, _shown
+from .layouts import SUFFIXES, escape_name
 from ..files import Refusal, digest_file, read_json, staged, write_json
 
 # %% ../../nbs/data/archives.ipynb #dc5ea8cd
@@ -228,11 +228,11 @@ _DAMAGE = (
 @contextmanager
 def _blamed(path, member=None):
     "Refusals and errors of the block as one line that names the archive and its member."
-    who = _shown(path) + (f": member {_shown(member)}" if member is not None else "")
+    who = escape_name(path) + (f": member {escape_name(member)}" if member is not None else "")
     try:
         yield
     except Refusal as refusal:
-        raise refusal if str(refusal).startswith(_shown(path)) else Refusal(f"{who} {refusal}") from None
+        raise refusal if str(refusal).startswith(escape_name(path)) else Refusal(f"{who} {refusal}") from None
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
@@ -265,7 +265,7 @@ def _checked(archive, path, limits):
     if not any(_suffix(m) in SUFFIXES for m in members):
         inner = next(
             (
-                f"; it holds {_shown('/'.join(m.parts))}: unpack that first"
+                f"; it holds {escape_name('/'.join(m.parts))}: unpack that first"
                 for m in members
                 if _suffix(m) in (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".rar", ".7z")
             ),
@@ -294,7 +294,7 @@ def _room(members, to):
     need, free = sum(m.size for m in members), shutil.disk_usage(there).free
     if need > free:
         raise Refusal(
-            f"unpacks to {need:,} bytes, and {_shown(there)} has room for {free:,}; make room, or name another folder"
+            f"unpacks to {need:,} bytes, and {escape_name(there)} has room for {free:,}; make room, or name another folder"
         )
 
 # %% ../../nbs/data/archives.ipynb #e6ef7bd9
@@ -407,4 +407,4 @@ def open_folder(
         try:
             yield folder
         except Refusal as refusal:
-            raise Refusal(str(refusal).replace(str(folder), _shown(path))) from None
+            raise Refusal(str(refusal).replace(str(folder), escape_name(path))) from None

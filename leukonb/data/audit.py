@@ -10,7 +10,8 @@ __all__ = ['count_by_fold', 'count_by_part', 'find_duplicates', 'find_joined_sub
 from collections import Counter
 import pandas as pd
 from . import release
-from .cohort import Cohort, _shown
+from .cohort import Cohort
+from .layouts import escape_name
 
 # %% ../../nbs/data/audit.ipynb #cc05d189
 def count_by_fold(cells) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def find_joined_subjects(cells) -> list:
     "The groups of subjects that are one identity, as they are in these cells."
     groups = cells[cells.subject.notna()].groupby("identity").subject.unique()
     return sorted(
-        ([*sorted(g, key=release._rank)] for g in groups if len(g) > 1), key=lambda g: release._rank(g[0])
+        ([*sorted(g, key=release.rank_subject)] for g in groups if len(g) > 1), key=lambda g: release.rank_subject(g[0])
     )
 
 # %% ../../nbs/data/audit.ipynb #8ae8ff0e
@@ -66,7 +67,7 @@ def count_crossing(cells) -> pd.DataFrame:
     "How many pictures stand in two folds, by the pair of subjects."
     rows = cells[cells.duplicated("cell", keep=False) & cells.fold.notna()]
     pairs = Counter(
-        tuple(sorted(g.subject.dropna().unique(), key=release._rank))
+        tuple(sorted(g.subject.dropna().unique(), key=release.rank_subject))
         for _, g in rows.groupby("cell")
         if g.fold.nunique() > 1
     )
@@ -163,7 +164,7 @@ def print_audit(
 
     found = found if isinstance(found, dict) else audit_cohort(found)
     Console(highlight=False).print(_screen_table(found))
-    print("\n".join(_shown(line) for line in _screen_lines(found)))
+    print("\n".join(escape_name(line) for line in _screen_lines(found)))
 
 # %% ../../nbs/data/audit.ipynb #967ef815
 def _screen_table(found):
@@ -171,7 +172,7 @@ def _screen_table(found):
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{_shown(found['dataset'])}{', synthetic' if found['synthetic'] else ''}: {found['images']:,} images, {found['subjects']:,} subjects, {found['identities']:,} identities"
+    title = f"{escape_name(found['dataset'])}{', synthetic' if found['synthetic'] else ''}: {found['images']:,} images, {found['subjects']:,} subjects, {found['identities']:,} identities"
     table = Table(
         "part", "class", "images", "cells", "subjects", "identities", title=Text(title), title_justify="left"
     )

@@ -22,7 +22,7 @@ def find_pairs(
     rows = release.released_table() if rows is None else rows
     wanted, found = ["fold", "subject", "image", "number"], []
     for cell, same in rows[rows.duplicated("cell", keep=False)].groupby("cell"):
-        same = same.sort_values("subject", key=lambda s: s.map(release._rank))
+        same = same.sort_values("subject", key=lambda s: s.map(release.rank_subject))
         for a, b in itertools.combinations(same.to_dict("records"), 2):
             found.append(
                 {
@@ -93,7 +93,7 @@ def list_joined(rows=None) -> pd.DataFrame:
     found = [
         {
             "identity": i,
-            "subjects": ", ".join(sorted(g.subject.unique(), key=release._rank)),
+            "subjects": ", ".join(sorted(g.subject.unique(), key=release.rank_subject)),
             "label": g.label.iloc[0],
             "images": len(g),
             "cells": g.cell.nunique(),
@@ -257,8 +257,8 @@ def unroll(
     green = np.log(np.maximum(image[..., 1], 1).astype(np.float32))
     within = ndimage.binary_erosion(inside, iterations=max(2, round(6 * unit)))
     detail = (
-        morphology._smooth(green, inside, max(3 * unit, 1.5))
-        - morphology._smooth(green, inside, max(14 * unit, 4))
+        morphology.smooth_within(green, inside, max(3 * unit, 1.5))
+        - morphology.smooth_within(green, inside, max(14 * unit, 4))
     ) * within
     given = dict(
         center=ndimage.center_of_mass(inside),

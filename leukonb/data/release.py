@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'NAME', 'parse_name', 'build_table', 'pack_table', 'remake_table', 'released_table', 'match_digests',
-           'join_subjects', 'released_identities']
+           'rank_subject', 'join_subjects', 'released_identities']
 
 # %% ../../nbs/data/release.ipynb #b2015e83
 import io, lzma, re
@@ -106,7 +106,7 @@ def match_digests(
     return {d: _by_digest()[d] for d in digests if d in _by_digest()}
 
 # %% ../../nbs/data/release.ipynb #9913070b
-def _rank(subject):
+def rank_subject(subject):
     "Order of subjects: ALL by number, then healthy by number."
     return (
         str(subject).startswith("H"),
@@ -129,7 +129,7 @@ def join_subjects(
 
     shared = rows[rows.duplicated("cell", keep=False)]
     for _, subjects in shared.groupby("cell").subject:
-        roots = sorted({root(s) for s in subjects}, key=_rank)
+        roots = sorted({root(s) for s in subjects}, key=rank_subject)
         for other in roots[1:]:
             first[other] = roots[0]
     return {s: root(s) for s in first}

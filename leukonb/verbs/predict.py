@@ -9,7 +9,7 @@ __all__ = ['list_images', 'recorded_digest', 'calibrated_sets', 'predict_images'
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from ..data import cohort as cohorts, pixels
+from ..data import cohort as cohorts, layouts, pixels
 from ..evidence import abstention, predictions
 from ..files import Refusal, read_json
 
@@ -22,7 +22,7 @@ def list_images(
     for path in map(Path, paths):
         if not path.exists():
             raise Refusal(f"{path}: there is no such file or folder")
-        inside = cohorts._listed(path)[0] if path.is_dir() else [path]
+        inside = layouts.list_folder(path).images if path.is_dir() else [path]
         if not inside:
             raise Refusal(f"{path} holds no image; name images or folders of images")
         found += inside
@@ -31,10 +31,10 @@ def list_images(
 
 # %% ../../nbs/verbs/predict.ipynb #637598a7
 def _cell(path):
-    if path.suffix.lower() not in cohorts.SUFFIXES:
-        raise Refusal(f"{path} is no image by its name; {', '.join(sorted(cohorts.SUFFIXES))} are read")
+    if path.suffix.lower() not in layouts.SUFFIXES:
+        raise Refusal(f"{path} is no image by its name; {', '.join(sorted(layouts.SUFFIXES))} are read")
     try:
-        return cohorts._measure(path)[0]
+        return cohorts.measure_file(path)[0]
     except Refusal as refusal:
         raise Refusal(f"{path} {refusal}") from None
 
@@ -84,7 +84,7 @@ def predict_images(
     ):
         some = rows.iloc[start : start + batch]
         decoded = np.stack(
-            [pixels._one(Path("."), p, c, loaded.input_shape[1]) for p, c in zip(some.path, some.cell)]
+            [pixels.decode_file(Path("."), p, c, loaded.input_shape[1]) for p, c in zip(some.path, some.cell)]
         )
         score[start : start + batch] = training.predict_scores(
             loaded, pixels.from_arrays(decoded, some), some, views
