@@ -137,7 +137,7 @@ def test_an_arm_of_one_seed_has_the_interval_of_the_bootstrap():
         (lambda t: t[t.arm != "full"], "no training has the arm 'full'"),
         (lambda t: t[t.arm == "full"], "needs an arm beside 'full'"),
         (lambda t: t.assign(iteration=t.seed), "2 splits"),
-        (lambda t: t.iloc[:-3], "asked about other cells"),
+        (lambda t: t.iloc[:-3], "scored other cells"),
     ],
 )
 def test_an_ablation_of_unlike_trainings_is_refused(change, says):
