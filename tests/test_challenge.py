@@ -1,4 +1,4 @@
-"""The challenge: what is trained on, what is asked, how often it was looked at, and whose figure is whose."""
+"""The challenge: what is trained on, what is scored, how often it was looked at, and whose figure is whose."""
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,9 @@ def test_an_identity_in_both_parts_is_left_out_of_training_and_said(released):
 
 
 def test_validation_is_of_training_identities_and_another_iteration_is_another_choice(released):
-    first, other = (splits.draw_split(released, "challenge", validation=0.15, seed=0, iteration=i) for i in (0, 1))
+    first, other = (
+        splits.draw_split(released, "challenge", validation=0.15, seed=0, iteration=i) for i in (0, 1)
+    )
     people = [set(s.identity[s.split == "validation"]) for s in (first, other)]
     assert people[0] != people[1] and not people[0] & set(released.identity[released.part == "preliminary"])
     assert first.subject[first.split == "validation"].nunique() == pytest.approx(0.15 * 73, abs=1)
@@ -122,7 +124,7 @@ def test_one_look_is_called_one(tmp_path, cells):
     assert "it is one look" in challenge.describe_looks(challenge.list_looks(tmp_path, cells), ["one"])[1]
 
 
-def test_a_training_that_was_asked_something_else_is_refused(tmp_path, cells):
+def test_a_training_that_scored_other_cells_is_refused(tmp_path, cells):
     late = cells[cells.part == "preliminary"]
     by_identity, short = (
         made(tmp_path, "a", late, unit="identity"),
@@ -134,14 +136,16 @@ def test_a_training_that_was_asked_something_else_is_refused(tmp_path, cells):
     ):
         challenge.gather_predictions([by_identity], table(by_identity), cells)
     with pytest.raises(
-        Refusal, match="was asked about 39 cells, and the preliminary test of this cohort has 40"
+        Refusal, match="scored 39 cells, and the preliminary test of this cohort has 40"
     ):
         challenge.gather_predictions([short], table(short), cells)
 
 
 def test_every_figure_of_the_field_is_claimed_with_its_source(tmp_path, cells):
     run = made(tmp_path, "one", cells[cells.part == "preliminary"])
-    rows = challenge.gather_predictions([run], predictions.read_predictions(run.folder / "predictions.parquet"), cells)
+    rows = challenge.gather_predictions(
+        [run], predictions.read_predictions(run.folder / "predictions.parquet"), cells
+    )
     scores = ablation.average_scores(ablation.resample_scores(rows, resamples=100))
     table = challenge.compare_with_field(scores, challenge.describe_test_part(rows, synthetic=True))
     theirs = table[table["whose figure"] != paper.OURS]
@@ -163,7 +167,7 @@ def test_part_of_the_released_test_is_called_a_part(cells):
     )
 
 
-def test_the_study_asks_for_the_challenge_in_every_training(tmp_path):
+def test_every_training_of_the_study_is_split_for_the_challenge(tmp_path):
     planned = plan_study(load_study("challenge"), tmp_path, cohort=tmp_path, data="d")
     given = [p.run.manifest["inputs"]["parameters"] for p in planned if p.run.experiment == "training"]
     assert (
