@@ -543,9 +543,9 @@ def test_killed_while_unpacking_is_unpacked_anew(tmp_path):
     folder = put(tmp_path / "cells", {f"all/UID_{n}_1_1_all.bmp": n for n in range(1, 40)})
     archive = packed(tmp_path / "cells.tar.gz", folder)
     code = (
-        "import sys, os, signal; from leukonb.data import archives; write, count = archives._written, []\n"
+        "import sys, os, signal; from leukonb.data import archives; write, count = archives._write_member, []\n"
         "def slow(*a):\n    write(*a); count.append(1)\n    if len(count) == 20: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "archives._written = slow; archives.unpack_once(sys.argv[1], sys.argv[2])"
+        "archives._write_member = slow; archives.unpack_once(sys.argv[1], sys.argv[2])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(archive), str(tmp_path / "kept")])
     assert done.returncode == -signal.SIGKILL
