@@ -204,7 +204,7 @@ def pool_copies(
     if "original" not in split:
         return pixels
     how, made = augment.find_recipe(augmentation), split[split.cell != split.original].drop_duplicates("cell")
-    if how.policy in ("mixup", "cutmix"):
+    if augment.mixes_cells(how):
         raise Refusal(
             f"copies cannot be made by {how.name}, which mixes two cells; choose another augmentation for the split by copies"
         )

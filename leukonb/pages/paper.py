@@ -574,19 +574,7 @@ def describe_augmentation(
     from leukonb.model import augment
 
     how = augment.find_recipe(name, **({} if balance is None else {"balance": balance}))
-    does = [f"flip p = {how.flip:g}"] * bool(how.flip) + [
-        f"{field} +-{getattr(how, field):g}{unit}"
-        for field, unit in (
-            ("rotation", " degrees"),
-            ("zoom", ""),
-            ("shift", ""),
-            ("brightness", ""),
-            ("contrast", ""),
-            ("stain", ""),
-        )
-        if getattr(how, field)
-    ]
-    does += ["eight views"] * how.dihedral + [str(how.policy)] * bool(how.policy)
+    does = augment.describe_changes(how)
     where = "the copies alone" if how.minority_only else "every cell"
     copies = "rarer class repeated to 1:1" if how.balance else "no cell repeated"
     return f"{copies}; {', '.join(does) + f', on {where}' if does and (how.balance or not how.minority_only) else 'no cell changed'}"
