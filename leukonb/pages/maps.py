@@ -8,52 +8,53 @@ __all__ = ['choose_cells', 'overlay_map', 'caption_cells', 'render_sheet', 'show
            'draw_gates']
 
 # %% ../../nbs/pages/maps.ipynb #c8372231
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from ..data import morphology
-from ..model import explain
+from ..draw.cells import picture_address, pick_cells
+from ..draw.look import ACCENT, COLOURS, INK, MUTED, blank_figure, error_bars, in_run
 from ..files import Refusal, write_text
-from ..draw.cells import _picture, pick_cells
-from ..draw.look import COLOURS, in_run
-from ..draw.look import blank_figure
+from ..model import explain
+
+# %% ../../nbs/pages/maps.ipynb #12bbc5d4
+def _rank_errors(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    "The different cells with called and error, how far the score is from the truth; the largest error first."
+    rows = table.drop_duplicates("cell").reset_index(drop=True)
+    if not len(rows):
+        raise Refusal("there is no test cell to explain; give a training whose split has a test part")
+    called = np.where(rows.score >= threshold, "ALL", "HEM")
+    rows = rows.assign(called=called, error=(rows.score - (rows.label == "ALL")).abs())
+    return rows.sort_values(["error", "cell"], ascending=[False, True])
 
 # %% ../../nbs/pages/maps.ipynb #fa6e9a9a
 def choose_cells(
-    table,  # predictions of one arm
+    table: pd.DataFrame,  # predictions of one arm
     worst: int,  # errors, the surest first
     right: int,  # surest right calls of each class
     others: int,  # further cells of each class, subject by subject
     threshold: float = 0.5,
-    seed: int = 0,
+    seed: int = 0,  # of the further cells
 ) -> pd.DataFrame:  # rows of the table with called, error and why: 'error', 'right', 'other'
     "The cells to explain, of one network and its test part."
-    rows = table.drop_duplicates("cell").reset_index(drop=True)
-    if not len(rows):
-        raise Refusal("there is no test cell to explain; give a training whose split has a test part")
-    rows = rows.assign(
-        called=np.where(rows.score >= threshold, "ALL", "HEM"),
-        error=(rows.score - (rows.label == "ALL")).abs(),
-    ).sort_values(["error", "cell"], ascending=[False, True])
+    rows = _rank_errors(table, threshold)
     wrong, good = rows[rows.called != rows.label], rows[rows.called == rows.label][::-1]
-    found = [
-        wrong.head(worst).assign(why="error"),
-        *(good[good.label == label].head(right).assign(why="right") for label in ("ALL", "HEM")),
-    ]
-    left = rows[~rows.cell.isin(pd.concat(found).cell)].assign(part="", fold=0)
-    return pd.concat(
-        [*found, pick_cells(left, others, seed).drop(columns=["part", "fold"]).assign(why="other")],
-        ignore_index=True,
-    )
+    surest = [good[good.label == label].head(right) for label in ("ALL", "HEM")]
+    chosen = [wrong.head(worst).assign(why="error"), *(part.assign(why="right") for part in surest)]
+    left = rows[~rows.cell.isin(pd.concat(chosen).cell)].assign(part="", fold=0)
+    drawn = pick_cells(left, others, seed).drop(columns=["part", "fold"]).assign(why="other")
+    return pd.concat([*chosen, drawn], ignore_index=True)
 
 # %% ../../nbs/pages/maps.ipynb #b190bfa2
 _FOR, _AGAINST = np.array([53, 87, 168.0]), np.array([224, 138, 29.0])
 
 # %% ../../nbs/pages/maps.ipynb #7cbd2620
 def overlay_map(
-    image,  # uint8 (size, size, 3)
-    map_,  # (size, size), signed
+    image: np.ndarray,  # uint8 (size, size, 3)
+    map_: np.ndarray,  # (size, size), signed
 ) -> np.ndarray:  # uint8 (size, size, 3)
     "The cell in grey, the map over it, and the outline."
     from scipy.ndimage import binary_erosion
@@ -61,292 +62,261 @@ def overlay_map(
     mask, least, most = morphology.cell_mask(image), max(0.0, float(map_.min())), float(np.abs(map_).max())
     strength = np.clip((np.abs(map_) - least) / (most - least or 1.0), 0, 1)[..., None] ** 0.7 * 0.75
     grey = np.repeat(image.mean(-1, keepdims=True), 3, -1)
-    found = grey * (1 - strength) + np.where(map_[..., None] >= 0, _FOR * 1.25, _AGAINST) * strength
-    found[mask & ~binary_erosion(mask, iterations=max(1, len(mask) // 96))] = 255
-    return np.clip(found, 0, 255).astype(np.uint8)
+    dye = np.where(map_[..., None] >= 0, _FOR * 1.25, _AGAINST)
+    laid = grey * (1 - strength) + dye * strength
+    laid[mask & ~binary_erosion(mask, iterations=max(1, len(mask) // 96))] = 255
+    return np.clip(laid, 0, 255).astype(np.uint8)
 
 # %% ../../nbs/pages/maps.ipynb #54f6e97e
 def caption_cells(
-    rows,  # from `choose_cells`
-) -> list:  # texts
+    rows: pd.DataFrame,  # from `choose_cells`
+) -> list[str]:  # captions
     "What stands beside each cell."
     return [
-        f"{l}, subject {s}: score {p:.2f}, called {c}" + ("" if l == c else ", wrongly")
-        for l, s, p, c in zip(rows.label, rows.subject, rows.score, rows.called)
+        f"{r.label}, subject {r.subject}: score {r.score:.2f}, called {r.called}"
+        + ("" if r.label == r.called else ", wrongly")
+        for r in rows.itertuples()
     ]
+
+# %% ../../nbs/pages/maps.ipynb #aff6267b
+def _picture(image: np.ndarray, alt: str, size: int, columns: int) -> str:
+    "One picture of the sheet, as wide as the page has room for."
+    fluid = f"clamp(64px,calc((100cqw - 130px)/{columns} - 4px),{size}px)"
+    style = f"display:block;width:{fluid};max-width:none;background:#000"
+    words = f"alt='{escape(alt, quote=True)}' src='{picture_address(image, size)}'"
+    return f"<td style='padding:2px'><img {words} style='{style}'></td>"
+
+# %% ../../nbs/pages/maps.ipynb #88b9a92a
+def _head(name: str, size: int) -> str:
+    "The head of a column."
+    style = f"max-width:{size}px;padding:2px;font-weight:600;text-align:left;vertical-align:bottom;"
+    return f"<th scope='col' style='{style}white-space:normal'>{escape(name)}</th>"
+
+
+def _caption(text: str, mark: str) -> str:
+    "The caption of a row, with the colour of the class before it."
+    style = f"border-left:4px solid {COLOURS[mark]};padding-left:8px"
+    return f"<td style='min-width:104px;vertical-align:middle;font-size:12px;{style}'>{escape(text)}</td>"
 
 # %% ../../nbs/pages/maps.ipynb #fcee8058
 def render_sheet(
-    images,  # uint8 (n, size, size, 3)
-    maps: dict,  # {name: (n, size, size)}
-    texts,  # n captions
-    marks,  # n of 'ALL' or 'HEM'
+    images: np.ndarray,  # uint8 (n, size, size, 3)
+    maps: Mapping[str, np.ndarray],  # {name: (n, size, size)}
+    texts: Sequence[str],  # n captions
+    marks: Iterable[str],  # n of 'ALL' or 'HEM'
     size: int = 120,  # pixels of a picture
 ) -> str:
     "Rows of a cell and its maps as HTML."
-    fluid = f"clamp(64px,calc((100cqw - 130px)/{len(maps) + 1} - 4px),{size}px)"  # as wide as the page has room for
-    picture = lambda a, what: (
-        f"<td style='padding:2px'><img alt='{escape(what, quote=True)}' src='{_picture(a, size)}' style='display:block;width:{fluid};max-width:none;background:#000'></td>"
+    columns, rows = len(maps) + 1, []
+    for i, (image, text, mark) in enumerate(zip(images, texts, marks)):
+        pictures = {"cell": image, **{name: overlay_map(image, of[i]) for name, of in maps.items()}}
+        row = "".join(_picture(p, f"{name}: {text}", size, columns) for name, p in pictures.items())
+        rows.append(f"<tr>{row}{_caption(text, mark)}</tr>")
+    head = "".join(_head(name, size) for name in ("the cell", *maps))
+    return (
+        "<div class='table-wrap' style='container-type:inline-size'>"
+        "<table class='maps' style='border-collapse:collapse;border:0'>"
+        f"<thead><tr>{head}<th></th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
-    head = "".join(
-        f"<th scope='col' style='max-width:{size}px;padding:2px;font-weight:600;text-align:left;vertical-align:bottom;white-space:normal'>{escape(n)}</th>"
-        for n in ("the cell", *maps)
-    )
-    rows = "".join(
-        f"<tr>{picture(image, f'cell: {text}')}"
-        + "".join(picture(overlay_map(image, m[i]), f"{name}: {text}") for name, m in maps.items())
-        + f"<td style='min-width:104px;vertical-align:middle;font-size:12px;border-left:4px solid {COLOURS[mark]};padding-left:8px'>{escape(text)}</td></tr>"
-        for i, (image, text, mark) in enumerate(zip(images, texts, marks))
-    )
-    return f"<div class='table-wrap' style='container-type:inline-size'><table class='maps' style='border-collapse:collapse;border:0'><thead><tr>{head}<th></th></tr></thead><tbody>{rows}</tbody></table></div>"
 
 # %% ../../nbs/pages/maps.ipynb #5bcf6156
-def show_sheet(images, maps: dict, texts, marks, name: str, size: int = 120, missing=()):
-    "Show rows of a cell and its maps under sentences on what is missing, and keep them as figures/<name>.html where a run is going on."
+def show_sheet(
+    images: np.ndarray,  # uint8 (n, size, size, 3)
+    maps: Mapping[str, np.ndarray],  # {name: (n, size, size)}
+    texts: Sequence[str],  # n captions
+    marks: Iterable[str],  # n of 'ALL' or 'HEM'
+    name: str,  # what the sheet's file is called
+    size: int = 120,  # pixels of a picture
+    missing: Iterable[str] = (),  # sentences on what could not be shown
+) -> None:
+    "Show rows of a cell and its maps, and keep them as figures/<name>.html where a run is going on."
     from IPython.display import publish_display_data
 
-    html = "".join(f"<p class='worth'>{escape(text)}</p>" for text in missing) + render_sheet(
-        images, maps, texts, marks, size
-    )
+    sentences = "".join(f"<p class='worth'>{escape(text)}</p>" for text in missing)
+    html = sentences + render_sheet(images, maps, texts, marks, size)
     if in_run():
         write_text(f"figures/{name}.html", html)
     publish_display_data({"text/plain": f"{len(texts)} cells with {', '.join(maps)}", "text/html": html})
 
 # %% ../../nbs/pages/maps.ipynb #149f177d
 def show_kept_sheet(
-    folder,  # of an explanation run
+    folder: Path | str,  # of an explanation run
     name: str,  # of a sheet
-):
+) -> None:
     "Show a sheet that another run has kept."
     from IPython.display import publish_display_data
 
-    publish_display_data(
-        {
-            "text/plain": f"the cells of {name}",
-            "text/html": (Path(folder) / "figures" / f"{name}.html").read_text(encoding="utf-8"),
-        }
-    )
+    html = (Path(folder) / "figures" / f"{name}.html").read_text(encoding="utf-8")
+    publish_display_data({"text/plain": f"the cells of {name}", "text/html": html})
 
 # %% ../../nbs/pages/maps.ipynb #f246f111
 _DYES = ("#3557a8", "#d08a1d", "#1b7f8c", "#a3266f", "#6a5d4d")
 
 # %% ../../nbs/pages/maps.ipynb #e57d8381
 def measure_shares(
-    maps: dict,  # {name: (n, h, w)}
-    images,
+    maps: Mapping[str, np.ndarray],  # {name: (n, h, w)}
+    images: np.ndarray,  # uint8 (n, size, size, 3), black outside the cell
 ) -> pd.DataFrame:  # map, image, share, cell, others
     "`explain.share_inside` for each map."
-    return pd.concat(
-        [
-            explain.share_inside(m, images).rename_axis("image").reset_index().assign(map=name)
-            for name, m in maps.items()
-        ],
-        ignore_index=True,
-    )
+    tables = {name: explain.share_inside(m, images).rename_axis("image") for name, m in maps.items()}
+    return pd.concat([t.reset_index().assign(map=name) for name, t in tables.items()], ignore_index=True)
 
 # %% ../../nbs/pages/maps.ipynb #d40f4c41
-def summarise_shares(rows) -> pd.DataFrame:  # map, cells, share, cell, others, above others
+def summarise_shares(
+    rows: pd.DataFrame,  # from `measure_shares`
+) -> pd.DataFrame:  # map, cells, in the cell, cell's share, others' maps in it, own above others'
     "Means over the cells, and how many cells hold more of their own map than of others'."
-    return pd.DataFrame(
-        [
-            {
-                "map": name,
-                "cells": int(some.share.notna().sum()),
-                "in the cell": some.share.mean(),
-                "cell's share": some.cell.mean(),
-                "others' maps in it": some.others.mean(),
-                "own above others'": f"{int((some.share > some.others).sum())} of {int(some.share.notna().sum())}",
-            }
-            for name, some in rows.groupby("map", sort=False)
-        ]
+    shares = []
+    for name, of in rows.groupby("map", sort=False):
+        known, above = int(of.share.notna().sum()), int((of.share > of.others).sum())
+        means = {"in the cell": of.share.mean(), "cell's share": of.cell.mean()}
+        means |= {"others' maps in it": of.others.mean(), "own above others'": f"{above} of {known}"}
+        shares.append({"map": name, "cells": known, **means})
+    return pd.DataFrame(shares)
+
+# %% ../../nbs/pages/maps.ipynb #f95283a7
+def _add_shares(fig: go.Figure, rows: pd.DataFrame, name: str, dye: str) -> go.Figure:
+    "The marks and crosses of one map."
+    hover = "%{y:.2f} of the map in %{x:.2f} of the frame<extra>" + name + "</extra>"
+    mark = dict(size=8, color=dye, opacity=0.8)
+    fig.add_scatter(x=rows.cell, y=rows.share, mode="markers", name=name, marker=mark, hovertemplate=hover)
+    return fig.add_scatter(
+        x=rows.cell,
+        y=rows.others,
+        mode="markers",
+        name=f"{name}: maps of other cells",
+        marker=dict(size=7, symbol="x-thin", line=dict(width=1.5, color=dye)),
+        hovertemplate="%{y:.2f}<extra>other cells' maps</extra>",
     )
 
 # %% ../../nbs/pages/maps.ipynb #ae233a71
-def draw_shares(rows):
+def draw_shares(
+    rows: pd.DataFrame,  # from `measure_shares`
+) -> go.Figure:
     "Share of each map inside its cell against the cell's share of the frame."
     fig, top = blank_figure(height=400), max(0.3, float(rows.cell.max()) * 1.15)
-    fig.add_scatter(
-        x=[0, top],
-        y=[0, top],
-        mode="lines",
-        line=dict(dash="dot", color="#9aa0aa"),
-        name="a map of chance",
-        hoverinfo="skip",
-    )
-    for dye, (name, some) in zip(_DYES, rows.groupby("map", sort=False)):
-        fig.add_scatter(
-            x=some.cell,
-            y=some.share,
-            mode="markers",
-            name=name,
-            marker=dict(size=8, color=dye, opacity=0.8),
-            hovertemplate="%{y:.2f} of the map in %{x:.2f} of the frame<extra>" + name + "</extra>",
-        )
-        fig.add_scatter(
-            x=some.cell,
-            y=some.others,
-            mode="markers",
-            name=f"{name}: maps of other cells",
-            marker=dict(size=7, symbol="x-thin", line=dict(width=1.5, color=dye)),
-            hovertemplate="%{y:.2f}<extra>other cells' maps</extra>",
-        )
-    return fig.update_xaxes(title="share of the frame that the cell fills", range=[0, top]).update_yaxes(
-        title="share of the map inside the cell", range=[-0.02, 1.02]
+    dotted = dict(mode="lines", line=dict(dash="dot", color=MUTED), hoverinfo="skip")
+    fig.add_scatter(x=[0, top], y=[0, top], name="a map of chance", **dotted)
+    for dye, (name, of) in zip(_DYES, rows.groupby("map", sort=False)):
+        _add_shares(fig, of, str(name), dye)
+    fig.update_xaxes(title="share of the frame that the cell fills", range=[0, top])
+    return fig.update_yaxes(title="share of the map inside the cell", range=[-0.02, 1.02])
+
+# %% ../../nbs/pages/maps.ipynb #24c44c8a
+def _fall(
+    rows: pd.DataFrame,  # of one map and one order
+    stages: list[str],
+) -> pd.DataFrame:  # mean, min, max of each stage
+    "How alike the maps are in each stage: the mean over cells, then mean, least and largest over the draws."
+    of_draws = rows.groupby(["stage", "draw"], sort=False).alike.mean()
+    return of_draws.groupby("stage", sort=False).agg(["mean", "min", "max"]).reindex(stages)
+
+# %% ../../nbs/pages/maps.ipynb #2c5112c8
+def _add_fall(fig: go.Figure, fall: pd.DataFrame, name: str, dye: str, mode: str) -> go.Figure:
+    "One map's line or marks, with bars from the least to the largest draw."
+    bars = error_bars(fall["mean"], fall["min"], fall["max"], thickness=1.5, width=4, color=dye)
+    return fig.add_scatter(
+        x=list(fall.index),
+        y=fall["mean"],
+        mode=mode,
+        name=name,
+        line=dict(width=2, color=dye),
+        marker=dict(size=8, color=dye),
+        error_y=bars,
+        hovertemplate="%{x}: %{y:.2f}<extra>" + name + "</extra>",
     )
 
 # %% ../../nbs/pages/maps.ipynb #e2bc410e
 def draw_fall(
-    rows,  # from `explain.randomise_weights`
+    rows: pd.DataFrame,  # from `explain.randomise_weights`
     chance: float | None = None,  # from `explain.chance_similarity`
     order: str = "cascading",  # or 'alone'
-):
+) -> go.Figure:
     "How alike maps stay as stages are shuffled: means over cells, bars from the least to the largest draw."
-    some = rows[rows.order == order]
-    names = list(dict.fromkeys(some.stage))
-    fig = blank_figure(height=380)
-    for dye, (name, of) in zip(_DYES, some.groupby("map", sort=False)):
-        by = (
-            of.groupby(["stage", "draw"], sort=False)
-            .alike.mean()
-            .groupby("stage", sort=False)
-            .agg(["mean", "min", "max"])
-            .reindex(names)
-        )
-        x, mean, low, high = names, by["mean"].to_numpy(), by["min"].to_numpy(), by["max"].to_numpy()
-        if order == "cascading":
-            x, mean, low, high = ["nothing", *names], np.r_[1, mean], np.r_[1, low], np.r_[1, high]
-        fig.add_scatter(
-            x=x,
-            y=mean,
-            mode="lines+markers" if order == "cascading" else "markers",
-            name=name,
-            line=dict(width=2, color=dye),
-            marker=dict(size=8, color=dye),
-            error_y=dict(
-                type="data",
-                symmetric=False,
-                array=high - mean,
-                arrayminus=mean - low,
-                color=dye,
-                thickness=1.5,
-                width=4,
-            ),
-            hovertemplate="%{x}: %{y:.2f}<extra>" + name + "</extra>",
-        )
+    rows, fig, cascading = rows[rows.order == order], blank_figure(height=380), order == "cascading"
+    stages = list(dict.fromkeys(rows.stage))
+    unchanged = pd.DataFrame(1.0, index=["nothing"], columns=["mean", "min", "max"])
+    for dye, (name, of) in zip(_DYES, rows.groupby("map", sort=False)):
+        fall = pd.concat([unchanged, _fall(of, stages)]) if cascading else _fall(of, stages)
+        _add_fall(fig, fall, str(name), dye, "lines+markers" if cascading else "markers")
     if chance is not None:
-        fig.add_hline(
-            y=chance,
-            line=dict(dash="dot", color="#22262e"),
-            annotation_text="by chance",
-            annotation_position="bottom left",
-        )
-    return fig.update_xaxes(
-        title="shuffled " + ("down to and with" if order == "cascading" else "alone")
-    ).update_yaxes(title="likeness to the first map, |rank correlation|", range=[0, 1.03])
+        text = dict(annotation_text="by chance", annotation_position="bottom left")
+        fig.add_hline(y=chance, line=dict(dash="dot", color=INK), **text)
+    fig.update_xaxes(title="shuffled " + ("down to and with" if cascading else "alone"))
+    return fig.update_yaxes(title="likeness to the first map, |rank correlation|", range=[0, 1.03])
 
 # %% ../../nbs/pages/maps.ipynb #1b65da64
 def describe_fall(
-    verdicts,  # from `explain.judge_maps`
-) -> list:  # sentences
+    verdicts: pd.DataFrame,  # from `explain.judge_maps`
+) -> list[str]:  # sentences
     "What the check says of each map."
-    span = lambda r: f"{r.alike:.2f} (draws {r.low:.2f} to {r.high:.2f})"
+    depends = "It depends on the weights by this check."
+    does_not = "It does NOT depend on the weights: it shows the cell, not the network."
     return [
-        f"{r.map}: once every weight is shuffled its likeness to the first map is {span(r)}. "
-        + (
-            "It depends on the weights by this check."
-            if r.depends
-            else "It does NOT depend on the weights: it shows the cell, not the network."
-        )
+        f"{r.map}: once every weight is shuffled its likeness to the first map is {r.alike:.2f} "
+        f"(draws {r.low:.2f} to {r.high:.2f}). {depends if r.depends else does_not}"
         for r in verdicts.itertuples()
     ]
 
+# %% ../../nbs/pages/maps.ipynb #b7dfc59e
+def _add_curve(fig: go.Figure, curve: pd.Series, name: str, line: dict, mode: str, column: int) -> go.Figure:
+    "One curve of one panel; the legend names it once."
+    key = "random" if name == "random orders" else name
+    legend = dict(name=name, legendgroup=key, showlegend=column == 1)
+    return fig.add_scatter(x=curve.index, y=curve, mode=mode, line=line, row=1, col=column, **legend)
+
 # %% ../../nbs/pages/maps.ipynb #8a672218
-def draw_curves(rows):
+def draw_curves(
+    rows: pd.DataFrame,  # from `explain.deletion_curves`
+) -> go.Figure:
     "Mean log-odds as squares are painted over and as they are put back, by map and by chance."
-    fig = blank_figure(
-        1, 2, ["painted over, the map's highest first", "put back, the map's highest first"], height=360
-    )
+    titles = ["painted over, the map's highest first", "put back, the map's highest first"]
+    fig = blank_figure(1, 2, titles, height=360)
     for column, kind in enumerate(("deletion", "insertion"), 1):
-        some = rows[rows.curve == kind]
-        for dye, (name, of) in zip(_DYES, some.groupby("map", sort=False)):
-            mean = of.groupby("shown").odds.mean()
-            fig.add_scatter(
-                x=mean.index,
-                y=mean,
-                mode="lines+markers",
-                name=name,
-                legendgroup=name,
-                showlegend=column == 1,
-                line=dict(width=2, color=dye),
-                row=1,
-                col=column,
-            )
-        mean = some.groupby("shown").random.mean()
-        fig.add_scatter(
-            x=mean.index,
-            y=mean,
-            mode="lines",
-            name="random orders",
-            legendgroup="random",
-            showlegend=column == 1,
-            line=dict(width=2, dash="dot", color="#6b7280"),
-            row=1,
-            col=column,
-        )
-    return (
-        fig.update_xaxes(title="share of the cell's squares")
-        .update_yaxes(title="log-odds of the called class", col=1)
-        .update_layout(margin_t=80, legend_y=1.14)
-    )
+        panel = rows[rows.curve == kind]
+        for dye, (name, of) in zip(_DYES, panel.groupby("map", sort=False)):
+            line, mean = dict(width=2, color=dye), of.groupby("shown").odds.mean()
+            _add_curve(fig, mean, str(name), line, "lines+markers", column)
+        dotted, chance = dict(width=2, dash="dot", color="#6b7280"), panel.groupby("shown").random.mean()
+        _add_curve(fig, chance, "random orders", dotted, "lines", column)
+    fig.update_xaxes(title="share of the cell's squares")
+    fig.update_yaxes(title="log-odds of the called class", col=1)
+    return fig.update_layout(margin_t=80, legend_y=1.14)
+
+# %% ../../nbs/pages/maps.ipynb #b8dc6235
+def _describe_gain(low: float, high: float, subjects: int) -> str:
+    "A gain's interval, and on which side of random orders it lies."
+    if low != low:
+        return "no interval, since all cells are of one subject"
+    side = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+    return f"{low:+.2g} to {high:+.2g} over {subjects} subjects, {side} random orders"
 
 # %% ../../nbs/pages/maps.ipynb #285e1fd9
 def describe_gains(
-    found,  # from `explain.rank_gains`
-) -> list:  # sentences
+    gains: pd.DataFrame,  # from `explain.rank_gains`
+) -> list[str]:  # sentences
     "Whether each map ranks better than chance."
-
-    def word(r):
-        if not r.low == r.low:
-            return "no interval, since all cells are of one subject"
-        return f"{r.low:+.2g} to {r.high:+.2g} over {r.subjects} subjects, " + (
-            "better than random orders"
-            if r.low > 0
-            else "worse than random orders"
-            if r.high < 0
-            else "not told from random orders"
-        )
-
-    return [
-        f"{r.map}, {r.curve}: {r.gain:+.2g} of log-odds on average ({word(r)})." for r in found.itertuples()
-    ]
+    found = [(r, _describe_gain(r.low, r.high, r.subjects)) for r in gains.itertuples()]
+    return [f"{r.map}, {r.curve}: {r.gain:+.2g} of log-odds on average ({side})." for r, side in found]
 
 # %% ../../nbs/pages/maps.ipynb #a38ec61d
 def draw_gates(
-    rows,  # from `explain.gates_by_class`
-):
+    rows: pd.DataFrame,  # from `explain.gates_by_class`
+) -> go.Figure:
     "Mean gate of each channel in the two classes."
     low, high = float(rows[["ALL", "HEM"]].min().min()), float(rows[["ALL", "HEM"]].max().max())
     pad = 0.05 * (high - low or 0.1)
-    fig = blank_figure(height=400, width=460)
-    fig.add_scatter(
-        x=[low - pad, high + pad],
-        y=[low - pad, high + pad],
-        mode="lines",
-        line=dict(dash="dot", color="#9aa0aa"),
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    ends, fig = [low - pad, high + pad], blank_figure(height=400, width=460)
+    quiet = dict(hoverinfo="skip", showlegend=False)
+    fig.add_scatter(x=ends, y=ends, mode="lines", line=dict(dash="dot", color=MUTED), **quiet)
     fig.add_scatter(
         x=rows.HEM,
         y=rows.ALL,
         mode="markers",
-        marker=dict(size=6, color="#3557a8", opacity=0.6),
+        marker=dict(size=6, color=ACCENT, opacity=0.6),
         customdata=rows.channel,
         hovertemplate="channel %{customdata}: HEM %{x:.4f}, ALL %{y:.4f}<extra></extra>",
         showlegend=False,
     )
-    return (
-        fig.update_xaxes(title="mean gate, HEM", range=[low - pad, high + pad])
-        .update_yaxes(title="mean gate, ALL", range=[low - pad, high + pad])
-        .update_layout(margin_t=20)
-    )
+    fig.update_xaxes(title="mean gate, HEM", range=ends).update_yaxes(title="mean gate, ALL", range=ends)
+    return fig.update_layout(margin_t=20)
