@@ -10,109 +10,96 @@ __all__ = ['Comparison', 'corrected_t_test', 'naive_t_test', 'Posterior', 'corre
 import math
 from dataclasses import dataclass
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 from ..files import Refusal
 
 # %% ../../nbs/evidence/resampled.ipynb #8bb5dd0d
 @dataclass(frozen=True)
 class Comparison:
-    "A comparison of two arms, or of one arm with a fixed value."
+    "A comparison of two arms, or of one arm with a fixed value; NaN where a test has no such number."
 
     test: str
     difference: float  # mean of the differences, first arm minus second
-    low: float  # interval at the level asked for
-    high: float
-    statistic: float
-    df: float
-    p: float  # two-sided
-    level: float
-    n: int  # what was compared: splits, subjects
+    low: float = math.nan  # interval of the difference at `level`
+    high: float = math.nan
+    statistic: float = math.nan
+    df: float = math.nan
+    p: float = math.nan  # two-sided
+    level: float = 0.95
+    n: int = 0  # what was compared: splits, subjects or cells
     note: str = ""
 
     def row(self) -> dict:
         "The comparison as a row of a table."
-        return {
-            k: getattr(self, k)
-            for k in ("test", "difference", "low", "high", "statistic", "df", "p", "n", "note")
-        }
+        columns = ("test", "difference", "low", "high", "statistic", "df", "p", "n", "note")
+        return {k: getattr(self, k) for k in columns}
 
 # %% ../../nbs/evidence/resampled.ipynb #ad2a0102
-def _differences(first, second):
+def _differences(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     "The differences of two equally long arms, as floats; a `Refusal` where they cannot be paired."
     first, second = np.asarray(first, float), np.asarray(second, float)
     second = np.broadcast_to(second, first.shape) if second.ndim == 0 else second
     if first.shape != second.shape or first.ndim != 1:
-        raise Refusal(
-            f"the arms have {first.size} and {second.size} scores; give both the same splits in the same order"
-        )
+        sizes = f"{first.size} and {second.size} scores"
+        raise Refusal(f"the arms have {sizes}; give both the same splits in the same order")
     if len(first) < 2:
         raise Refusal(f"{len(first)} split cannot be tested; give at least 2")
-    if not np.isfinite(first - second).all():
+    known = np.isfinite(first - second)
+    if not known.all():
         raise Refusal(
-            f"the score of split {int(np.argmin(np.isfinite(first - second)))} is not a number; leave that split out of both arms, and say so"
+            f"the score of split {int(np.argmin(known))} is not a number; "
+            "leave that split out of both arms, and say so"
         )
     return first - second
 
 # %% ../../nbs/evidence/resampled.ipynb #7c709b92
-def _t(test, differences, variance_of_mean, level, note=""):
+def _t(test: str, d: np.ndarray, variance: float, level: float, note: str = "") -> Comparison:
     "A t test from the differences and the variance of their mean."
-    mean, df = float(differences.mean()), len(differences) - 1
-    error = math.sqrt(variance_of_mean)
+    mean, df, error = float(d.mean()), len(d) - 1, math.sqrt(variance)
     if error == 0:
-        return Comparison(
-            test,
-            mean,
-            mean,
-            mean,
-            math.nan if mean == 0 else math.copysign(math.inf, mean),
-            df,
-            1.0 if mean == 0 else 0.0,
-            level,
-            len(differences),
-            "all differences are equal",
-        )
-    reach = stats.t.ppf((1 + level) / 2, df) * error
-    return Comparison(
-        test,
-        mean,
-        mean - reach,
-        mean + reach,
-        mean / error,
-        df,
-        float(2 * stats.t.sf(abs(mean / error), df)),
-        level,
-        len(differences),
-        note,
-    )
+        t = math.nan if mean == 0 else math.copysign(math.inf, mean)
+        p = 1.0 if mean == 0 else 0.0
+        return Comparison(test, mean, mean, mean, t, df, p, level, len(d), "all differences are equal")
+    t, reach = mean / error, stats.t.ppf((1 + level) / 2, df) * error
+    p = float(2 * stats.t.sf(abs(t), df))
+    return Comparison(test, mean, mean - reach, mean + reach, t, df, p, level, len(d), note)
 
 # %% ../../nbs/evidence/resampled.ipynb #5e644721
+def _corrected_variance(d: np.ndarray, n_train: float, n_test: float) -> float:
+    "The variance of a mean over overlapping splits (Nadeau & Bengio 2003)."
+    return (1 / len(d) + n_test / n_train) * d.var(ddof=1)
+
+# %% ../../nbs/evidence/resampled.ipynb #14317ead
 def corrected_t_test(
-    first,  # J scores of an arm
-    second,  # J scores of the other on the same splits, or one fixed value
+    first: ArrayLike,  # J scores of an arm
+    second: ArrayLike,  # J scores of the other on the same splits, or one fixed value
     n_train: float,  # subjects in training
     n_test: float,  # subjects in the test part
     level: float = 0.95,
 ) -> Comparison:
-    "Corrected resampled t test: variance (1/J + n_test/n_train) s², J - 1 degrees of freedom (Nadeau & Bengio 2003, equation 9)."
+    """Corrected resampled t test of the mean difference over splits.
+
+    Variance (1/J + n_test/n_train) s², J - 1 degrees of freedom (Nadeau & Bengio 2003, equation 9).
+    """
     d = _differences(first, second)
     if not (n_train > 0 and n_test > 0):
-        raise Refusal(
-            f"n_train = {n_train} and n_test = {n_test}: give the numbers of subjects in training and test"
-        )
-    return _t("corrected resampled t", d, (1 / len(d) + n_test / n_train) * d.var(ddof=1), level)
+        sizes = f"n_train = {n_train} and n_test = {n_test}"
+        raise Refusal(f"{sizes}: give the numbers of subjects in training and test")
+    return _t("corrected resampled t", d, _corrected_variance(d, n_train, n_test), level)
 
 # %% ../../nbs/evidence/resampled.ipynb #9a30af19
-def naive_t_test(first, second, level: float = 0.95) -> Comparison:
-    "The paired t test that takes splits for independent; shown beside the corrected one, never instead."
+def naive_t_test(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Comparison:
+    "The paired t test, which takes splits for independent; shown beside the corrected one, never instead."
     d = _differences(first, second)
-    return _t(
-        "naive paired t", d, d.var(ddof=1) / len(d), level, "assumes independent splits, which they are not"
-    )
+    note = "assumes independent splits, which they are not"
+    return _t("naive paired t", d, d.var(ddof=1) / len(d), level, note)
 
 # %% ../../nbs/evidence/resampled.ipynb #4deabf64
 @dataclass(frozen=True)
 class Posterior:
-    "Probabilities that the first arm is better, that both are practically the same, that the second is better."
+    "Probabilities that the first arm is better, that both are practically the same, the second is better."
 
     first: float
     same: float
@@ -123,33 +110,29 @@ class Posterior:
 
 # %% ../../nbs/evidence/resampled.ipynb #f811d2a1
 def correlated_posterior(
-    first,  # J scores of an arm
-    second,  # J scores of the other on the same splits
+    first: ArrayLike,  # J scores of an arm
+    second: ArrayLike,  # J scores of the other on the same splits
     n_train: float,  # subjects in training
     n_test: float,  # subjects in the test part
     rope: float = 0.01,  # difference that does not matter in practice
 ) -> Posterior:
-    "Bayesian correlated t test with a region of practical equivalence."
+    "Bayesian correlated t test with a region of practical equivalence (Benavoli et al. 2017, section 4)."
     from baycomp.single import Posterior as Student
 
     d = _differences(first, second)
-    variance = (1 / len(d) + n_test / n_train) * d.var(ddof=1)
-    found = Student(d.mean(), variance, len(d) - 1, rope)
-    below, same, above = found.probs() if rope else (found.probs()[0], 0.0, found.probs()[1])
-    low, high = (
-        stats.t.ppf([0.025, 0.975], len(d) - 1, d.mean(), math.sqrt(variance))
-        if variance
-        else (d.mean(),) * 2
-    )
-    return Posterior(float(above), float(same), float(below), rope, float(low), float(high))
+    mean, variance, df = d.mean(), _corrected_variance(d, n_train, n_test), len(d) - 1
+    probabilities = Student(mean, variance, df, rope).probs()
+    below, same, above = probabilities if rope else (probabilities[0], 0.0, probabilities[1])
+    ends = stats.t.ppf([0.025, 0.975], df, mean, math.sqrt(variance)) if variance else (mean, mean)
+    return Posterior(float(above), float(same), float(below), rope, float(ends[0]), float(ends[1]))
 
 # %% ../../nbs/evidence/resampled.ipynb #e72b525a
 def summarise_splits(
-    scores,  # J scores of an arm
+    scores: ArrayLike,  # J scores of an arm
     n_train: float,  # subjects in training
     n_test: float,  # subjects in the test part
-) -> dict:
-    "Mean and spread of an arm's scores over splits, the percentile range and the corrected interval of the mean, each named."
+) -> dict[str, float]:
+    "Mean, spread, percentile range and corrected interval of the mean of an arm's scores, each by its name."
     scores = np.asarray(scores, float)
     interval = corrected_t_test(scores, 0.0, n_train, n_test)
     low, high = np.percentile(scores, [2.5, 97.5])
@@ -164,7 +147,7 @@ def summarise_splits(
     }
 
 # %% ../../nbs/evidence/resampled.ipynb #6931233a
-def effect_size(first, second) -> float:
+def effect_size(first: ArrayLike, second: ArrayLike) -> float:
     "Cohen's d_av of paired scores over splits, by pingouin."
     import pingouin as pg
 
@@ -173,47 +156,32 @@ def effect_size(first, second) -> float:
 
 # %% ../../nbs/evidence/resampled.ipynb #17e52960
 def equivalence_test(
-    first,
-    second,  # J scores of each arm
+    first: ArrayLike,  # J scores of an arm
+    second: ArrayLike,  # J scores of the other on the same splits
     n_train: float,  # subjects in training
     n_test: float,  # subjects in the test part
     bound: float = 0.01,  # difference that does not matter in practice
 ) -> Comparison:
-    "Two one-sided corrected tests of |difference| < bound; p is the larger of the two."
+    "Two one-sided corrected tests of |difference| < bound; p is the larger of the two (Schuirmann 1987)."
     if not bound > 0:
         raise Refusal(f"bound = {bound}: give a difference above 0 that would not matter in practice")
-    found = corrected_t_test(first, second, n_train, n_test, level=0.90)
-    error = (found.high - found.low) / 2 / stats.t.ppf(0.95, found.df)
-    ps = (
-        (0.0 if abs(found.difference) < bound else 1.0,)
-        if error == 0
-        else (
-            stats.t.sf((found.difference + bound) / error, found.df),
-            stats.t.cdf((found.difference - bound) / error, found.df),
-        )
-    )
-    return Comparison(
-        f"equivalence within {bound:g}",
-        found.difference,
-        found.low,
-        found.high,
-        math.nan,
-        found.df,
-        float(max(ps)),
-        0.90,
-        found.n,
-        "interval at 90 %, as two one-sided tests have it",
-    )
+    t = corrected_t_test(first, second, n_train, n_test, level=0.90)
+    error = (t.high - t.low) / 2 / stats.t.ppf(0.95, t.df)
+    if error == 0:
+        p = 0.0 if abs(t.difference) < bound else 1.0
+    else:
+        above = stats.t.sf((t.difference + bound) / error, t.df)
+        p = float(max(above, stats.t.cdf((t.difference - bound) / error, t.df)))
+    note = "interval at 90 %, as two one-sided tests have it"
+    test = f"equivalence within {bound:g}"
+    return Comparison(test, t.difference, t.low, t.high, math.nan, t.df, p, 0.90, t.n, note)
 
 # %% ../../nbs/evidence/resampled.ipynb #76c3554f
-def adjust_holm(
-    rows,  # DataFrame with a column p
-):
-    "The rows with p_holm beside p, and how many comparisons were made."
+def adjust_holm(rows: pd.DataFrame) -> pd.DataFrame:
+    "The rows, with p_holm beside their p and the number of comparisons; a missing p is no comparison."
     import pingouin as pg
 
-    rows = rows.copy()
-    known = rows.p.notna()
+    rows, known = rows.copy(), rows.p.notna()
     rows["p_holm"] = np.nan
     if known.any():
         rows.loc[known, "p_holm"] = pg.multicomp(rows.p[known].to_numpy(), method="holm")[1]
