@@ -7,225 +7,191 @@ __all__ = ['draw_subjects', 'draw_split', 'draw_history', 'draw_confusion', 'dra
            'draw_scores_by_cell', 'draw_intervals']
 
 # %% ../../nbs/draw/figures.ipynb #a58865df
+from collections.abc import Mapping
 import numpy as np
-from .look import COLOURS, _INK, blank_figure
+import pandas as pd
+import plotly.graph_objects as go
+from .look import ACCENT, COLOURS, INK, MUTED, blank_figure, error_bars
 
 # %% ../../nbs/draw/figures.ipynb #17b8c47d
-def _ordered(cells):
-    "Cells of each subject, the classes apart, the largest subject first."
-    counts = (
-        cells.drop_duplicates(["subject", "cell"])
-        .groupby(["label", "subject"], dropna=False)
-        .size()
-        .rename("cells")
-        .reset_index()
-    )
+def _count_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    "Cells of each subject, the classes apart, the largest subject first; a copy of a cell is not counted."
+    each = cells.drop_duplicates(["subject", "cell"]).groupby(["label", "subject"], dropna=False)
+    counts = each.size().rename("cells").reset_index()
     return counts.sort_values(["label", "cells"], ascending=[True, False])
 
 # %% ../../nbs/draw/figures.ipynb #f4393dce
-def draw_subjects(cells):
-    "How many cells each subject has."
-    counts, fig = _ordered(cells), blank_figure(height=340)
+def draw_subjects(
+    cells: pd.DataFrame,  # a row a cell: cell, subject, label
+) -> go.Figure:
+    "How many cells each subject has, the classes side by side."
+    counts, fig = _count_cells(cells), blank_figure(height=340)
     for label, rows in counts.groupby("label", sort=False):
-        fig.add_bar(
-            x=rows.subject.astype(str),
-            y=rows.cells,
-            name=f"{label}, {len(rows)} subjects",
-            marker_color=COLOURS.get(label),
-        )
+        bar = dict(name=f"{label}, {len(rows)} subjects", marker_color=COLOURS.get(label))
+        fig.add_bar(x=rows.subject.astype(str), y=rows.cells, **bar)
     return fig.update_xaxes(title="subject", type="category").update_yaxes(title="cells")
 
 # %% ../../nbs/draw/figures.ipynb #daad451a
-def draw_split(split):
+def draw_split(
+    split: pd.DataFrame,  # a row a cell: cell, subject, label, split
+) -> go.Figure:
     "Which part of a split each subject is in, and with how many cells."
+    parts = {part: _count_cells(split[split.split == part]) for part in ("train", "validation", "test")}
+    order = list(dict.fromkeys(s for rows in parts.values() for s in rows.subject.astype(str)))
     fig = blank_figure(height=340, barmode="stack")
-    order = [
-        s
-        for part in ("train", "validation", "test")
-        for s in _ordered(split[split.split == part]).subject.astype(str)
-    ]
-    for part in ("train", "validation", "test"):
-        rows = _ordered(split[split.split == part])
+    for part, rows in parts.items():
         if len(rows):
-            fig.add_bar(
-                x=rows.subject.astype(str),
-                y=rows.cells,
-                name=f"{part}, {rows.subject.nunique()} subjects",
-                marker=dict(
-                    color=COLOURS[part], line=dict(width=3, color=[COLOURS.get(l) for l in rows.label])
-                ),
-                customdata=rows.label,
-                hovertemplate="subject %{x}, %{customdata}: %{y} cells<extra></extra>",
-            )
-    return fig.update_xaxes(
-        title="subject (outline: magenta ALL, teal HEM)",
-        type="category",
-        categoryorder="array",
-        categoryarray=list(dict.fromkeys(order)),
-    ).update_yaxes(title="cells")
+            fig.add_trace(_split_bar(part, rows))
+    sorting = dict(type="category", categoryorder="array", categoryarray=order)
+    fig.update_xaxes(title="subject (outline: magenta ALL, teal HEM)", **sorting)
+    return fig.update_yaxes(title="cells")
+
+# %% ../../nbs/draw/figures.ipynb #454302fa
+def _split_bar(part: str, rows: pd.DataFrame) -> go.Bar:
+    "The subjects of one part, each outlined in the colour of its class."
+    outline = dict(width=3, color=[COLOURS.get(label) for label in rows.label])
+    return go.Bar(
+        x=rows.subject.astype(str),
+        y=rows.cells,
+        name=f"{part}, {rows.subject.nunique()} subjects",
+        marker=dict(color=COLOURS[part], line=outline),
+        customdata=rows.label,
+        hovertemplate="subject %{x}, %{customdata}: %{y} cells<extra></extra>",
+    )
+
+# %% ../../nbs/draw/figures.ipynb #2d937839
+def _history_lines(history: pd.DataFrame, name: str, first: bool) -> list[go.Scatter]:
+    "One measure over the epochs, of the training and of the validation part."
+    mode = "lines+markers" if len(history) < 4 else "lines"
+    parts = {"train": history[name], "validation": history[f"val_{name}"]}
+    return [
+        go.Scatter(
+            x=history.epoch,
+            y=values,
+            name=part,
+            mode=mode,
+            line=dict(color=COLOURS[part], width=2),
+            legendgroup=part,
+            showlegend=first,
+        )
+        for part, values in parts.items()
+    ]
 
 # %% ../../nbs/draw/figures.ipynb #b2ae7748
 def draw_history(
-    history,  # DataFrame: epoch, loss, accuracy, f1 and the same with val_
-    kept=None,  # the epoch kept
-):
+    history: pd.DataFrame,  # epoch, loss, accuracy, f1 and the same with val_
+    kept: int | None = None,  # the epoch kept
+) -> go.Figure:
     "Loss, accuracy and F1 over the epochs, training and validation."
-    wanted = [("loss", "loss"), ("accuracy", "accuracy"), ("f1", "weighted F1")]
-    fig = blank_figure(1, 3, [title for _, title in wanted], height=320)
-    for i, (name, _) in enumerate(wanted, 1):
-        for key, part in ((name, "train"), (f"val_{name}", "validation")):
-            fig.add_scatter(
-                x=history.epoch,
-                y=history[key],
-                name=part,
-                line=dict(color=COLOURS[part], width=2),
-                mode="lines+markers" if len(history) < 4 else "lines",
-                legendgroup=part,
-                showlegend=i == 1,
-                row=1,
-                col=i,
-            )
+    panels = {"loss": "loss", "accuracy": "accuracy", "f1": "weighted F1"}
+    fig = blank_figure(1, 3, list(panels.values()), height=320)
+    for column, name in enumerate(panels, 1):
+        for line in _history_lines(history, name, column == 1):
+            fig.add_trace(line, row=1, col=column)
         if kept:
-            fig.add_vline(
-                x=kept, line=dict(dash="dot", color="#9aa0aa"), annotation_text="kept", row=1, col=i
-            )
+            dotted = dict(dash="dot", color=MUTED)
+            fig.add_vline(x=kept, line=dotted, annotation_text="kept", row=1, col=column)
     return fig.update_xaxes(title="epoch").update_layout(margin_t=70, legend_y=1.12)
 
-# %% ../../nbs/draw/figures.ipynb #6cc6b5a0
-def draw_confusion(
-    counts,  # DataFrame, rows true and columns predicted, 'HEM' and 'ALL'
-    what: str = "cells",
-):
-    "A confusion matrix: counts, and shares of each true class as shade."
-    counts = counts.loc[["ALL", "HEM"], ["ALL", "HEM"]]
-    shares = counts.to_numpy() / np.maximum(counts.to_numpy().sum(1, keepdims=True), 1)
-    fig = blank_figure(height=330, width=400)
-    fig.add_heatmap(
+# %% ../../nbs/draw/figures.ipynb #1f60ffd6
+def _shade(shares: np.ndarray) -> go.Heatmap:
+    "The shares of each true class as shades of blue."
+    return go.Heatmap(
         z=shares,
         x=["called ALL", "called HEM"],
         y=["ALL", "HEM"],
         zmin=0,
         zmax=1,
-        colorscale=[[0, "#f5f6f8"], [1, "#3557a8"]],
+        colorscale=[[0, "#f5f6f8"], [1, ACCENT]],
         showscale=False,
         hoverinfo="skip",
     )
+
+# %% ../../nbs/draw/figures.ipynb #6cc6b5a0
+def draw_confusion(
+    counts: pd.DataFrame,  # rows true and columns predicted, 'HEM' and 'ALL'
+    what: str = "cells",  # is counted
+) -> go.Figure:
+    "A confusion matrix: counts, and shares of each true class as shade."
+    values = counts.loc[["ALL", "HEM"], ["ALL", "HEM"]].to_numpy()
+    shares = values / np.maximum(values.sum(1, keepdims=True), 1)
+    fig = blank_figure(height=330, width=400).add_trace(_shade(shares))
     for i, row in enumerate(("ALL", "HEM")):
         for j, column in enumerate(("called ALL", "called HEM")):
-            fig.add_annotation(
-                x=column,
-                y=row,
-                text=f"<b>{int(counts.iat[i, j]):,}</b><br>{shares[i, j]:.0%}",
-                showarrow=False,
-                font=dict(size=15, color="white" if shares[i, j] > 0.5 else _INK),
-            )
-    return (
-        fig.update_yaxes(autorange="reversed", title=f"true class, {what}")
-        .update_xaxes(side="top")
-        .update_layout(margin=dict(t=60, b=20))
-    )
+            font = dict(size=15, color="white" if shares[i, j] > 0.5 else INK)
+            text = f"<b>{int(values[i, j]):,}</b><br>{shares[i, j]:.0%}"
+            fig.add_annotation(x=column, y=row, text=text, showarrow=False, font=font)
+    fig.update_yaxes(autorange="reversed", title=f"true class, {what}").update_xaxes(side="top")
+    return fig.update_layout(margin=dict(t=60, b=20))
 
 # %% ../../nbs/draw/figures.ipynb #3121ebe3
 def draw_roc(
-    lines,  # {name: DataFrame with fpr, tpr}, names as the legend shall show them
-):
+    lines: Mapping[str, pd.DataFrame],  # {name as the legend shall show it: table with fpr, tpr}
+) -> go.Figure:
     "Receiver operating characteristics."
     fig = blank_figure(height=400, width=460)
-    fig.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line=dict(dash="dot", color="#9aa0aa"),
-        name="chance",
-        hoverinfo="skip",
-    )
+    chance = dict(name="chance", line=dict(dash="dot", color=MUTED), hoverinfo="skip")
+    fig.add_scatter(x=[0, 1], y=[0, 1], mode="lines", **chance)
     for name, points in lines.items():
         fig.add_scatter(x=points.fpr, y=points.tpr, mode="lines", line=dict(width=2), name=name)
-    fig.update_layout(
-        legend=dict(
-            x=0.98, y=0.02, xanchor="right", yanchor="bottom", orientation="v", bgcolor="rgba(255,255,255,.8)"
-        ),
-        margin_t=20,
-    )
-    return fig.update_xaxes(title="1 - specificity", range=[0, 1.002]).update_yaxes(
-        title="sensitivity", range=[0, 1.005]
+    corner = dict(x=0.98, y=0.02, xanchor="right", yanchor="bottom", orientation="v")
+    fig.update_layout(legend=dict(**corner, bgcolor="rgba(255,255,255,.8)"), margin_t=20)
+    fig.update_xaxes(title="1 - specificity", range=[0, 1.002])
+    return fig.update_yaxes(title="sensitivity", range=[0, 1.005])
+
+# %% ../../nbs/draw/figures.ipynb #9deb742b
+def _subject_points(rows: pd.DataFrame, label: str, mean: bool) -> go.Scatter:
+    "The cells of one class by score, or the means of its subjects."
+    faint = dict(size=6, color=COLOURS[label], opacity=0.3)
+    strong = dict(size=12, symbol="diamond", color=COLOURS[label], line=dict(width=1, color="white"))
+    return go.Scatter(
+        x=rows.score,
+        y=rows.subject.astype(str),
+        mode="markers",
+        name=f"mean of a subject, {label}" if mean else f"a cell, {label}",
+        marker=strong if mean else faint,
     )
 
 # %% ../../nbs/draw/figures.ipynb #4443c363
 def draw_scores_by_subject(
-    predictions,  # a table of predictions
+    predictions: pd.DataFrame,  # a table of predictions: subject, label, score
     threshold: float = 0.5,
-):
-    "Each subject's cells by score, the subjects sorted by their mean: who is hard, and how widely its cells spread."
+) -> go.Figure:
+    "Each subject's cells by score, the subjects sorted by their mean: who is hard, and how its cells spread."
     means = predictions.groupby(["label", "subject"]).score.mean().reset_index().sort_values("score")
     fig = blank_figure(height=max(320, 22 * len(means) + 130))
     for label in ("HEM", "ALL"):
-        rows = predictions[predictions.label == label]
-        fig.add_scatter(
-            x=rows.score,
-            y=rows.subject.astype(str),
-            mode="markers",
-            name=f"a cell, {label}",
-            marker=dict(size=6, color=COLOURS[label], opacity=0.3),
-        )
-        some = means[means.label == label]
-        fig.add_scatter(
-            x=some.score,
-            y=some.subject.astype(str),
-            mode="markers",
-            name=f"mean of a subject, {label}",
-            marker=dict(size=12, symbol="diamond", color=COLOURS[label], line=dict(width=1, color="white")),
-        )
-    fig.add_vline(x=threshold, line=dict(dash="dot", color="#9aa0aa"))
-    return fig.update_yaxes(
-        type="category", categoryorder="array", categoryarray=means.subject.astype(str), title="subject"
-    ).update_xaxes(title="score, the probability of ALL", range=[-0.02, 1.02])
+        for rows, mean in ((predictions, False), (means, True)):
+            fig.add_trace(_subject_points(rows[rows.label == label], label, mean))
+    fig.add_vline(x=threshold, line=dict(dash="dot", color=MUTED))
+    order = dict(type="category", categoryorder="array", categoryarray=means.subject.astype(str))
+    fig.update_yaxes(title="subject", **order)
+    return fig.update_xaxes(title="score, the probability of ALL", range=[-0.02, 1.02])
 
 # %% ../../nbs/draw/figures.ipynb #3e6df757
 def draw_scores_by_cell(
-    predictions,  # a table of predictions
+    predictions: pd.DataFrame,  # a table of predictions: label, score
     threshold: float = 0.5,
-):
-    "How the scores of each class are spread over the cells."
-    fig = blank_figure(height=320, barmode="overlay")
+) -> go.Figure:
+    "How the scores of each class are spread over the cells, in forty bins."
+    fig, edges = blank_figure(height=320, barmode="overlay"), np.linspace(0, 1, 41)
     for label in ("HEM", "ALL"):
-        heights, _ = np.histogram(predictions.score[predictions.label == label], np.linspace(0, 1, 41))
-        fig.add_bar(
-            x=(np.arange(40) + 0.5) / 40,
-            y=heights,
-            width=1 / 40,
-            name=f"{label}, {heights.sum():,} cells",
-            marker_color=COLOURS[label],
-            opacity=0.6,
-        )
-    fig.add_vline(x=threshold, line=dict(dash="dot", color="#9aa0aa"))
-    return fig.update_xaxes(title="score, the probability of ALL", range=[0, 1]).update_yaxes(title="cells")
+        heights, _ = np.histogram(predictions.score[predictions.label == label], edges)
+        bar = dict(name=f"{label}, {heights.sum():,} cells", marker_color=COLOURS[label], opacity=0.6)
+        fig.add_bar(x=(edges[1:] + edges[:-1]) / 2, y=heights, width=1 / 40, **bar)
+    fig.add_vline(x=threshold, line=dict(dash="dot", color=MUTED))
+    fig.update_xaxes(title="score, the probability of ALL", range=[0, 1])
+    return fig.update_yaxes(title="cells")
 
 # %% ../../nbs/draw/figures.ipynb #27bde5b0
 def draw_intervals(
-    rows,  # DataFrame: name, value, low, high
+    rows: pd.DataFrame,  # name, value, low, high
     title: str = "score",
-):
-    "Values with their intervals, a row each."
-    fig = blank_figure(height=60 + 34 * len(rows) + 60)
-    fig.add_scatter(
-        x=rows.value,
-        y=rows.name if "name" not in rows else rows["name"],
-        mode="markers",
-        marker=dict(size=9, color="#3557a8"),
-        showlegend=False,
-        error_x=dict(
-            type="data",
-            symmetric=False,
-            array=rows.high - rows.value,
-            arrayminus=rows.value - rows.low,
-            color="#3557a8",
-            thickness=2,
-            width=5,
-        ),
-    )
-    return (
-        fig.update_yaxes(autorange="reversed", type="category")
-        .update_xaxes(title=title)
-        .update_layout(margin_t=20)
-    )
+) -> go.Figure:
+    "Values with their intervals, one below the other."
+    fig = blank_figure(height=120 + 34 * len(rows))
+    bars = error_bars(rows.value, rows.low, rows.high, color=ACCENT)
+    dots = dict(mode="markers", marker=dict(size=9, color=ACCENT), showlegend=False)
+    fig.add_scatter(x=rows.value, y=rows["name"], error_x=bars, **dots)
+    fig.update_yaxes(autorange="reversed", type="category").update_xaxes(title=title)
+    return fig.update_layout(margin_t=20)
