@@ -10,7 +10,7 @@ __all__ = ['NAMES', 'check_arms', 'resample_scores', 'average_scores', 'differen
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import blank_figure
+from ..draw.look import ACCENT, INK, blank_figure, error_bars
 from ..evidence import intervals, resampled
 from ..evidence.predictions import merge_views
 from ..files import Refusal
@@ -160,16 +160,16 @@ def draw_ablation(
 ) -> go.Figure:
     "Differences from the full recipe with their intervals, and the paper's printed ones as open diamonds."
     fig, points, arms = blank_figure(height=120 + 36 * len(rows)), 100 * rows.difference, list(rows.arm)
-    bars = dict(array=100 * rows.high - points, arrayminus=points - 100 * rows.low)
+    bars = error_bars(points, 100 * rows.low, 100 * rows.high, color=ACCENT)
     fig.add_scatter(
         x=points,
         y=arms,
         mode="markers",
         name="this run, 95 % interval over identities",
-        marker=dict(size=9, color="#3557a8"),
-        error_x=dict(type="data", symmetric=False, color="#3557a8", thickness=2, width=5, **bars),
+        marker=dict(size=9, color=ACCENT),
+        error_x=bars,
     )
-    _add_printed(fig, arms).add_vline(x=0, line=dict(dash="dot", color="#22262e"))
+    _add_printed(fig, arms).add_vline(x=0, line=dict(dash="dot", color=INK))
     fig.update_yaxes(type="category", categoryorder="array", categoryarray=arms[::-1])
     fig.update_xaxes(title="weighted F1 minus the full recipe's, points")
     return fig.update_layout(margin_t=40)

@@ -9,7 +9,7 @@ __all__ = ['name_network', 'describe_arms', 'score_arms', 'draw_arms', 'summaris
 from collections.abc import Iterable
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import blank_figure
+from ..draw.look import ACCENT, blank_figure, error_bars
 from ..evidence import intervals
 from ..files import read_table
 from ..runs.record import Run
@@ -67,13 +67,11 @@ def score_arms(
     columns = ["arm", "split by", "metric", "value", "low", "high", "identities"]
     return pd.concat(tables, ignore_index=True)[columns]
 
-# %% ../../nbs/pages/as_run.ipynb #44f8906b
+# %% ../../nbs/pages/as_run.ipynb #edf5d1fe
 def _add_scores(fig: go.Figure, rows: pd.DataFrame, name: str, colour: str) -> go.Figure:
     "The scores of some arms with their intervals."
-    bars = dict(array=rows.high - rows.value, arrayminus=rows.value - rows.low)
-    error = dict(type="data", symmetric=False, color=colour, thickness=2, width=5, **bars)
-    marker = dict(size=9, color=colour)
-    return fig.add_scatter(x=rows.value, y=rows.arm, mode="markers", name=name, marker=marker, error_x=error)
+    bars, marker = error_bars(rows.value, rows.low, rows.high, color=colour), dict(size=9, color=colour)
+    return fig.add_scatter(x=rows.value, y=rows.arm, mode="markers", name=name, marker=marker, error_x=bars)
 
 # %% ../../nbs/pages/as_run.ipynb #3b19ee39
 def draw_arms(
@@ -82,7 +80,7 @@ def draw_arms(
     "One score of each arm with its interval; arms tested on subjects of their training in another colour."
     fig, apart = blank_figure(height=130 + 36 * len(rows)), rows["split by"] == "identity"
     if apart.any():
-        _add_scores(fig, rows[apart], "subjects never seen", "#3557a8")
+        _add_scores(fig, rows[apart], "subjects never seen", ACCENT)
     if not apart.all():
         _add_scores(fig, rows[~apart], "subjects of the training", "#d08a1d")
     fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(rows.arm)[::-1])

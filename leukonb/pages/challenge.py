@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import blank_figure
+from ..draw.look import ACCENT, blank_figure
 from ..files import Refusal, digest, read_table
 from . import paper
 from ..runs.record import Run, find_runs
@@ -177,16 +177,16 @@ def compare_with_field(
     "This run's weighted F1 and AUROC, then what each work claims."
     return pd.DataFrame([*_own_rows(scores, on), *_claimed_rows()], columns=_FIELD)
 
-# %% ../../nbs/pages/challenge.ipynb #59c1c8e4
+# %% ../../nbs/pages/challenge.ipynb #f69cf742
 def _add_own(fig: go.Figure, own: pd.Series, on: str) -> go.Figure:
     "This run's weighted F1 as a mark, its interval as a band."
-    fig.add_vrect(x0=100 * own.low, x1=100 * own.high, fillcolor="#3557a8", opacity=0.12, line_width=0)
+    fig.add_vrect(x0=100 * own.low, x1=100 * own.high, fillcolor=ACCENT, opacity=0.12, line_width=0)
     return fig.add_scatter(
         x=[100 * own.value],
         y=["this run"],
         mode="markers",
         name=f"this run: {on}",
-        marker=dict(size=11, color="#3557a8"),
+        marker=dict(size=11, color=ACCENT),
         hovertemplate="this run: %{x:.1f} %<extra></extra>",
     )
 

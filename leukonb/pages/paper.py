@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import blank_figure
+from ..draw.look import ACCENT, INK, blank_figure
 from ..evidence import metrics
 from ..files import Refusal
 from ..runs.record import Run
@@ -300,13 +300,13 @@ def check_largest_gain() -> dict[str, Any]:
 def draw_deltas() -> go.Figure:
     "The printed F1 of each arm, the printed full model, and the one that the printed differences fit."
     rows, full, fig = ablation_deltas(), printed_figure("F1, full"), blank_figure(height=260)
-    dot = dict(size=10, color="#3557a8")
+    dot = dict(size=10, color=ACCENT)
     fig.add_scatter(x=rows.F1, y=rows.arm, mode="markers", name="printed F1", marker=dot)
     diamond = dict(size=11, symbol="diamond-open", color="#a3266f", line=dict(width=2))
     name = "the full F1 that its printed difference fits"
     fig.add_scatter(x=rows["full that fits"], y=rows.arm, mode="markers", name=name, marker=diamond)
     text = f"printed full, {full:.2f} "
-    dotted = dict(dash="dot", color="#22262e")
+    dotted = dict(dash="dot", color=INK)
     fig.add_vline(x=full, line=dotted, annotation_text=text, annotation_position="bottom left")
     fig.update_xaxes(title="F1, % (printed by the paper)", range=[93, 98.9])
     return fig.update_yaxes(autorange="reversed", type="category").update_layout(margin_t=50)
@@ -454,19 +454,19 @@ def list_verdicts(
 
 # %% ../../nbs/pages/paper.ipynb #7486b79e
 _SETS = {
-    "preliminary test": "#3557a8",
+    "preliminary test": ACCENT,
     _CHALLENGE: "#1b7f8c",
     _OPEN: "#8a94a6",
     "the paper's own test": "#a3266f",
 }
 
-# %% ../../nbs/pages/paper.ipynb #59c5117d
+# %% ../../nbs/pages/paper.ipynb #5bd50025
 def mark_floor(
     fig: go.Figure,  # whose horizontal axis is an F1 in percent
     text: str,
 ) -> go.Figure:
     "The figure with a dotted line at the weighted F1 of calling every cell of the preliminary test ALL."
-    floor, dotted = 100 * all_called_ALL()["weighted_f1"], dict(dash="dot", color="#22262e")
+    floor, dotted = 100 * all_called_ALL()["weighted_f1"], dict(dash="dot", color=INK)
     return fig.add_vline(x=floor, line=dotted, annotation_text=text, annotation_position="bottom right")
 
 # %% ../../nbs/pages/paper.ipynb #0e952e1e
@@ -626,30 +626,30 @@ def list_stages(
     }
     return pd.DataFrame({"stage": stages.keys(), "what": stages.values()})
 
-# %% ../../nbs/pages/paper.ipynb #0a186c84
+# %% ../../nbs/pages/paper.ipynb #639cd092
 _ACROSS = 3  # boxes in a row
 
 
 def _add_box(fig: go.Figure, x: float, y: float, stage: str, what: str) -> go.Figure:
     "A stage as a box whose upper left corner is at x, y."
-    frame = dict(line=dict(color="#3557a8", width=1.5), fillcolor="#f5f6f8")
+    frame = dict(line=dict(color=ACCENT, width=1.5), fillcolor="#f5f6f8")
     fig.add_shape(type="rect", x0=x, x1=x + 0.88, y0=y + 0.02, y1=y + 0.86, **frame)
     text = f"<b>{stage}</b><br>" + "<br>".join(textwrap.wrap(what, 22))
     place = dict(x=x + 0.44, y=y + 0.44, font=dict(size=10), align="center")
     return fig.add_annotation(text=text, showarrow=False, **place)
 
-# %% ../../nbs/pages/paper.ipynb #05abc1b7
+# %% ../../nbs/pages/paper.ipynb #3a7b1d97
 def _add_arrow(fig: go.Figure, x: float, y: float) -> go.Figure:
     "An arrow from the box at x, y to the next in its row."
     ends = dict(x=x + 1, y=y + 0.44, ax=x + 0.89, ay=y + 0.44, axref="x", ayref="y")
-    look = dict(showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor="#22262e", text="")
+    look = dict(showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor=INK, text="")
     return fig.add_annotation(**ends, **look)
 
 
 def _add_turn(fig: go.Figure, x: float, y: float) -> go.Figure:
     "A line from the last box of a row to the first of the next."
     path = dict(x=[x + 0.44, x + 0.44, 0.44, 0.44], y=[y + 0.86, y + 0.94, y + 0.94, y + 1.02])
-    look = dict(mode="lines", line=dict(color="#22262e", width=1.5), showlegend=False, hoverinfo="skip")
+    look = dict(mode="lines", line=dict(color=INK, width=1.5), showlegend=False, hoverinfo="skip")
     return fig.add_scatter(**path, **look)
 
 # %% ../../nbs/pages/paper.ipynb #bae82f35
