@@ -132,12 +132,13 @@ def test_a_test_of_one_identity_a_class_is_refused(released):
 
 
 def test_released_folds_cross_and_are_made_whole(released):
-    loose, whole = splits.split_released_folds(released, whole=False), splits.split_released_folds(released)
-    assert (loose.groupby(["iteration", "identity"]).split.nunique() > 1).any()
-    splits.check_whole(whole)
-    with pytest.raises(Refusal, match="is in two parts"):
-        splits.check_whole(loose.assign(unit="identity"))
-    assert whole[whole.split == "test"].groupby("cell").iteration.nunique().max() == 1
+    training = released[released.part == "training"]
+    assert (training.groupby("identity").fold.nunique() > 1).any()
+    whole = training.assign(fold=splits.assign_whole_folds(training))
+    assert whole.groupby("identity").fold.nunique().max() == 1
+    assert whole.groupby("cell").fold.nunique().max() == 1
+    uncut = training.groupby("identity").filter(lambda rows: rows.fold.nunique() == 1)
+    assert (whole.fold[uncut.index] == uncut.fold).all()
 
 
 def test_by_subject_can_leak_what_by_identity_cannot(released):

@@ -57,7 +57,7 @@ def _check_text(name):
     except UnicodeEncodeError:
         raise Refusal("has a name that is no UTF-8") from None
 
-
+# %% ../../nbs/data/archives.ipynb #a7b68ee8
 def split_name(
     name: str,  # of a member
 ) -> tuple[str, ...]:  # folders, and the file
@@ -99,7 +99,7 @@ class Member:
         "The ending of the name, in small letters."
         return os.path.splitext(self.parts[-1])[1].lower()
 
-# %% ../../nbs/data/archives.ipynb #7178a99a
+# %% ../../nbs/data/archives.ipynb #1bb54ea6
 def _zip_member(info, end):
     "A member of a .zip whose packed bytes must lie before `end`."
     mode = info.external_attr >> 16
@@ -165,7 +165,7 @@ class _Counted:
         while (gap := to - self.tell()) > 0 and self.read(min(gap, 2**20)):
             pass
 
-# %% ../../nbs/data/archives.ipynb #c8e89a68
+# %% ../../nbs/data/archives.ipynb #8fa36161
 def _tar_member(info):
     "A member of a .tar."
     if info.issym() or info.islnk():
@@ -177,7 +177,7 @@ def _tar_member(info):
         tarfile.data_filter(info, os.getcwd())  # from Python 3.11.4
     return Member(parts, info.size, info.size, info.isdir(), info)
 
-
+# %% ../../nbs/data/archives.ipynb #445830fa
 def _check_end(stream):
     "Refuse a .tar that does not end in empty blocks, or holds more after them."
     if stream.last != bytes(512):
@@ -313,7 +313,7 @@ def _check_all(archive, path, limits):
     _check_images(members)
     return members
 
-# %% ../../nbs/data/archives.ipynb #da300424
+# %% ../../nbs/data/archives.ipynb #835a5c50
 def list_members(
     path: str | Path,  # of an archive
     limits: Limits = Limits(),
@@ -384,7 +384,7 @@ def archive_stem(path: str | Path) -> str:
     name, kind = Path(path).name, archive_kind(path) or ""
     return name[: len(name) - len(kind)] or "data"
 
-
+# %% ../../nbs/data/archives.ipynb #6e0b42f7
 def _is_whole(folder):
     "Whether a folder holds all files that were unpacked to it, each with its size."
     record = folder.with_name(f"{folder.name}.json")
@@ -409,7 +409,7 @@ def _write_once(archive, members, path, folder, progress):
         _write(archive, members, path, folder, progress)
         write_json(folder.with_name(f"{folder.name}.json"), {member.name: member.size for member in members})
 
-# %% ../../nbs/data/archives.ipynb #9b33907a
+# %% ../../nbs/data/archives.ipynb #b36e8ef3
 def unpack_once(
     path: str | Path,  # of an archive
     folder: str | Path,  # that keeps unpacked archives by their digests
