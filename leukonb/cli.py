@@ -309,7 +309,7 @@ def _run(a):
         for i in sorted(mine):
             print(describe_planned(planned[i], planned[i].run.status))
         return 0
-    with show_progress(planned) as show:
+    with show_progress() as show:
         states = execute_plan(planned, show=show, pool=_pool(a, where), mine=mine)
     return _told([planned[i] for i in sorted(mine)], [states[i] for i in sorted(mine)])
 
