@@ -29,7 +29,14 @@ GROUPS = {  # name: title, files of the package whose code has to stand the faul
     ),
     "models": (
         "Saved networks",
-        ("files.py", "model/attention.py", "model/losses.py", "model/network.py", "verbs/predict.py"),
+        (
+            "files.py",
+            "model/attention.py",
+            "model/backbones.py",
+            "model/losses.py",
+            "model/network.py",
+            "verbs/predict.py",
+        ),
     ),
     "training": (
         "Training",
@@ -38,6 +45,7 @@ GROUPS = {  # name: title, files of the package whose code has to stand the faul
             "data/pixels.py",
             "model/attention.py",
             "model/augment.py",
+            "model/backbones.py",
             "model/losses.py",
             "model/network.py",
             "model/training.py",
