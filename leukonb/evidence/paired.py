@@ -93,10 +93,10 @@ def _usable(both: pd.DataFrame, names: Sequence[str]) -> list[str]:
 NAMES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc")
 _PLURAL = {"identity": "identities", "subject": "subjects", "cell": "cells"}
 
-# %% ../../nbs/evidence/paired.ipynb #b7ae3e78
+# %% ../../nbs/evidence/paired.ipynb #a8fa1350
 def _p_of_zero(d: np.ndarray) -> float:
     "Twice the smaller share of the drawn differences on either side of 0, at most 1."
-    return min(1.0, 2 * (1 + min((d <= 0).sum(), (d >= 0).sum())) / (len(d) + 1))
+    return min(1.0, float(2 * (1 + min((d <= 0).sum(), (d >= 0).sum())) / (len(d) + 1)))
 
 # %% ../../nbs/evidence/paired.ipynb #fc67f774
 def bootstrap_difference(
