@@ -7,13 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from leukonb.data import cohort as cohorts
 from leukonb.data import release
 from leukonb.evidence import predictions
 from leukonb.files import digest, digest_file, refusal_line, write_json
-from leukonb.pages import cards
+from leukonb.pages import cards, checklists, records, rules
+from leukonb.pages.rules_study import list_limits
+from leukonb.runs.key import modules_reached
 from leukonb.runs.record import find_runs
+
+CHECKLISTS = {checklist.name: checklist for checklist in checklists.read_checklists()}
 
 
 @pytest.fixture
@@ -34,7 +39,9 @@ def study(smoke, tmp_path, monkeypatch):
         if name != "cohort"
         for folder in folders
     }
-    return lambda: cards.read_records([r for r in find_runs(tmp_path, "quick") if r.folder.name in read], table)
+    return lambda: records.read_records(
+        [r for r in find_runs(tmp_path, "quick") if r.folder.name in read], table
+    )
 
 
 def of(r, name):
@@ -62,13 +69,13 @@ def restated(run, **parameters):
 
 def statuses(r, name="REFORMS"):
     """{item: status}."""
-    rows, _ = cards.fill_checklist(r, name)
+    rows = checklists.fill_checklist(r, CHECKLISTS[name]).rows
     return dict(zip(rows["item"], rows.status))
 
 
 def found(r, item, name="REFORMS"):
     """What was found for an item."""
-    return cards.fill_checklist(r, name)[0].set_index("item").found[item]
+    return checklists.fill_checklist(r, CHECKLISTS[name]).rows.set_index("item").found[item]
 
 
 def test_the_quick_study_answers_what_it_can(study):
@@ -83,10 +90,10 @@ def test_the_quick_study_answers_what_it_can(study):
 
 
 def test_every_proof_is_there(study, smoke):
-    for name in cards.CHECKLISTS:
-        rows, to = cards.fill_checklist(study(), name)
+    for checklist in CHECKLISTS.values():
+        filled = checklists.fill_checklist(study(), checklist)
         (run,) = (r for r in find_runs(smoke[0], "quick") if r.experiment == "cards")
-        for proof, address in zip(rows.proof, to):
+        for proof, address in zip(filled.rows.proof, filled.addresses):
             own = not proof.count("/")
             assert (
                 not address
@@ -99,14 +106,14 @@ def test_a_split_by_image_is_found_by_its_shared_identities(study):
     status = statuses(study())
     assert status["6b"] == status["6a"] == "not met" and status["5c"] == "met"
     assert "split by image" in found(study(), "6b") and "identities" in found(study(), "6b")
-    assert any("split by image" in s for s in cards.list_limits(study()))
+    assert any("split by image" in s for s in list_limits(study()))
 
 
 def test_copies_made_before_the_split_are_known_by_the_picture_they_show(study):
     restated(of(study(), "training"), unit="copies")
     assert (
         statuses(study())["6b"] == "not met"
-        and (cards.count_overlap(study()).query("unit == 'copies'")["cells shared"] > 0).all()
+        and (records.count_overlap(study()).query("unit == 'copies'")["cells shared"] > 0).all()
     )
 
 
@@ -152,7 +159,9 @@ def test_an_interval_over_cells_does_not_count(study):
 
 
 def test_a_threshold_that_no_record_states_or_that_differs_is_told(study):
-    rule = lambda: cards.answer(study(), "threshold")
+    def rule():
+        return rules.answer(study(), "threshold")
+
     assert rule().status == "met"
     restated(of(study(), "evaluation"), threshold=0.4)
     assert rule().status == "not met" and "0.4, 0.5" in rule().found
@@ -189,9 +198,9 @@ def test_a_run_left_out_leaves_its_items_open(study, item, name):
     ],
 )
 def test_a_setting_that_was_not_recorded_is_missed(study, rule, absent):
-    before = cards.answer(study(), rule).status
+    before = rules.answer(study(), rule).status
     restated(of(study(), "training"), **{absent: ...})
-    assert before == "met" and cards.answer(study(), rule).status == "not met"
+    assert before == "met" and rules.answer(study(), rule).status == "not met"
 
 
 def test_what_stands_beside_the_model_counts(study):
@@ -210,17 +219,17 @@ def test_a_background_that_tells_the_classes_apart_is_told(study):
     result = json.loads((run.folder / "result.json").read_text())
     result["headline"]["AUROC of background, by identity"] |= {"value": 0.9, "low": 0.8, "high": 0.95}
     write_json(run.folder / "result.json", result)
-    assert statuses(study())["6c"] == "not met" and any("background" in s for s in cards.list_limits(study()))
+    assert statuses(study())["6c"] == "not met" and any("background" in s for s in list_limits(study()))
 
 
 def test_maps_that_were_not_tested_are_partly_explained(study):
     run = next(x for x in study().runs if x.experiment == "explanation")
-    assert cards.answer(study(), "explained").status == "met"
+    assert rules.answer(study(), "explained").status == "met"
     (run.folder / "shuffled.csv").unlink()
-    assert cards.answer(study(), "explained").status == "partly"
+    assert rules.answer(study(), "explained").status == "partly"
     r = study()
     r.runs = [x for x in r.runs if x.experiment != "explanation"]
-    assert cards.answer(r, "explained").status == "not applicable"
+    assert rules.answer(r, "explained").status == "not applicable"
 
 
 def test_a_proof_that_was_changed_is_none(study):
@@ -247,22 +256,89 @@ def test_real_pictures_make_questions_about_persons_the_authors_own(study):
         cell=some.cell.to_numpy()[: len(r.cohort.cells)], dataset="C-NMC 2019"
     )
     r.cohort = cohorts.Cohort(cells, r.cohort.root, r.cohort.problems)
-    assert cards.answer(r, "people").status == "for the authors" and cards.answer(r, "source").status == "met"
+    assert rules.answer(r, "people").status == "for the authors" and rules.answer(r, "source").status == "met"
     assert (
-        cards.answer(r, "demographics").status == "not met"
-        and cards.answer(r, "retrospective").status == "met"
+        rules.answer(r, "demographics").status == "not met"
+        and rules.answer(r, "retrospective").status == "met"
     )
     assert "In no record" in " ".join(cards.write_datasheet(r)["Collection"]) or "in no record" in " ".join(
         cards.write_datasheet(r)["Collection"]
     )
     r.cohort.cells.loc[r.cohort.cells.index[0], "cell"] = "0" * 64
-    assert cards.answer(r, "source").status == "partly"
+    assert rules.answer(r, "source").status == "partly"
+
+
+def written(folder, *rows, columns="item,section,asks,rules", head=("title", "about", "source", "licence")):
+    """A checklist of one's own, as a file."""
+    file = folder / "checklists.OURS.csv"
+    file.write_text(
+        "\n".join([*(f"# {fact}: ours" for fact in head), columns, *rows]) + "\n", encoding="utf-8"
+    )
+    return file
+
+
+def test_a_checklist_is_added_by_one_file(study, tmp_path):
+    written(tmp_path, "1,Data,How many subjects,sizes", '2,Data,"On both sides, if any",whole+partitions')
+    (ours,) = checklists.read_checklists(tmp_path)
+    filled = checklists.fill_checklist(study(), ours)
+    assert ours.name == "OURS" and filled.rows.status.tolist() == ["met", "met"]
+    assert "On both sides, if any" in checklists.checklist_html(filled)
+
+
+@pytest.mark.parametrize(
+    "rows, options, line",
+    [
+        (["1,Data,Sizes,size+sises"], {}, "row 6: names a rule 'sises' that there is not; the rules are "),
+        (["1,Data,Sizes"], {}, "row 6: has 3 values, not 4; mend that row"),
+        (["1,Data,Sizes,sizes", "1,Data,Flow,flow"], {}, "row 7: repeats item 1; number each item once"),
+        (["1,Data,,sizes"], {}, "row 6: has no asks; fill it in"),
+        (
+            ["1,Data,Sizes,sizes"],
+            {"columns": "item,section,asks,rule"},
+            "row 5: there is no column 'rule'; write ",
+        ),
+        (
+            ["1,Data,Sizes,sizes"],
+            {"columns": "item,asks,section,rules"},
+            "row 5: the columns are item, asks, ",
+        ),
+        (
+            ["1,Data,Sizes,sizes"],
+            {"head": ("title", "about", "source")},
+            "has no line `# licence: ...` at its",
+        ),
+        (
+            ["1,Data,Sizes,sizes"],
+            {"head": ("title", "abuot")},
+            "row 2: `# abuot: ours` states none of title, ",
+        ),
+    ],
+)
+def test_a_checklist_that_cannot_be_used_is_refused_with_its_row(tmp_path, rows, options, line):
+    refusal = refusal_line(checklists.read_checklist, written(tmp_path, *rows, **options))
+    assert refusal.startswith("checklists.OURS.csv") and line in refusal
+
+
+def test_the_checklists_of_the_package_are_whole():
+    assert {name: len(one.items) for name, one in CHECKLISTS.items()} == {
+        "REFORMS": 32,
+        "CLAIM": 44,
+        "TRIPOD": 52,
+    }
+    assert list(CHECKLISTS) == ["REFORMS", "CLAIM", "TRIPOD"]
+    for one in CHECKLISTS.values():
+        assert one.title and "doi:10." in one.source and "Apache-2.0" in one.licence
+
+
+def test_the_key_of_a_card_covers_the_checklists():
+    reached = modules_reached(ROOT / "nbs/experiments/cards.ipynb")
+    assert {f"pages/checklists.{name}.csv" for name in CHECKLISTS} <= set(reached)
 
 
 def test_another_cohort_is_refused(study):
     r = study()
     other = cohorts.Cohort(r.cohort.cells.iloc[1:], r.cohort.root, r.cohort.problems)
-    assert "trained on other data" in refusal_line(cards.read_records, r.runs, other)
+    assert "trained on other data" in refusal_line(records.read_records, r.runs, other)
 
 
 def test_the_card_counts_subjects_and_says_what_it_is_not_for(study):
@@ -292,11 +368,11 @@ def test_names_of_a_study_are_shown_letter_by_letter(study):
 def test_the_run_keeps_card_sheet_and_tables(smoke):
     (run,) = (r for r in find_runs(smoke[0], "quick") if r.experiment == "cards")
     assert {"model-card.md", "datasheet.md", "flow.csv", "overlap.csv", "statuses.csv", "rules.csv"} | {
-        f"{name.lower()}.csv" for name in cards.CHECKLISTS
+        f"{name.lower()}.csv" for name in CHECKLISTS
     } <= set(run.result["files"])
-    for name in cards.CHECKLISTS:
+    for name in CHECKLISTS:
         rows = pd.read_csv(run.folder / f"{name.lower()}.csv", dtype=str, keep_default_na=False)
-        assert len(rows) == len(cards.checklist_items(name)) and set(rows.status) <= set(cards.STATUSES)
+        assert len(rows) == len(CHECKLISTS[name].items) and set(rows.status) <= set(rules.STATUSES)
         assert (rows.proof[rows.status == "met"] != "").mean() > 0.9
     card = (run.folder / "model-card.md").read_text()
     assert card.startswith("# Model card") and "say nothing about leukemia" in card
