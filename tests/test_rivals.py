@@ -45,7 +45,9 @@ def test_attention_costs_its_two_dense_layers():
 
 
 def test_a_network_read_from_its_file_counts_the_same(tmp_path):
-    made = network.build_network(network.Network("small", size=32, attention=True, head=(8,), dropouts=(0.1, 0.1)))
+    made = network.build_network(
+        network.Network("small", size=32, attention=True, head=(8,), dropouts=(0.1, 0.1))
+    )
     read = network.load_model(tmp_path / "model.keras", network.save_model(made, tmp_path / "model.keras"))
     assert rivals.count_multiply_adds(read) == rivals.count_multiply_adds(made)
 
@@ -91,7 +93,7 @@ def test_rivals_are_named_and_only_their_test_part_is_judged(tmp_path):
     assert set(table.split) == {"test"} and len(table) == 4 * 16
 
 
-def test_rivals_that_were_asked_about_other_cells_are_refused(tmp_path):
+def test_rivals_that_scored_other_cells_are_refused(tmp_path):
     runs = [
         run_of(tmp_path / "a", slice(None), family="svm"),
         run_of(tmp_path / "b", slice(0, 22), family="logistic regression"),
@@ -118,7 +120,9 @@ def test_the_study_trains_every_rival_on_one_split(tmp_path):
     nets = [g for g in given if "backbone" in g]
     budget = ("size", "batch", "epochs", "patience", "rate", "peak", "augmentation", "selection")
     assert len({tuple(g[k] for k in budget) for g in nets}) == 1
-    assert len({rivals.name_arm(p.run) for p in planned if p.run.experiment in ("training", "classical")}) == 16
+    assert (
+        len({rivals.name_arm(p.run) for p in planned if p.run.experiment in ("training", "classical")}) == 16
+    )
 
 
 def test_a_list_in_a_setting_becomes_a_grid():

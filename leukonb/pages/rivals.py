@@ -8,34 +8,38 @@ __all__ = ['count_multiply_adds', 'time_per_cell', 'measure_cost', 'name_arm', '
 
 # %% ../../nbs/pages/rivals.ipynb #ca8552db
 import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-import numpy as np, pandas as pd
+from typing import TYPE_CHECKING, Any
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from ..draw.look import blank_figure, error_bars
 from ..evidence import intervals, predictions
 from ..files import Refusal
-from ..draw.look import blank_figure
 from ..runs.record import Run
 
+# %% ../../nbs/pages/rivals.ipynb #90665805
+if TYPE_CHECKING:
+    import keras
+
 # %% ../../nbs/pages/rivals.ipynb #1e71b823
-def _layer(layer):
+def _count_layer(layer: Any) -> int:
     "Multiply-adds of one layer for one image; none for what neither convolves nor is dense."
     from keras import layers
 
     if isinstance(layer, layers.Dense):
         return int(np.prod(layer.output.shape[1:])) * layer.kernel.shape[0]
     if isinstance(layer, layers.SeparableConv2D):
-        pixels, depth, point = (
-            int(np.prod(layer.output.shape[1:3])),
-            layer.depthwise_kernel.shape,
-            layer.pointwise_kernel.shape,
-        )
-        return pixels * int(np.prod(depth) + np.prod(point))
+        weights = np.prod(layer.depthwise_kernel.shape) + np.prod(layer.pointwise_kernel.shape)
+        return int(np.prod(layer.output.shape[1:3])) * int(weights)
     if isinstance(layer, (layers.DepthwiseConv2D, layers.Conv2D)):
         return int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
     return 0
 
 # %% ../../nbs/pages/rivals.ipynb #1907abe1
 def count_multiply_adds(
-    model,  # keras.Model whose layers are known by shape
+    model: "keras.Model",  # whose layers are known by shape
 ) -> int:  # for one image
     "Multiply-adds of a network's convolutions and dense layers."
     import keras
@@ -48,51 +52,50 @@ def count_multiply_adds(
         elif isinstance(layer, SqueezeExcite):
             total += sum(int(np.prod(w.shape)) for w in layer.weights if len(w.shape) == 2)
         else:
-            total += _layer(layer)
+            total += _count_layer(layer)
     return total
 
 # %% ../../nbs/pages/rivals.ipynb #26325298
 def time_per_cell(
-    work,  # a function of nothing that scores some cells
+    work: Callable[[], object],  # scores some cells
     cells: int,  # how many
     repeats: int = 5,
-) -> float:  # for one cell
+) -> float:  # seconds for one cell
     "The median time for a cell, after a first call that is not counted."
     if repeats < 1 or cells < 1:
         raise Refusal(f"{repeats} repeats of {cells} cells: give at least 1 of each")
     work()
-    took = []
+    seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
         work()
-        took.append(time.perf_counter() - began)
-    return float(np.median(took) / cells)
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds) / cells)
 
 # %% ../../nbs/pages/rivals.ipynb #12a50b0d
 def measure_cost(
-    model,  # from `network.load_model`
+    model: "keras.Model",  # from `network.load_model`
     cells: int = 64,  # scored at a time
     repeats: int = 5,
-) -> dict:  # parameters, multiply-adds, seconds a cell
+) -> dict[str, float]:  # parameters, multiply-adds, seconds a cell
     "What a network costs on this machine; what its images show makes no difference, so they are noise."
     from leukonb.data import pixels
     from leukonb.model import training
 
-    size = model.input_shape[1]
-    rows = pd.DataFrame({"cell": [str(i) for i in range(cells)]})
-    images = pixels.from_arrays(
-        np.random.default_rng(0).integers(0, 256, (cells, size, size, 3), np.uint8), rows
-    )
-    return {
-        "parameters": model.count_params(),
-        "multiply-adds": count_multiply_adds(model),
-        "seconds a cell": time_per_cell(
-            lambda: training.predict_scores(model, images, rows, batch=min(64, cells)), cells, repeats
-        ),
-    }
+    size, rows = model.input_shape[1], pd.DataFrame({"cell": [str(i) for i in range(cells)]})
+    noise = np.random.default_rng(0).integers(0, 256, (cells, size, size, 3), np.uint8)
+    images = pixels.from_arrays(noise, rows)
+
+    def score() -> np.ndarray:
+        return training.predict_scores(model, images, rows, batch=min(64, cells))
+
+    work = {"parameters": model.count_params(), "multiply-adds": count_multiply_adds(model)}
+    return {**work, "seconds a cell": time_per_cell(score, cells, repeats)}
 
 # %% ../../nbs/pages/rivals.ipynb #d785ede8
-def name_arm(run: Run) -> str:
+def name_arm(
+    run: Run,  # of `training` or `classical`
+) -> str:
     "What to call the classifier of a run."
     given = run.manifest["inputs"]["parameters"]
     if given.get("arm"):
@@ -102,11 +105,23 @@ def name_arm(run: Run) -> str:
     name = "small network" if given["backbone"] == "small" else given["backbone"]
     return f"{name} with SE" if given.get("attention") else name
 
+# %% ../../nbs/pages/rivals.ipynb #65e185b6
+def _check_cells(table: pd.DataFrame) -> None:
+    "Refuse a rival that scored other cells than the first."
+    cells = {arm: frozenset(rows.cell) for arm, rows in table.groupby("arm", sort=False)}
+    first = next(iter(cells))
+    odd = [arm for arm in cells if cells[arm] != cells[first]]
+    if odd:
+        raise Refusal(
+            f"{odd[0]} and {first} did not score the same cells; "
+            "give every rival the same split, split_seed and iteration"
+        )
+
 # %% ../../nbs/pages/rivals.ipynb #01b80c6a
 def gather_rivals(
-    folders,  # of runs that wrote predictions.parquet
-) -> pd.DataFrame:  # predictions of the test part, an arm a classifier
-    "The test predictions of all rivals; a `Refusal` where they were not asked about the same cells."
+    folders: Iterable[Path | str],  # of runs that wrote predictions.parquet
+) -> pd.DataFrame:  # predictions of the test part, an arm for each classifier
+    "The test predictions of all rivals; a `Refusal` where they did not score the same cells."
     tables = [
         predictions.read_predictions(Path(folder) / "predictions.parquet").assign(
             arm=name_arm(Run.read(folder))
@@ -115,77 +130,76 @@ def gather_rivals(
     ]
     table = predictions.concatenate_tables(tables)
     table = table[table.split == "test"].reset_index(drop=True)
-    asked = {arm: frozenset(rows.cell) for arm, rows in table.groupby("arm", sort=False)}
-    first = next(iter(asked))
-    odd = [arm for arm, cells in asked.items() if cells != asked[first]]
-    if odd:
-        raise Refusal(
-            f"{odd[0]} and {first} were not asked about the same cells; give every rival the same split, split_seed and iteration"
-        )
+    _check_cells(table)
     return table
 
 # %% ../../nbs/pages/rivals.ipynb #2dd27503
 def measure_costs(
-    trainings,  # folders of runs that left model.keras
-    classical,  # folders of runs without a network, which have measured their own time
-    cells: int = 64,
+    trainings: Iterable[Path | str],  # folders of runs that left model.keras
+    classical: Iterable[Path | str],  # folders of runs without a network, which have measured their own time
+    cells: int = 64,  # scored at a time
     repeats: int = 5,
-) -> dict:  # {arm: parameters, multiply-adds, seconds a cell}
+) -> dict[str, dict[str, float]]:  # {arm: parameters, multiply-adds, seconds a cell}
     "What every rival costs, the networks measured here one after the other."
     import keras
     from leukonb.model import network
 
-    found = {}
+    costs = {}
     for run in map(Run.read, trainings):
-        found[name_arm(run)] = measure_cost(
-            network.load_model(run.folder / "model.keras", run.result["files"]["model.keras"]), cells, repeats
-        )
+        model = network.load_model(run.folder / "model.keras", run.result["files"]["model.keras"])
+        costs[name_arm(run)] = measure_cost(model, cells, repeats)
         keras.backend.clear_session()
     for run in map(Run.read, classical):
-        found[name_arm(run)] = {"seconds a cell": run.result["headline"]["seconds a cell"]["value"]}
-    return found
+        costs[name_arm(run)] = {"seconds a cell": run.result["headline"]["seconds a cell"]["value"]}
+    return costs
 
 # %% ../../nbs/pages/rivals.ipynb #2b128f54
+_METRICS = ("auroc", "weighted_f1", "balanced_accuracy")
+
+# %% ../../nbs/pages/rivals.ipynb #09ec832d
 def score_rivals(
-    table,  # from `gather_rivals`
-    names=("auroc", "weighted_f1", "balanced_accuracy"),
+    table: pd.DataFrame,  # from `gather_rivals`
     threshold: float = 0.5,
-    resamples: int = 2000,
-    seed: int = 0,
+    resamples: int = 2000,  # of identities
+    seed: int = 0,  # of the resampling
 ) -> pd.DataFrame:  # arm, metric, value, low, high
-    "Every rival's scores with intervals over identities."
-    found = [
-        intervals.bootstrap_scores(
-            rows.reset_index(drop=True), names, resamples, seed, threshold=threshold
-        ).assign(arm=arm)
-        for arm, rows in table.groupby("arm", sort=False)
-    ]
-    return pd.concat(found, ignore_index=True)[["arm", "metric", "value", "low", "high"]]
+    "Every rival's AUROC, weighted F1 and balanced accuracy with intervals over identities."
+    tables = []
+    for arm, rows in table.groupby("arm", sort=False):
+        rows = rows.reset_index(drop=True)
+        scores = intervals.bootstrap_scores(rows, _METRICS, resamples, seed, threshold=threshold)
+        tables.append(scores.assign(arm=arm))
+    return pd.concat(tables, ignore_index=True)[["arm", "metric", "value", "low", "high"]]
+
+# %% ../../nbs/pages/rivals.ipynb #87c437da
+_UNITS = {
+    "parameters": ("parameters, M", 1e-6),
+    "multiply-adds": ("multiply-adds, G", 1e-9),
+    "seconds a cell": ("ms a cell", 1e3),
+}
+
+# %% ../../nbs/pages/rivals.ipynb #27f41d6a
+def _tabulate_costs(
+    arms: pd.Index,
+    costs: Mapping[str, Mapping[str, float]],  # {arm: from `measure_cost`}
+) -> pd.DataFrame:  # parameters, M; multiply-adds, G; ms a cell
+    "Each arm's costs in units that are read at a glance; NaN where there is nothing to count."
+    columns = {
+        name: [costs.get(arm, {}).get(key, np.nan) * unit for arm in arms]
+        for key, (name, unit) in _UNITS.items()
+    }
+    return pd.DataFrame(columns, index=arms, dtype=float)
 
 # %% ../../nbs/pages/rivals.ipynb #61a9211d
 def set_side_by_side(
-    found,  # from `score_rivals`
-    costs,  # {arm: from `measure_cost`}
-) -> pd.DataFrame:
-    "A row a rival: what it costs and what it scores."
-    text = found.assign(
-        text=[f"{v:.3f} ({l:.3f} to {h:.3f})" for v, l, h in zip(found.value, found.low, found.high)]
-    )
-    wide = text.pivot(index="arm", columns="metric", values="text").reindex(found.arm.unique())[
-        list(found.metric.unique())
-    ]
-    spent = pd.DataFrame({arm: costs.get(arm, {}) for arm in wide.index}).T.reindex(
-        columns=["parameters", "multiply-adds", "seconds a cell"]
-    )
-    spent = pd.DataFrame(
-        {
-            "parameters, M": spent["parameters"] / 1e6,
-            "multiply-adds, G": spent["multiply-adds"] / 1e9,
-            "ms a cell": spent["seconds a cell"] * 1e3,
-        },
-        dtype=float,
-    )
-    return pd.concat([spent, wide], axis=1).rename_axis("arm").reset_index()
+    scores: pd.DataFrame,  # from `score_rivals`
+    costs: Mapping[str, Mapping[str, float]],  # {arm: from `measure_cost`}
+) -> pd.DataFrame:  # arm, parameters, multiply-adds, ms a cell, and a column for each score
+    "What each rival costs and what it scores."
+    words = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in scores.itertuples()]
+    wide = scores.assign(text=words).pivot(index="arm", columns="metric", values="text")
+    wide = wide.reindex(scores.arm.unique())[list(scores.metric.unique())]
+    return pd.concat([_tabulate_costs(wide.index, costs), wide], axis=1).rename_axis("arm").reset_index()
 
 # %% ../../nbs/pages/rivals.ipynb #dd3ecee1
 _AXES = {
@@ -193,41 +207,39 @@ _AXES = {
     "multiply-adds": ("multiply-adds a cell, G", 1e-9),
 }
 
+# %% ../../nbs/pages/rivals.ipynb #685ddf51
+def _look_of(fig: go.Figure, number: int) -> dict:
+    "Colour and symbol of the rival of that number; the symbol changes when the colours begin again."
+    colours = fig.layout.template.layout.colorway
+    return dict(size=10, symbol=number // len(colours), color=colours[number % len(colours)])
+
+# %% ../../nbs/pages/rivals.ipynb #0dce4126
+def _add_rival(fig: go.Figure, row: pd.Series, number: int) -> go.Figure:
+    "One rival's AUROC at its cost; the number of the rival decides colour and symbol."
+    marker = _look_of(fig, number)
+    value, low, high = (pd.Series([row[end]]) for end in ("value", "low", "high"))
+    return fig.add_scatter(
+        x=[row.cost],
+        y=[row.value],
+        mode="markers",
+        name=row.arm,
+        marker=marker,
+        hovertemplate=f"{row.arm}: %{{y:.3f}} for %{{x:.3g}}<extra></extra>",
+        error_y=error_bars(value, low, high, thickness=1.2, width=4, color=marker["color"]),
+    )
+
 # %% ../../nbs/pages/rivals.ipynb #d9c7155b
 def draw_score_against_cost(
-    found,  # from `score_rivals`
-    costs,  # {arm: from `measure_cost`}
-    name: str = "auroc",
+    scores: pd.DataFrame,  # from `score_rivals`
+    costs: Mapping[str, Mapping[str, float]],  # {arm: from `measure_cost`}
     by: str = "seconds a cell",  # or 'multiply-adds', which classifiers without a network do not have
-):
-    "A score of each rival against what it costs, with the score's interval."
-    title, unit = _AXES[by]
-    rows = (
-        found[found.metric == name]
-        .assign(cost=lambda t: [costs.get(a, {}).get(by, np.nan) * unit for a in t.arm])
-        .dropna(subset="cost")
-        .sort_values("cost")
-    )
-    fig, known = blank_figure(height=420), list(found.arm.unique())
-    colours = fig.layout.template.layout.colorway
-    for r in rows.itertuples():
-        k = known.index(r.arm)
-        fig.add_scatter(
-            x=[r.cost],
-            y=[r.value],
-            mode="markers",
-            name=r.arm,
-            marker=dict(size=10, symbol=k // len(colours), color=colours[k % len(colours)]),
-            hovertemplate=f"{r.arm}: %{{y:.3f}} for %{{x:.3g}}<extra></extra>",
-            error_y=dict(
-                type="data",
-                symmetric=False,
-                array=[r.high - r.value],
-                arrayminus=[r.value - r.low],
-                thickness=1.2,
-                width=4,
-                color=colours[k % len(colours)],
-            ),
-        )
+) -> go.Figure:
+    "The AUROC of each rival against what it costs, with its interval."
+    (title, unit), arms = _AXES[by], list(scores.arm.unique())
+    rows = scores[scores.metric == "auroc"]
+    rows = rows.assign(cost=[costs.get(arm, {}).get(by, np.nan) * unit for arm in rows.arm])
+    fig = blank_figure(height=420)
+    for _, row in rows.dropna(subset="cost").sort_values("cost").iterrows():
+        _add_rival(fig, row, arms.index(row.arm))
     fig.update_layout(legend=dict(orientation="v", x=1.02, y=1, yanchor="top"), margin_t=20)
-    return fig.update_xaxes(title=title, type="log").update_yaxes(title=name.replace("_", " "))
+    return fig.update_xaxes(title=title, type="log").update_yaxes(title="auroc")
