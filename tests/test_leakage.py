@@ -143,9 +143,9 @@ def test_a_leak_is_found_and_no_order_is_claimed_where_there_is_none():
     found = leakage.resample_scores(own, apart, resamples=400)
     rows, steps = leakage.measure_optimism(found), leakage.compare_steps(found)
     said = leakage.describe_findings(rows, steps)
-    assert "given away by the split" in said[0] and "not told apart from 0" in said[2]
-    assert any(s.startswith("Told apart") and "image before identity" in s for s in said)
-    assert any(s.startswith("Not told apart") and "image, over copies and image" in s for s in said)
+    assert "given away by the split" in said[0] and "not distinguishable from 0" in said[2]
+    assert any(s.startswith("In this order") and "image before identity" in s for s in said)
+    assert any(s.startswith("Not distinguishable") and "image, over copies and image" in s for s in said)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_heads_are_asked_about_their_own_test_part_and_the_reserved(people, tmp_
     )
     for unit in ("copies", "subject"):
         for i in range(2):
-            split, reserved = how.drawn(cells, unit, i)
+            split, reserved = how.draw(cells, unit, i)
             some = [set(t[(t.arm == unit) & (t.iteration == i)].cell) for t in (own, apart)]
             assert some == [set(split[split.split == "test"].cell), set(reserved.cell)]
 
