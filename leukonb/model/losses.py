@@ -6,8 +6,17 @@
 __all__ = ['Focal']
 
 # %% ../../nbs/model/losses.ipynb #427b06a8
+from typing import Any
+
 import keras
 from keras import ops
+
+# %% ../../nbs/model/losses.ipynb #ls000003
+def _spread_classes(truth, logits):
+    "Class indices (batch,) or (batch, 1) as rows of weights (batch, 2); rows stay as they are."
+    if len(truth.shape) < 2 or truth.shape[-1] == 1:
+        truth = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), logits.shape[-1])
+    return truth
 
 # %% ../../nbs/model/losses.ipynb #4d5fedb0
 @keras.saving.register_keras_serializable("leukonb")
@@ -16,28 +25,26 @@ class Focal(keras.losses.Loss):
 
     def __init__(
         self,
-        gamma=2.0,  # 0 is cross-entropy; the larger, the less an easy cell counts
-        alpha=(0.75, 0.25),  # weight of each class, HEM first; None weighs them alike, with 1
-        name="focal",
-        reduction="sum_over_batch_size",
-        **options,
-    ):
+        gamma: float = 2.0,  # 0 is cross-entropy; the larger, the less an easy cell counts
+        alpha: tuple[float, float] | None = (0.75, 0.25),  # weights of HEM and ALL; None weighs both with 1
+        name: str = "focal",
+        reduction: str | None = "sum_over_batch_size",  # as Keras has it; None gives the loss of each cell
+        **options: Any,  # of every Keras loss: dtype
+    ) -> None:
         super().__init__(name=name, reduction=reduction, **options)
         if gamma < 0:
             raise ValueError(f"gamma is {gamma}; give 0 or more")
         self.gamma, self.alpha = gamma, None if alpha is None else tuple(alpha)
 
-    def call(self, truth, logits):
-        if len(truth.shape) < 2 or truth.shape[-1] == 1:  # class indices
-            truth = ops.one_hot(ops.cast(ops.reshape(truth, (-1,)), "int32"), logits.shape[-1])
+    def call(self, truth: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
         wide = "float64" if self.dtype == "float64" else "float32"  # never half
         log_p = ops.log_softmax(ops.cast(logits, wide))  # (batch, 2)
-        loss = -ops.cast(truth, wide) * log_p  # (batch, 2)
+        loss = -ops.cast(_spread_classes(truth, logits), wide) * log_p  # (batch, 2)
         if self.gamma:
             loss = loss * ops.power(ops.maximum(-ops.expm1(log_p), 1e-12), self.gamma)  # (batch, 2)
         if self.alpha:
             loss = loss * ops.array(self.alpha, wide)  # (batch, 2)
         return ops.sum(loss, axis=-1)  # (batch,)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
