@@ -437,6 +437,31 @@ def _parts(split):
             )
     return rows["train"], rows["validation"]
 
+# %% ../../nbs/model/training.ipynb #c81e4b03
+def _finish(folder, stated, history, reason, device, recipe):
+    "Note that a training of some inputs has ended; what it leaves."
+    note = {"inputs": stated, "history": history, "columns": list(history[0]), "stopped": reason}
+    model = digest_file(folder / "model.keras")
+    write_json(folder / "checkpoints" / "finished.json", {**note, "device": device, "sha256": model})
+    table = pd.DataFrame(history)
+    epoch = epoch_to_keep(table, recipe.selection)
+    return TrainedNetwork(table, folder / "model.keras", model, epoch, reason, device)
+
+# %% ../../nbs/model/training.ipynb #d92f5c14
+def _finished(folder, stated, recipe):
+    "What a training of these inputs left in a folder where it has ended; nothing where it has not, or is not whole."
+    try:
+        note = json.loads((folder / "checkpoints" / "finished.json").read_text())
+    except (OSError, ValueError):
+        return None
+    model = folder / "model.keras"
+    if note.get("inputs") != stated or not model.is_file() or digest_file(model) != note["sha256"]:
+        return None
+    table = pd.DataFrame(note["history"], columns=note["columns"])
+    write_table(folder / "history.csv", table)
+    epoch = epoch_to_keep(table, recipe.selection)
+    return TrainedNetwork(table, model, note["sha256"], epoch, note["stopped"], note["device"])
+
 # %% ../../nbs/model/training.ipynb #5ec3e04d
 def train_network(
     network,  # networks.Network
@@ -459,16 +484,13 @@ def train_network(
         raise Refusal(
             f"{len(learning)} training cells do not fill a batch of {recipe.batch}; use a smaller batch"
         )
-    inputs = digest(
-        [
-            asdict(network),
-            asdict(recipe),
-            seed,
-            found,
-            [sorted(rows.cell) for rows in (learning, validation)],
-            pixels.digest,
-        ]
-    )
+    parts = [sorted(rows.cell) for rows in (learning, validation)]
+    stated = [asdict(network), asdict(recipe), seed, parts, pixels.digest]
+    if finished := _finished(folder, digest(stated), recipe):
+        return finished
+    if os.environ.get("LEUKONB_REDRAW"):
+        raise Refusal("the finished state of the training is gone; it would have to be trained again")
+    inputs = digest([*stated, found])  # a training is taken up on the same device only
     precision = found["precision"] if recipe.precision == "auto" else recipe.precision
     keras.utils.set_random_seed(seed)
     with _policy(precision), _asked() as asked:
@@ -477,15 +499,7 @@ def train_network(
         reason = _epochs(
             model, recipe, learning, validation, pixels, folder, seed, steps, inputs, history, asked, on_epoch
         )
-    table = pd.DataFrame(history)
-    return TrainedNetwork(
-        table,
-        folder / "model.keras",
-        digest_file(folder / "model.keras"),
-        epoch_to_keep(table, recipe.selection),
-        reason,
-        {**found, "precision": precision},
-    )
+    return _finish(folder, digest(stated), history, reason, {**found, "precision": precision}, recipe)
 
 # %% ../../nbs/model/training.ipynb #80145e93
 def _epochs(
