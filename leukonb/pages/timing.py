@@ -9,25 +9,34 @@ __all__ = ['measure_rate', 'ratio_row', 'time_heads_against_keras', 'draw_masks'
 
 # %% ../../nbs/pages/timing.ipynb #b4bd1989
 import logging, time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+from ..draw.look import ACCENT, INK, blank_figure
 from ..files import Refusal
-from ..draw.look import blank_figure
+
+# %% ../../nbs/pages/timing.ipynb #80fcfcf7
+if TYPE_CHECKING:
+    from leukonb.data.cohort import Cohort
+    from leukonb.data.pixels import Pixels
+    from leukonb.model.heads import HeadRecipe, IdentitySums
+    from leukonb.model.network import Network
 
 # %% ../../nbs/pages/timing.ipynb #0b85484d
 def measure_rate(
-    call,  # of no arguments
+    call: Callable[[], object],
     items: int,  # what a call gets done
-    seconds: float = 1.0,  # at least
-    calls: int = 3,  # at least
+    seconds: float = 1.0,  # to measure for; at least three calls are made
 ) -> float:  # items a second
     "How much a call gets done in a second."
     call()
     began, took = time.perf_counter(), []
-    while len(took) < calls or time.perf_counter() - began < seconds:
+    while len(took) < 3 or time.perf_counter() - began < seconds:
         start = time.perf_counter()
         call()
         took.append(time.perf_counter() - start)
@@ -37,364 +46,340 @@ def measure_rate(
 def ratio_row(
     what: str,
     unit: str,
-    ours: float,
+    ours: float,  # items a second
     theirs: float,  # items a second
     against: str,
     note: str = "",
-) -> dict:
-    "A row of the table of ratios."
-    return {
-        "what": what,
-        "unit": unit,
-        "leukonb": ours,
-        "other": theirs,
-        "against": against,
-        "ratio": ours / theirs,
-        "note": note,
-    }
+) -> dict[str, Any]:  # what, unit, leukonb, other, against, ratio, note
+    "A comparison as a row of the table of ratios."
+    rates = {"leukonb": ours, "other": theirs}
+    return {"what": what, "unit": unit, **rates, "against": against, "ratio": ours / theirs, "note": note}
+
+# %% ../../nbs/pages/timing.ipynb #83e65f3b
+def _train_alone(
+    features: np.ndarray, is_all: np.ndarray, parts: dict, recipe: "HeadRecipe", count: int, seed: int
+) -> list[np.ndarray]:  # scores of each head, arm by arm
+    "The heads of the first `count` splits of both arms, one by one in Keras."
+    from leukonb.model import heads
+
+    return [
+        heads.train_keras_head(features, is_all, parts, i, arm, recipe, seed)
+        for arm in heads.ARMS
+        for i in range(count)
+    ]
+
+# %% ../../nbs/pages/timing.ipynb #33c718c4
+def _largest_gap(
+    scores: np.ndarray,  # (2 arms x splits, cells), of all heads at once
+    alone: list[np.ndarray],  # of the first splits of both arms, from Keras
+) -> float:
+    "The largest difference of two scores of the same head and cell."
+    first = scores.reshape(2, -1, scores.shape[-1])[:, : len(alone) // 2]
+    return float(np.nanmax(np.abs(first.reshape(np.shape(alone)) - alone)))
+
+# %% ../../nbs/pages/timing.ipynb #8d0c434b
+def _gap_in_double(
+    features: np.ndarray, is_all: np.ndarray, parts: dict, recipe: "HeadRecipe", count: int, seed: int
+) -> float:
+    "The largest difference of two scores in double precision, over the first `count` splits."
+    from leukonb.model import heads
+
+    double, first = replace(recipe, precision="float64"), {k: v[:count] for k, v in parts.items()}
+    together = heads.train_heads(features, is_all, first, double, seed=seed)
+    return _largest_gap(together.scores, _train_alone(features, is_all, parts, double, count, seed))
 
 # %% ../../nbs/pages/timing.ipynb #50c6e506
 def time_heads_against_keras(
-    features,
-    is_all,
-    parts: dict,  # as for heads.train
-    recipe,  # heads.Recipe
-    some: int = 2,  # iterations trained by Keras too, in both arms
+    features: np.ndarray,  # float32 (cells, width)
+    is_all: np.ndarray,  # bool (cells,)
+    parts: dict,  # as for `heads.train_heads`
+    recipe: "HeadRecipe",
+    some: int = 2,  # splits whose heads are trained by Keras too, in both arms
     seed: int = 0,
-    folder=None,
-) -> dict:  # a row of `ratio_row`, with `gap`, the largest difference of two scores in double precision
+    folder: Path | str | None = None,  # for progress
+) -> dict[
+    str, Any
+]:  # a row of `ratio_row`, with `gap`, the largest difference of two scores in double precision
     "Heads a second, all at once and one by one, in single precision; and whether their scores are the same."
     from leukonb.model import heads
 
-    plain = replace(recipe, dropouts=tuple(0.0 for _ in recipe.dropouts))
-    count = len(parts["iterations"])
-    some = min(some, count)
+    plain, some = replace(recipe, dropouts=(0.0,) * len(recipe.dropouts)), min(some, len(parts["iterations"]))
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # which warns of each head's own graph
     ours = heads.train_heads(features, is_all, parts, plain, seed=seed, folder=folder)
     began = time.perf_counter()
-    alone = lambda how: [
-        heads.train_keras_head(features, is_all, parts, i, arm, how, seed)
-        for arm in heads.ARMS
-        for i in range(some)
-    ]
-    apart = lambda scores, found: float(
-        np.nanmax(np.abs(scores.reshape(2, -1, scores.shape[-1])[:, :some].reshape(np.shape(found)) - found))
+    theirs = _train_alone(features, is_all, parts, plain, some, seed)
+    seconds = time.perf_counter() - began
+    gap = _gap_in_double(features, is_all, parts, plain, some, seed)
+    note = (
+        f"{len(ours.scores)} heads in {ours.seconds:.1f} s; "
+        f"{len(theirs)} of them by Keras in {seconds:.1f} s; "
+        f"largest difference of two scores {gap:.1g} in double precision, "
+        f"{_largest_gap(ours.scores, theirs):.1g} in single"
     )
-    theirs, seconds = alone(plain), time.perf_counter() - began
-    double = replace(plain, precision="float64")
-    gap = apart(
-        heads.train_heads(
-            features, is_all, {k: v[:some] for k, v in parts.items()}, double, seed=seed
-        ).scores,
-        alone(double),
-    )
-    note = f"{len(ours.scores)} heads in {ours.seconds:.1f} s; {len(theirs)} of them by Keras in {seconds:.1f} s; largest difference of two scores {gap:.1g} in double precision, {apart(ours.scores, theirs):.1g} in single"
-    return {
-        **ratio_row(
-            "training heads on pooled features",
-            "heads a second",
-            len(ours.scores) / ours.seconds,
-            len(theirs) / seconds,
-            "one by one in Keras",
-            note,
-        ),
-        "gap": gap,
-    }
+    rates = len(ours.scores) / ours.seconds, len(theirs) / seconds
+    what, against = "training heads on pooled features", "one by one in Keras"
+    return {**ratio_row(what, "heads a second", *rates, against, note), "gap": gap}
 
 # %% ../../nbs/pages/timing.ipynb #37b4a4f3
 def draw_masks(
-    sums,  # heads.Sums
+    sums: "IdentitySums",
     count: int,  # splits
-    share: float = 0.8,  # of each class's identities in training
     seed: int = 0,
 ) -> np.ndarray:  # float64 (count, identities)
-    "Which identities each split trains on."
-    rng, found = np.random.default_rng(seed), np.zeros((count, len(sums.identities)))
+    "Which identities each split trains on: four fifths of each class."
+    rng, masks = np.random.default_rng(seed), np.zeros((count, len(sums.identities)))
     for label in (True, False):
-        at = np.flatnonzero(sums.is_all == label)
-        chosen = rng.random((count, len(at))).argsort(1)[:, : max(1, round(share * len(at)))]
-        np.put_along_axis(found, at[chosen], 1.0, 1)
-    return found
+        people = np.flatnonzero(sums.is_all == label)
+        chosen = rng.random((count, len(people))).argsort(1)[:, : max(1, round(0.8 * len(people)))]
+        np.put_along_axis(masks, people[chosen], 1.0, 1)
+    return masks
 
-# %% ../../nbs/pages/timing.ipynb #c288e04a
-def time_closed_form(
-    features,
-    is_all,
-    identity,
-    count: int = 10000,  # splits
-    some: int = 3,  # of them by scikit-learn too
-    penalty: float = 100.0,
-    seed: int = 0,
-) -> dict:
-    "Splits a second, from sums over identities and from all cells."
+# %% ../../nbs/pages/timing.ipynb #835b8722
+_PENALTY = 100.0  # of ridge regression, on scaled features
+
+
+def _fit_by_scikit(x: np.ndarray, is_all: np.ndarray, rows: np.ndarray) -> Any:  # a fitted pipeline
+    "Ridge regression of one split as scikit-learn fits it, from all its cells."
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), Ridge(_PENALTY)).fit(x[rows], np.where(is_all[rows], 1.0, -1.0))
+
+# %% ../../nbs/pages/timing.ipynb #19bda223
+def _member_rows(identities: Sequence[str], identity: Sequence[str], masks: np.ndarray) -> list[np.ndarray]:
+    "Which cells each split trains on."
+    member = pd.Series(np.arange(len(identities)), index=identities)[np.asarray(identity)].to_numpy()
+    return [mask[member] > 0 for mask in masks]
+
+# %% ../../nbs/pages/timing.ipynb #c288e04a
+def time_closed_form(
+    features: np.ndarray,  # (cells, width)
+    is_all: np.ndarray,  # bool (cells,)
+    identity: Sequence[str],  # of each cell
+    count: int = 10000,  # splits
+    seed: int = 0,
+) -> dict[str, Any]:  # a row of `ratio_row`, with `gap`, the largest difference of two predictions
+    "Splits a second, from sums over identities and, for three of them, from all cells by scikit-learn."
     from leukonb.model import heads
 
-    x, began = np.asarray(features, np.float64), time.perf_counter()
-    of = heads.sum_identities(x, is_all, identity)
-    train = draw_masks(of, count, seed=seed)
-    weights, offsets = heads.solve_closed_form(of, train, "ridge", penalty)
-    ours, gap, began = time.perf_counter() - began, 0.0, time.perf_counter()
-    members = pd.Series(np.arange(len(of.identities)), index=of.identities)[np.asarray(identity)].to_numpy()
-    models = [
-        make_pipeline(StandardScaler(), Ridge(penalty)).fit(
-            x[t[members] > 0], np.where(np.asarray(is_all)[t[members] > 0], 1.0, -1.0)
-        )
-        for t in train[:some]
-    ]
+    x, is_all, began = np.asarray(features, np.float64), np.asarray(is_all), time.perf_counter()
+    sums = heads.sum_identities(x, is_all, identity)
+    train = draw_masks(sums, count, seed)
+    weights, offsets = heads.solve_closed_form(sums, train, "ridge", _PENALTY)
+    ours, began = time.perf_counter() - began, time.perf_counter()
+    rows = _member_rows(sums.identities, identity, train[:3])
+    models = [_fit_by_scikit(x, is_all, of_split) for of_split in rows]
     theirs = time.perf_counter() - began
-    for model, w, offset in zip(models, weights, offsets):
-        gap = max(gap, float(np.abs(model.predict(x) - x @ w - offset).max()))
-    note = f"{count:,} splits in {ours:.1f} s, the sums included; {len(models)} by scikit-learn in {theirs:.2g} s; largest difference of two predictions {gap:.1g}"
-    return {
-        **ratio_row(
-            "ridge in closed form",
-            "splits a second",
-            count / ours,
-            len(models) / theirs,
-            "scikit-learn on all cells",
-            note,
-        ),
-        "gap": gap,
-    }
+    gap = max(float(np.abs(m.predict(x) - x @ w - b).max()) for m, w, b in zip(models, weights, offsets))
+    note = (
+        f"{count:,} splits in {ours:.1f} s, the sums included; "
+        f"{len(models)} by scikit-learn in {theirs:.2g} s; largest difference of two predictions {gap:.1g}"
+    )
+    rates = count / ours, len(models) / theirs
+    row = ratio_row("ridge in closed form", "splits a second", *rates, "scikit-learn on all cells", note)
+    return {**row, "gap": gap}
 
 # %% ../../nbs/pages/timing.ipynb #22e16a40
 def time_cache(
-    cohort,  # with `cells` and `root`
-    store,  # the decoded cells
+    cohort: "Cohort",
+    store: "Pixels",  # the decoded cells
     batch: int = 32,
-    seconds: float = 1.0,
-) -> dict:
+    seconds: float = 1.0,  # to measure each rate for
+) -> dict[str, Any]:  # a row of `ratio_row`
     "Images a second, from the decoded cells and from the image files."
     from leukonb.data import pixels
 
     rows = cohort.cells.drop_duplicates("cell").head(batch)
     files = [Path(cohort.root) / path for path in rows.path]
-    cached = measure_rate(lambda: store.images(rows).sum(dtype=np.int64), len(rows), seconds)
-    decoded = measure_rate(
-        lambda: np.stack([pixels.decode_image(f.read_bytes(), store.size) for f in files]).sum(
-            dtype=np.int64
-        ),
-        len(rows),
-        seconds,
-    )
-    same = np.array_equal(
-        store.images(rows), np.stack([pixels.decode_image(f.read_bytes(), store.size) for f in files])
-    )
-    if not same:
+
+    def decode() -> np.ndarray:
+        return np.stack([pixels.decode_image(file.read_bytes(), store.size) for file in files])
+
+    if not np.array_equal(store.images(rows), decode()):
         raise Refusal("the decoded cells are not those of the files; build the pixels again")
-    return ratio_row(
-        "reading a batch",
-        "images a second",
-        cached,
-        decoded,
-        "decoding its image files",
-        "the same bytes; every byte read once more in both, as the map is read when it is used",
-    )
+    cached = measure_rate(lambda: store.images(rows).sum(dtype=np.int64), len(rows), seconds)
+    decoded = measure_rate(lambda: decode().sum(dtype=np.int64), len(rows), seconds)
+    note = "the same bytes; every byte read once more in both, as the map is read when it is used"
+    against = "decoding its image files"
+    return ratio_row("reading a batch", "images a second", cached, decoded, against, note)
 
-# %% ../../nbs/pages/timing.ipynb #dedd5408
-def time_augmentation(
-    images,  # uint8 (n, size, size, 3)
-    cells,  # n digests
-    seconds: float = 1.0,
-    recipe: str = "paper",
-    seed: int = 0,
-) -> dict:
-    "Images a second, by `augment` and by layers of Keras."
+# %% ../../nbs/pages/timing.ipynb #b689181a
+def _keras_chain() -> list[Any]:  # layers
+    "The paper's augmentation as Keras offers it: a layer for each step."
     from keras import layers
-    from leukonb.model import augment
 
-    how, truth = augment.find_recipe(recipe), np.eye(2, dtype=np.float32)[np.zeros(len(images), int)]
-
-    def ours():
-        return np.asarray(
-            augment.apply_batch(
-                how,
-                images,
-                truth,
-                augment.draw_parameters(
-                    how, seed, 0, cells, np.zeros(len(images), int), np.ones(len(images), bool)
-                ),
-            )[0]
-        )
-
-    chain = [
+    return [
         layers.RandomFlip("horizontal"),
         layers.RandomRotation(10 / 360, fill_mode="constant"),
         layers.RandomBrightness(0.1),
         layers.RandomContrast(0.1),
     ]
 
-    def theirs():
+# %% ../../nbs/pages/timing.ipynb #9f46a63e
+def _augment(images: np.ndarray, cells: Sequence[str], truth: np.ndarray) -> np.ndarray:
+    "The paper's augmentation as this suite does it; the numbers are drawn anew."
+    from leukonb.model import augment
+
+    how, repeats, every = augment.find_recipe("paper"), np.zeros(len(images), int), np.ones(len(images), bool)
+    params = augment.draw_parameters(how, 0, 0, cells, repeats, every)
+    return np.asarray(augment.apply_batch(how, images, truth, params)[0])
+
+# %% ../../nbs/pages/timing.ipynb #dedd5408
+def time_augmentation(
+    images: np.ndarray,  # uint8 (n, size, size, 3)
+    cells: Sequence[str],  # n digests
+    seconds: float = 1.0,  # to measure each rate for
+) -> dict[str, Any]:  # a row of `ratio_row`
+    "Images a second, by `augment` and by layers of Keras."
+    chain, truth = _keras_chain(), np.eye(2, dtype=np.float32)[np.zeros(len(images), int)]
+
+    def theirs() -> np.ndarray:
         x = images.astype(np.float32)
         for layer in chain:
             x = layer(x, training=True)
         return np.asarray(x)
 
-    return ratio_row(
-        "the paper's augmentation",
-        "images a second",
-        measure_rate(ours, len(images), seconds),
-        measure_rate(theirs, len(images), seconds),
-        "a layer of Keras for each step",
-        "the numbers drawn are included in both",
-    )
+    ours = measure_rate(lambda: _augment(images, cells, truth), len(images), seconds)
+    other = measure_rate(theirs, len(images), seconds)
+    note, against = "the numbers drawn are included in both", "a layer of Keras for each step"
+    return ratio_row("the paper's augmentation", "images a second", ours, other, against, note)
 
 # %% ../../nbs/pages/timing.ipynb #3f7337c0
 def time_stages(
-    network,  # networks.Network
-    store,
-    cells,  # decoded cells and a table with cell, label
+    network: "Network",
+    store: "Pixels",  # decoded cells
+    cells: pd.DataFrame,  # cell, label
     batch: int = 32,
-    seconds: float = 1.0,
+    seconds: float = 1.0,  # to measure each stage for
 ) -> pd.DataFrame:  # stage, milliseconds a batch
-    "Milliseconds of a batch in each stage: read, augmented, through the frozen backbone, in a full training step."
-    from leukonb.model import augment, network as networks, training
+    "Milliseconds of a batch in each stage: read, augmented, through the frozen backbone, in a training step."
+    from leukonb.model import network as networks, training
 
     rows = cells.drop_duplicates("cell").head(batch).reset_index(drop=True)
-    images, truth, how = store.images(rows), training.one_hot(rows.label), augment.find_recipe("paper")
-    params = lambda: augment.draw_parameters(
-        how, 0, 0, rows.cell, np.zeros(len(rows), int), np.ones(len(rows), bool)
-    )
-    model = training._compiled(
-        network, training.TrainingRecipe(batch=batch), training.describe_device()["gpu"]
-    )
+    images, truth = store.images(rows), training.one_hot(rows.label)
+    recipe = training.TrainingRecipe(batch=batch)
+    model = training._compiled(network, recipe, training.describe_device()["gpu"])
     frozen = networks.feature_model(networks.build_network(replace(network, attention=False)))
     floats = images.astype(np.float32)
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "read from the decoded cells": lambda: store.images(rows).sum(dtype=np.int64),
-        "augment": lambda: np.asarray(augment.apply_batch(how, images, truth, params())[0]),
+        "augment": lambda: _augment(images, rows.cell, truth),
         "frozen backbone, once a cell": lambda: frozen.predict_on_batch(floats),
         "training step of the whole network": lambda: model.train_on_batch(floats, truth),
     }
-    return pd.DataFrame(
-        [
-            {"stage": name, "milliseconds a batch": 1000 / measure_rate(call, 1, seconds)}
-            for name, call in calls.items()
-        ]
-    )
+    took = [1000 / measure_rate(call, 1, seconds) for call in calls.values()]
+    return pd.DataFrame({"stage": list(calls), "milliseconds a batch": took})
 
 # %% ../../nbs/pages/timing.ipynb #16048cd0
-def _three(value):
+def _three_digits(value: float) -> str:
+    "A number to three digits, whole from a hundred up."
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
-# %% ../../nbs/pages/timing.ipynb #74dddd85
-def draw_stages(rows):
-    "The stages' times, on a logarithmic axis."
-    fig = blank_figure(height=90 + 40 * len(rows))
-    values = rows["milliseconds a batch"]
+# %% ../../nbs/pages/timing.ipynb #d63dce98
+def _draw_bars(
+    names: Sequence[str],
+    values: pd.Series,
+    unit: str,  # behind each number
+    height: int,  # of the figure, pixels
+    colour: str = ACCENT,
+) -> go.Figure:
+    "A bar for each name, the first on top, its number behind it."
+    fig = blank_figure(height=height)
     fig.add_bar(
-        y=rows.stage,
+        y=names,
         x=values,
         orientation="h",
-        marker_color="#3557a8",
-        text=[f"{_three(v)} ms" for v in values],
+        marker_color=colour,
+        text=[f"{_three_digits(value)} {unit}" for value in values],
         textposition="outside",
         cliponaxis=False,
         showlegend=False,
-        hovertemplate="%{x:.3g} ms<extra></extra>",
     )
-    low, high = np.log10(values.min()), np.log10(values.max())
-    return (
-        fig.update_yaxes(autorange="reversed")
-        .update_xaxes(
-            type="log", title="milliseconds a batch, logarithmic", range=[np.floor(low), high + 0.5]
-        )
-        .update_layout(margin_t=20)
-    )
+    return fig.update_yaxes(autorange="reversed").update_layout(margin_t=20)
+
+# %% ../../nbs/pages/timing.ipynb #74dddd85
+def draw_stages(
+    rows: pd.DataFrame,  # from `time_stages`
+) -> go.Figure:
+    "The stages' times, on a logarithmic axis."
+    values = rows["milliseconds a batch"]
+    fig = _draw_bars(rows.stage, values, "ms", 90 + 40 * len(rows))
+    fig.update_traces(hovertemplate="%{x:.3g} ms<extra></extra>")
+    ends = [np.floor(np.log10(values.min())), np.log10(values.max()) + 0.5]
+    return fig.update_xaxes(type="log", title="milliseconds a batch, logarithmic", range=ends)
 
 # %% ../../nbs/pages/timing.ipynb #b9342881
-def draw_ratios(rows):
-    "How many times as fast, a bar a comparison, on a logarithmic axis."
-    fig = blank_figure(height=100 + 44 * len(rows))
-    fig.add_bar(
-        y=[f"{w}<br><span style='color:#6b7280'>against {a}</span>" for w, a in zip(rows.what, rows.against)],
-        x=rows.ratio,
-        orientation="h",
-        marker_color="#1b7f8c",
-        text=[f"{_three(r)} times" for r in rows.ratio],
-        textposition="outside",
-        cliponaxis=False,
-        showlegend=False,
-        hovertemplate="%{x:.3g}<extra></extra>",
-    )
-    fig.add_vline(x=1, line=dict(dash="dot", color="#22262e"))
-    return (
-        fig.update_yaxes(autorange="reversed")
-        .update_xaxes(
-            type="log",
-            title="times as fast, logarithmic",
-            range=[np.log10(min(0.5, rows.ratio.min() / 1.5)), np.log10(rows.ratio.max()) + 0.6],
-        )
-        .update_layout(margin_t=20)
-    )
+def draw_ratios(
+    rows: pd.DataFrame,  # rows of `ratio_row`
+) -> go.Figure:
+    "How many times as fast, a bar for each comparison, on a logarithmic axis."
+    names = [
+        f"{w}<br><span style='color:#6b7280'>against {a}</span>" for w, a in zip(rows.what, rows.against)
+    ]
+    fig = _draw_bars(names, rows.ratio, "times", 100 + 44 * len(rows), "#1b7f8c")
+    fig.update_traces(hovertemplate="%{x:.3g}<extra></extra>")
+    fig.add_vline(x=1, line=dict(dash="dot", color=INK))
+    ends = [np.log10(min(0.5, rows.ratio.min() / 1.5)), np.log10(rows.ratio.max()) + 0.6]
+    return fig.update_xaxes(type="log", title="times as fast, logarithmic", range=ends)
+
+# %% ../../nbs/pages/timing.ipynb #d0190ac4
+def _read_released(
+    some: int,  # identities, half of each class; 0 for all
+) -> pd.DataFrame:  # cell, path, subject, identity, label
+    "The labelled images of C-NMC 2019, as released."
+    from leukonb.data import release
+
+    rows = release.released_table().dropna(subset=["label"])
+    identity, path = rows.subject.map(release.released_identities()), rows.part + "/" + rows.cell
+    rows = rows.assign(identity=identity, path=path)[["cell", "path", "subject", "identity", "label"]]
+    if some:
+        of_class = rows.groupby("label").identity.unique().map(lambda names: names[: some // 2])
+        rows = rows[rows.identity.isin(of_class.explode())]
+    return rows.reset_index(drop=True)
 
 # %% ../../nbs/pages/timing.ipynb #1c57f1a2
 def draw_released_features(
     width: int,  # features of a cell
     some: int = 0,  # identities, 0 for all
     seed: int = 0,
-) -> tuple:  # float32 (cells, width), and the table of labelled images: cell, path, subject, identity, label
+) -> tuple[
+    np.ndarray, pd.DataFrame
+]:  # float32 (cells, width); cell, path, subject, identity, label of the images
     "Drawn features for each different labelled cell of C-NMC 2019, and the released table."
-    from leukonb.data import release
-
-    rows = release.released_table().dropna(subset=["label"])
-    rows = rows.assign(
-        identity=rows.subject.map(release.released_identities()), path=rows.part + "/" + rows.cell
-    )[["cell", "path", "subject", "identity", "label"]].reset_index(drop=True)
-    if some:
-        rows = rows[
-            rows.identity.isin(
-                rows.groupby("label").identity.unique().map(lambda names: names[: some // 2]).explode()
-            )
-        ].reset_index(drop=True)
+    rows = _read_released(some)
     cells, rng = rows.drop_duplicates("cell"), np.random.default_rng(seed)
     number, people = pd.factorize(cells.identity)
+    side = np.where(cells.label == "ALL", 1, -1).astype(np.float32)[:, None]
     features = rng.standard_normal((len(cells), width), np.float32)
     features += 0.3 * rng.standard_normal((len(people), width), np.float32)[number]
-    features += (
-        0.05
-        * np.where(cells.label == "ALL", 1, -1).astype(np.float32)[:, None]
-        * rng.standard_normal(width, np.float32)
-    )
+    features += 0.05 * side * rng.standard_normal(width, np.float32)
     return features, rows
 
 # %% ../../nbs/pages/timing.ipynb #9eaa2d93
 class StageTimes:
     "Seconds of the stages of some work, in their order."
 
-    def __init__(self):
-        self.rows = []
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
 
     @contextmanager
-    def __call__(self, stage: str):
+    def __call__(self, stage: str) -> Iterator[None]:
+        "Time what the block does."
         began = time.perf_counter()
         yield
         self.rows.append({"stage": stage, "seconds": time.perf_counter() - began})
 
     @property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> pd.DataFrame:  # stage, seconds, share
+        "The stages so far."
         return pd.DataFrame(self.rows).assign(share=lambda t: t.seconds / t.seconds.sum())
 
 # %% ../../nbs/pages/timing.ipynb #7d7f830d
-def draw_seconds(rows):
+def draw_seconds(
+    rows: pd.DataFrame,  # stage, seconds, from `StageTimes.table`
+) -> go.Figure:
     "Seconds of each stage."
-    fig = blank_figure(height=100 + 40 * len(rows))
-    fig.add_bar(
-        y=rows.stage,
-        x=rows.seconds,
-        orientation="h",
-        marker_color="#3557a8",
-        text=[f"{_three(s)} s" for s in rows.seconds],
-        textposition="outside",
-        cliponaxis=False,
-        showlegend=False,
-        hovertemplate="%{x:.3g} s<extra></extra>",
-    )
-    return (
-        fig.update_yaxes(autorange="reversed")
-        .update_xaxes(title="seconds", range=[0, 1.25 * rows.seconds.max()])
-        .update_layout(margin_t=20)
-    )
+    fig = _draw_bars(rows.stage, rows.seconds, "s", 100 + 40 * len(rows))
+    fig.update_traces(hovertemplate="%{x:.3g} s<extra></extra>")
+    return fig.update_xaxes(title="seconds", range=[0, 1.25 * rows.seconds.max()])
