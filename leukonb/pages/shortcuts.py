@@ -7,12 +7,15 @@ __all__ = ['CUES', 'score_cues', 'summarise_cues', 'draw_cues', 'describe_cues']
 
 # %% ../../nbs/pages/shortcuts.ipynb #cd2f8159
 import os
-import numpy as np, pandas as pd
+from collections.abc import Iterable, Mapping, Sequence
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 from ..data import splits
+from ..draw.look import ACCENT, MUTED, blank_figure, error_bars
 from ..evidence import intervals, metrics, predictions, resampled
 from ..files import Refusal
 from ..model import classical
-from ..draw.look import blank_figure
 
 # %% ../../nbs/pages/shortcuts.ipynb #4c3b4d89
 CUES = {
@@ -24,136 +27,144 @@ CUES = {
     "all together": ["all"],
 }
 
-# %% ../../nbs/pages/shortcuts.ipynb #c7c3ea88
-def score_cues(
-    cells,  # the cohort's table
-    features,  # from `classical.features_of_cells`
-    unit: str,  # what splits keep whole: 'identity' or 'image'
-    iterations: int,
-    train=0.8,
-    test=0.2,  # shares
-    family: str = "gradient boosting",
-    split_seed: int = 0,
-    seed: int = 0,
-    cues=CUES,  # {name: groups of features}
-) -> (
-    pd.DataFrame
-):  # predictions of the test parts, an arm a cue; `attrs['units']` holds the units in training and test
-    "The scores of every cue's classifier on the test part of each split."
+# %% ../../nbs/pages/shortcuts.ipynb #8cc0d393
+def _numbered(iterations: int, unit: str) -> Iterable[int]:
+    "The numbers of the splits, with a bar of progress where someone looks on."
     from tqdm import tqdm
 
+    quiet = "LEUKONB_RUN" in os.environ or None
+    return tqdm(range(iterations), unit="split", desc=f"by {unit}", leave=False, disable=quiet)
+
+# %% ../../nbs/pages/shortcuts.ipynb #7a7bc44d
+def _score_split(
+    split: pd.DataFrame,  # one iteration
+    features: pd.DataFrame,
+    cues: Mapping[str, Sequence[str]],
+    family: str,
+    iteration: int,
+    seed: int,
+) -> pd.DataFrame:  # predictions of the test part, an arm for each cue
+    "Every cue's classifier, trained and tested on one split."
+    train, test = (split[split.split == part] for part in ("train", "test"))
+    tables = []
+    for cue, groups in cues.items():
+        model = classical.fit_classifier(features, train, family, groups, seed)
+        scores = classical.score_cells(model, features, test)
+        tables.append(predictions.tabulate_scores(test, scores, cue, iteration, seed))
+    return pd.concat(tables, ignore_index=True)
+
+# %% ../../nbs/pages/shortcuts.ipynb #c7c3ea88
+def score_cues(
+    cells: pd.DataFrame,  # the cohort's table
+    features: pd.DataFrame,  # from `classical.features_of_cells`
+    unit: str,  # what splits keep whole: 'identity' or 'image'
+    iterations: int,
+    train: float = 0.8,  # share of subjects, or of images
+    test: float = 0.2,
+    family: str = "gradient boosting",
+    split_seed: int = 0,
+    seed: int = 0,  # of the classifiers
+    cues: Mapping[str, Sequence[str]] = CUES,  # {name: groups of features}
+) -> pd.DataFrame:  # predictions of the test parts, an arm for each cue
+    """The scores of every cue's classifier on the test part of each split.
+
+    `attrs['units']` of the table holds the units in training and test, on average: subjects, or images."""
     if iterations < 2:
         raise Refusal(f"iterations = {iterations}: an interval over splits needs at least 2")
-    tables, units = [], []
-    for i in tqdm(
-        range(iterations),
-        unit="split",
-        desc=f"by {unit}",
-        leave=False,
-        disable="LEUKONB_RUN" in os.environ or None,
-    ):
-        split = splits.drop_repeats(
-            splits.draw_split(cells, unit, train, 0.0, test, seed=split_seed, iteration=i)
-        )
-        learning, asked = (split[split.split == part] for part in ("train", "test"))
-        for cue, groups in cues.items():
-            model = classical.fit_classifier(features, learning, family, groups, seed)
-            tables.append(
-                predictions.tabulate_scores(
-                    asked, classical.score_cells(model, features, asked), cue, i, seed
-                )
-            )
-        units.append([rows["cell" if unit == "image" else "subject"].nunique() for rows in (learning, asked)])
+    tables, units, drawn = [], [], "cell" if unit == "image" else "subject"
+    for i in _numbered(iterations, unit):
+        split = splits.draw_split(cells, unit, train, 0.0, test, seed=split_seed, iteration=i)
+        split = splits.drop_repeats(split)
+        tables.append(_score_split(split, features, cues, family, i, seed))
+        units.append([split[split.split == part][drawn].nunique() for part in ("train", "test")])
     table = pd.concat(tables, ignore_index=True)
     table.attrs["units"] = tuple(np.mean(units, 0))
     return table
 
+# %% ../../nbs/pages/shortcuts.ipynb #ec7858aa
+def _mean_over_splits(
+    rows: pd.DataFrame,  # predictions of one cue
+    units: tuple[float, float],  # in training and test
+) -> dict[str, float]:  # value, low, high, splits
+    "The mean AUROC over splits with its corrected interval, kept between 0 and 1."
+    each = [metrics.compute_scores(split)["auroc"] for _, split in rows.groupby("iteration")]
+    over = resampled.summarise_splits(each, *units)
+    low, high = over["interval of the mean, low"], over["interval of the mean, high"]
+    return {"value": over["mean"], "low": max(0.0, low), "high": min(1.0, high), "splits": len(each)}
+
 # %% ../../nbs/pages/shortcuts.ipynb #f55df392
 def summarise_cues(
-    tables,  # {unit: from `score_cues`}
-    resamples: int = 2000,
-    seed: int = 0,
+    tables: Mapping[str, pd.DataFrame],  # {unit: from `score_cues`}
+    resamples: int = 2000,  # of identities, for the interval of the first split
+    seed: int = 0,  # of the resampling
 ) -> pd.DataFrame:  # cue, split by, value, low, high, splits, first, first low, first high
     "The AUROC of each cue in each way of splitting, with intervals."
-    rows = []
+    found = []
     for unit, table in tables.items():
-        for cue, some in table.groupby("arm", sort=False):
-            each = [metrics.compute_scores(one)["auroc"] for _, one in some.groupby("iteration")]
-            over = resampled.summarise_splits(each, *table.attrs["units"])
-            first = intervals.bootstrap_scores(
-                some[some.iteration == some.iteration.min()], ["auroc"], resamples, seed
-            ).iloc[0]
-            rows.append(
-                {
-                    "cue": cue,
-                    "split by": unit,
-                    "value": over["mean"],
-                    "low": max(0.0, over["interval of the mean, low"]),
-                    "high": min(1.0, over["interval of the mean, high"]),
-                    "splits": len(each),
-                    "first": first.value,
-                    "first low": first.low,
-                    "first high": first.high,
-                }
-            )
-    return pd.DataFrame(rows)
+        for cue, rows in table.groupby("arm", sort=False):
+            first = rows[rows.iteration == rows.iteration.min()]
+            one = intervals.bootstrap_scores(first, ["auroc"], resamples, seed).iloc[0]
+            ends = {"first": one.value, "first low": one.low, "first high": one.high}
+            mean = _mean_over_splits(rows, table.attrs["units"])
+            found.append({"cue": cue, "split by": unit, **mean, **ends})
+    return pd.DataFrame(found)
 
 # %% ../../nbs/pages/shortcuts.ipynb #2a1e5d39
 _SHOWN = {
-    "identity": ("whole identities held out", "#3557a8", 0.16),
+    "identity": ("whole identities held out", ACCENT, 0.16),
     "image": ("single images held out", "#d08a1d", -0.16),
 }
 
+# %% ../../nbs/pages/shortcuts.ipynb #a5f27091
+def _add_marks(fig: go.Figure, rows: pd.DataFrame, unit: str, names: list[str]) -> go.Figure:
+    "The marks of one way of splitting with their intervals, a little above or below the cue's line."
+    name, colour, shift = _SHOWN[unit]
+    return fig.add_scatter(
+        x=rows.value,
+        y=[names.index(cue) + shift for cue in rows.cue],
+        mode="markers",
+        name=name,
+        marker=dict(size=9, color=colour),
+        customdata=rows.cue,
+        hovertemplate="%{customdata}: %{x:.3f}<extra>" + name + "</extra>",
+        error_x=error_bars(rows.value, rows.low, rows.high, width=4, color=colour),
+    )
+
 # %% ../../nbs/pages/shortcuts.ipynb #ee0405ee
 def draw_cues(
-    rows,  # from `summarise_cues`
-):
+    rows: pd.DataFrame,  # from `summarise_cues`
+) -> go.Figure:
     "Each cue's AUROC in both ways of splitting, with intervals; dotted: chance."
     names = list(dict.fromkeys(rows.cue))
     fig = blank_figure(height=130 + 52 * len(names))
-    for unit, some in rows.groupby("split by", sort=False):
-        name, colour, shift = _SHOWN[unit]
-        fig.add_scatter(
-            x=some.value,
-            y=[names.index(c) + shift for c in some.cue],
-            mode="markers",
-            name=name,
-            marker=dict(size=9, color=colour),
-            customdata=some.cue,
-            hovertemplate="%{customdata}: %{x:.3f}<extra>" + name + "</extra>",
-            error_x=dict(
-                type="data",
-                symmetric=False,
-                array=some.high - some.value,
-                arrayminus=some.value - some.low,
-                color=colour,
-                thickness=2,
-                width=4,
-            ),
-        )
-    fig.add_vline(x=0.5, line=dict(dash="dot", color="#9aa0aa"))
-    return fig.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]
-    ).update_xaxes(title="AUROC on held-out cells, with 95 % interval over splits")
+    for unit, of_unit in rows.groupby("split by", sort=False):
+        _add_marks(fig, of_unit, str(unit), names)
+    fig.add_vline(x=0.5, line=dict(dash="dot", color=MUTED))
+    fig.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
+    return fig.update_xaxes(title="AUROC on held-out cells, with 95 % interval over splits")
+
+# %% ../../nbs/pages/shortcuts.ipynb #7852f032
+def _describe_control(low: float, high: float) -> str:
+    "Whether the background is at chance."
+    verdict = (
+        "it holds chance, .5, as it should."
+        if low <= 0.5 <= high
+        else "it does not hold chance, .5; the frame alone tells something of the classes, "
+        "so look for why before believing other scores."
+    )
+    return f"The control, background, has an interval from {low:.3f} to {high:.3f}: {verdict}"
 
 # %% ../../nbs/pages/shortcuts.ipynb #f8d3c607
 def describe_cues(
-    rows,  # from `summarise_cues`
-) -> list:  # sentences
+    rows: pd.DataFrame,  # from `summarise_cues`
+) -> list[str]:  # sentences
     "What the scores say about the data before any network is trained."
-    whole = rows[rows["split by"] == "identity"].set_index("cue")
-    said = []
+    whole, sentences = rows[rows["split by"] == "identity"].set_index("cue"), []
     if "background" in whole.index:
-        low, high = whole.low["background"], whole.high["background"]
-        said.append(
-            f"The control, background, has an interval from {low:.3f} to {high:.3f}: "
-            + (
-                "it holds chance, .5, as it should."
-                if low <= 0.5 <= high
-                else "it does not hold chance, .5; the frame alone tells something of the classes, so look for why before believing other scores."
-            )
-        )
+        sentences.append(_describe_control(*whole.loc["background", ["low", "high"]]))
     best = whole.drop(index="all together", errors="ignore").value.idxmax()
-    return said + [
-        f"The strongest single cue on subjects never seen is {best}, with a mean AUROC of {whole.value[best]:.3f}. A network has shown more than this cue only where it does better on the same splits."
+    return sentences + [
+        f"The strongest single cue on subjects never seen is {best}, with a mean AUROC of "
+        f"{whole.value[best]:.3f}. A network has shown more than this cue only where it does better on "
+        "the same splits."
     ]
