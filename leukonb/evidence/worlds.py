@@ -6,6 +6,7 @@
 __all__ = ['OneSetWorld', 'draw_sizes', 'draw_one_set', 'population_score', 'ManySplitsWorld', 'draw_many_splits']
 
 # %% ../../nbs/evidence/worlds.ipynb #b79525d9
+from collections.abc import Sequence
 from dataclasses import dataclass
 import numpy as np
 import pandas as pd
@@ -28,50 +29,44 @@ class OneSetWorld:
     def __post_init__(self):
         if min(self.ALL, self.HEM) < 1 or self.cells < 1 or self.between < 0 or not 0 <= self.shared <= 1:
             raise Refusal(
-                f"{self} cannot be drawn: subjects and cells are at least 1, between at least 0, shared from 0 to 1"
+                f"{self} cannot be drawn: subjects and cells are at least 1, "
+                "between at least 0, shared from 0 to 1"
             )
 
 # %% ../../nbs/evidence/worlds.ipynb #229d5cf4
-def _mixed(rng, shape, shared):
+def _mixed(rng: np.random.Generator, shape: int | tuple[int, ...], shared: float) -> list[np.ndarray]:
     "Two standard normal arrays with correlation `shared`."
     common = rng.standard_normal(shape)
     return [np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.standard_normal(shape) for _ in range(2)]
 
-
-def draw_sizes(rng, subjects: int, cells: float) -> np.ndarray:
-    "Numbers of cells of subjects, skewed as those of C-NMC."
+# %% ../../nbs/evidence/worlds.ipynb #ea70e10e
+def draw_sizes(rng: np.random.Generator, subjects: int, cells: float) -> np.ndarray:
+    "Numbers of cells of subjects, three at least, skewed as those of C-NMC (gamma distribution, shape 1.6)."
     return np.maximum(3, rng.gamma(1.6, cells / 1.6, subjects)).astype(int)
 
 # %% ../../nbs/evidence/worlds.ipynb #ea3c1f40
+def _list_cells(world: OneSetWorld, who: np.ndarray) -> pd.DataFrame:
+    "The columns that the arms share, a row for each cell; `who` is the number of its subject."
+    names = [f"{i + 1}" if i < world.ALL else f"H{i + 1}" for i in range(world.ALL + world.HEM)]
+    subject = np.array(names)[who]
+    rows = pd.DataFrame({"cell": np.arange(len(who)).astype(str), "subject": subject, "identity": subject})
+    return rows.assign(label=np.where(who < world.ALL, "ALL", "HEM"), split="test", iteration=0, seed=0)
+
+# %% ../../nbs/evidence/worlds.ipynb #f5114e30
 def draw_one_set(
     world: OneSetWorld,
-    seed,  # of this world; a number or a sequence of numbers
+    seed: int | Sequence[int],  # of this world
 ) -> pd.DataFrame:  # predictions of the arms 'a' and 'b'
     "The predictions of two arms on one test set."
     rng, n = np.random.default_rng(seed), world.ALL + world.HEM
     side = np.repeat([1, -1], [world.ALL, world.HEM])
     who = np.repeat(np.arange(n), draw_sizes(rng, n, world.cells))
     levels, noises = _mixed(rng, n, world.shared), _mixed(rng, len(who), world.shared)
-    names = np.array([f"{i + 1}" if s > 0 else f"H{i + 1}" for i, s in enumerate(side)])[who]
-    both = pd.DataFrame(
-        {
-            "cell": np.arange(len(who)).astype(str),
-            "subject": names,
-            "identity": names,
-            "label": np.where(side > 0, "ALL", "HEM")[who],
-            "split": "test",
-            "iteration": 0,
-            "seed": 0,
-        }
-    )
-    marks = [
-        (side * (world.distance + gain) + world.between * level)[who] + noise
-        for gain, level, noise in zip((world.gain, 0), levels, noises)
-    ]
-    return pd.concat(
-        [both.assign(score=1 / (1 + np.exp(-mark)), arm=arm) for arm, mark in zip("ab", marks)],
-        ignore_index=True,
-    )
+    cells, arms = _list_cells(world, who), []
+    for arm, gain, level, noise in zip("ab", (world.gain, 0), levels, noises):
+        logit = (side * (world.distance + gain) + world.between * level)[who] + noise
+        arms.append(cells.assign(score=1 / (1 + np.exp(-logit)), arm=arm))
+    return pd.concat(arms, ignore_index=True)
 
 # %% ../../nbs/evidence/worlds.ipynb #2692829d
 def population_score(world: OneSetWorld, name: str) -> float:
@@ -97,68 +92,77 @@ class ManySplitsWorld:
     gain: float = 0.0  # how much farther the first arm's features have the classes apart
 
     def __post_init__(self):
-        if (
-            self.train + self.test > self.ALL + self.HEM
-            or min(self.ALL, self.HEM, self.train, self.test) < 2
-            or self.splits < 2
-        ):
+        subjects, least = self.ALL + self.HEM, min(self.ALL, self.HEM, self.train, self.test)
+        if self.train + self.test > subjects or least < 2 or self.splits < 2:
             raise Refusal(
-                f"{self} cannot be drawn: {self.train} + {self.test} subjects of {self.ALL + self.HEM}, two at least of each, two splits"
+                f"{self} cannot be drawn: {self.train} + {self.test} subjects of {subjects}, "
+                "two at least of each, two splits"
             )
 
 # %% ../../nbs/evidence/worlds.ipynb #afc2b28f
-def _parts(rng, world):
-    "Which subjects train and which are tested in each split, stratified by class: two boolean arrays (splits, subjects)."
+def _parts(rng: np.random.Generator, world: ManySplitsWorld) -> tuple[np.ndarray, np.ndarray]:
+    "Who trains and who is tested in each split, stratified by class: two bool arrays (splits, subjects)."
     n, share = world.ALL + world.HEM, world.ALL / (world.ALL + world.HEM)
     training, testing = np.zeros((2, world.splits, n), bool)
     for first, count, part in ((0, world.ALL, share), (world.ALL, world.HEM, 1 - share)):
         order = rng.random((world.splits, count)).argsort(1)
         train, test = round(world.train * part), round(world.test * part)
-        training[:, first : first + count], testing[:, first : first + count] = (
-            order < train,
-            (order >= train) & (order < train + test),
-        )
+        training[:, first : first + count] = order < train
+        testing[:, first : first + count] = (order >= train) & (order < train + test)
     return training, testing
 
 # %% ../../nbs/evidence/worlds.ipynb #186012da
-def _by_subject(values, starts):
+def _sum_by_subject(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    "Sums over the cells of each subject; `starts` are the numbers of their first cells."
     return np.add.reduceat(values, starts, axis=0)
 
+# %% ../../nbs/evidence/worlds.ipynb #7e4a554a
+def _fit_ridge(
+    x: np.ndarray,  # (cells, features)
+    side: np.ndarray,  # (cells,) 1 for ALL, -1 for HEM
+    starts: np.ndarray,
+    training: np.ndarray,  # bool (splits, subjects)
+    ridge: float = 1.0,
+) -> np.ndarray:  # (splits, features)
+    "The weights of a ridge regression in each split, by its closed form."
+    squares = _sum_by_subject(x[:, :, None] * x[:, None, :], starts)
+    sums = _sum_by_subject(x * side[:, None], starts)
+    left, right = np.tensordot(training, squares, 1), (training @ sums)[..., None]
+    return np.linalg.solve(left + ridge * np.eye(x.shape[1]), right)[..., 0]
+
 # %% ../../nbs/evidence/worlds.ipynb #099509ba
-def _counts(features, side, starts, training, testing, ridge=1.0):
+def _count_calls(
+    features: np.ndarray,  # (cells, features)
+    side: np.ndarray,  # (cells,) 1 for ALL, -1 for HEM
+    starts: np.ndarray,
+    training: np.ndarray,  # bool (splits, subjects)
+    testing: np.ndarray,  # bool (splits, subjects)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # (splits,) each
     "True positives, false negatives, false positives, true negatives of a linear arm in each split."
     x = np.c_[features, np.ones(len(features))]
-    squares, sums = _by_subject(x[:, :, None] * x[:, None, :], starts), _by_subject(x * side[:, None], starts)
-    weights = np.linalg.solve(
-        np.tensordot(training, squares, 1) + ridge * np.eye(x.shape[1]), (training @ sums)[..., None]
-    )[..., 0]
-    said, ill = (
-        _by_subject((x @ weights.T > 0).astype(float), starts),
-        np.add.reduceat((side > 0).astype(float), starts),
-    )
-    all_ = np.diff(np.r_[starts, len(side)])
-    called, positive = np.einsum("su,us->s", testing, said * (ill > 0)[:, None]), testing @ ill
-    wrong, negative = np.einsum("su,us->s", testing, said * (ill == 0)[:, None]), testing @ (all_ - ill)
-    return called, positive - called, wrong, negative - wrong
+    weights = _fit_ridge(x, side, starts, training)
+    called = _sum_by_subject((x @ weights.T > 0).astype(float), starts)
+    ill = np.add.reduceat((side > 0).astype(float), starts)
+    cells = np.diff(np.r_[starts, len(side)])
+    right, positive = np.einsum("su,us->s", testing, called * (ill > 0)[:, None]), testing @ ill
+    wrong, negative = np.einsum("su,us->s", testing, called * (ill == 0)[:, None]), testing @ (cells - ill)
+    return right, positive - right, wrong, negative - wrong
 
 # %% ../../nbs/evidence/worlds.ipynb #f17e948f
 def draw_many_splits(
     world: ManySplitsWorld,
-    seed,  # of this world
-    name: str = "weighted_f1",  # a score that calls alone decide
+    seed: int | Sequence[int],  # of this world
 ) -> np.ndarray:  # (2, splits)
-    "The scores of two arms over the splits of one group of subjects."
+    "The weighted F1 of two arms over the splits of one group of subjects."
     rng, n = np.random.default_rng(seed), world.ALL + world.HEM
     count = draw_sizes(rng, n, world.cells)
     starts, who = np.r_[0, np.cumsum(count)[:-1]], np.repeat(np.arange(n), count)
     side = np.where(np.arange(n) < world.ALL, 1.0, -1.0)[who]
-    levels, noises = (
-        _mixed(rng, (n, world.features), world.shared),
-        _mixed(rng, (len(who), world.features), world.shared),
-    )
-    parts = _parts(rng, world)
-    arms = [
-        side[:, None] * (world.distance + gain) + world.between * level[who] + noise
-        for gain, level, noise in zip((world.gain, 0), levels, noises)
-    ]
-    return np.array([metrics.scores_from_counts(*_counts(arm, side, starts, *parts))[name] for arm in arms])
+    levels = _mixed(rng, (n, world.features), world.shared)
+    noises = _mixed(rng, (len(who), world.features), world.shared)
+    parts, scores = _parts(rng, world), []
+    for gain, level, noise in zip((world.gain, 0), levels, noises):
+        features = side[:, None] * (world.distance + gain) + world.between * level[who] + noise
+        counts = _count_calls(features, side, starts, *parts)
+        scores.append(metrics.scores_from_counts(*counts)["weighted_f1"])
+    return np.array(scores)
