@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'FAMILIES', 'fourier_descriptors', 'measure_features', 'features_of_cells', 'choose_columns',
-           'fit_classifier', 'score_cells']
+           'identity_folds', 'fit_classifier', 'score_cells']
 
 # %% ../../nbs/model/classical.ipynb #2412a343
 import os
@@ -234,7 +234,11 @@ FAMILIES: dict[str, Callable] = {
 }
 
 # %% ../../nbs/model/classical.ipynb #49d7f935
-def _folds(rows: pd.DataFrame, seed: int, most: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
+def identity_folds(
+    rows: pd.DataFrame,  # identity, label
+    seed: int,
+    most: int = 5,  # folds
+) -> list[tuple[np.ndarray, np.ndarray]]:
     "Folds of whole identities for calibration, as pairs of row numbers."
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -267,7 +271,7 @@ def fit_classifier(
     "A classifier trained on some cells; a `Refusal` where they are of one class."
     _check_training(rows, family)
     rows, columns = rows.drop_duplicates("cell").reset_index(drop=True), choose_columns(features, groups)
-    model = FAMILIES[family](seed, _folds(rows, seed) if family == "svm" else None)
+    model = FAMILIES[family](seed, identity_folds(rows, seed) if family == "svm" else None)
     model.fit(features.loc[rows.cell, columns].to_numpy(), (rows.label == "ALL").to_numpy())
     model.columns = columns
     return model
