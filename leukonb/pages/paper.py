@@ -574,10 +574,11 @@ def describe_augmentation(
     from leukonb.model import augment
 
     how = augment.find_recipe(name, **({} if balance is None else {"balance": balance}))
-    does = augment.describe_changes(how)
+    changes = ", ".join(augment.describe_changes(how))
     where = "the copies alone" if how.minority_only else "every cell"
     copies = "rarer class repeated to 1:1" if how.balance else "no cell repeated"
-    return f"{copies}; {', '.join(does) + f', on {where}' if does and (how.balance or not how.minority_only) else 'no cell changed'}"
+    unchanged = not changes or (how.minority_only and not how.balance)
+    return f"{copies}; {'no cell changed' if unchanged else f'{changes}, on {where}'}"
 
 # %% ../../nbs/pages/paper.ipynb #329125c2
 def _people(split: pd.DataFrame) -> str:

@@ -216,14 +216,13 @@ def _keras_chain() -> list[Any]:  # layers
         layers.RandomContrast(0.1),
     ]
 
-# %% ../../nbs/pages/timing.ipynb #9f46a63e
+# %% ../../nbs/pages/timing.ipynb #4dd7e690
 def _augment(images: np.ndarray, cells: Sequence[str], truth: np.ndarray) -> np.ndarray:
     "The paper's augmentation as this suite does it; the numbers are drawn anew."
     from leukonb.model import augment
 
-    how, repeats, every = augment.find_recipe("paper"), np.zeros(len(images), int), np.ones(len(images), bool)
-    params = augment.draw_parameters(how, 0, 0, cells, repeats, every)
-    return np.asarray(augment.apply_batch(how, images, truth, params)[0])
+    params = augment.draw_parameters("paper", 0, 0, cells)
+    return np.asarray(augment.apply_batch("paper", images, truth, params)[0])
 
 # %% ../../nbs/pages/timing.ipynb #dedd5408
 def time_augmentation(
@@ -259,7 +258,7 @@ def time_stages(
     rows = cells.drop_duplicates("cell").head(batch).reset_index(drop=True)
     images, truth = store.images(rows), training.one_hot(rows.label)
     recipe = training.TrainingRecipe(batch=batch)
-    model = training._compiled(network, recipe, training.describe_device()["gpu"])
+    model = training.compile_network(network, recipe, training.describe_device()["gpu"])
     frozen = networks.feature_model(networks.build_network(replace(network, attention=False)))
     floats = images.astype(np.float32)
     calls: dict[str, Callable[[], object]] = {
