@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_scores():
 
 def test_calibration_holds_out_whole_identities():
     _, rows = world(people=8)
-    for learning, held in classical._folds(rows, 0):
+    for learning, held in classical.identity_folds(rows, 0):
         assert not set(rows.identity.iloc[learning]) & set(rows.identity.iloc[held])
 
 
