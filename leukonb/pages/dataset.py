@@ -31,7 +31,7 @@ def measure_cells(
     pixels: Pixels,  # decoded cells
     cells: pd.DataFrame,  # table with `cell`, each once
     jobs: int | None = None,  # processes; -1 is one a core; unless given, one for a few cells
-) -> tuple[pd.DataFrame, pd.DataFrame, list[np.ndarray]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, list[tuple[np.ndarray, np.ndarray]]]:
     "Features (indexed by cell), measures of the mask, and unrolled chromatin of every cell."
     from joblib import Parallel, delayed
 
@@ -44,7 +44,7 @@ def measure_cells(
 # %% ../../nbs/pages/dataset.ipynb #27b33a35
 def propose_pairs(
     bits: np.ndarray,  # from `duplicates.hash_images`
-    unrolls: Sequence[np.ndarray],  # from `measure_cells`
+    unrolls: Sequence[tuple[np.ndarray, np.ndarray]],  # from `measure_cells`
     cells: pd.DataFrame,  # cell, subject, label
     most: int = 3,  # neighbours of each cell
     embedding: np.ndarray | None = None,  # (n, d), of a frozen network, where there is one
@@ -61,7 +61,7 @@ def propose_pairs(
 
 # %% ../../nbs/pages/dataset.ipynb #fa1b00d3
 def compare_classes(
-    unrolls: Sequence[np.ndarray],  # from `measure_cells`
+    unrolls: Sequence[tuple[np.ndarray, np.ndarray]],  # from `measure_cells`
     labels: Sequence[str],  # (n,) class of each cell
     most: int = 2000,  # cells drawn
     seed: int = 0,
@@ -314,7 +314,7 @@ def hand_made_points(
 ) -> np.ndarray:  # (n, d), robustly scaled, clipped at 5
     "The hand-made features as points."
     values = features.drop(columns=[c for c in features if c.startswith("background")]).to_numpy(float)
-    scaled = np.column_stack([doubts.robust_distance(v, np.zeros(len(v))) for v in values.T])
+    scaled = np.column_stack([doubts.robust_distance(v, [""] * len(v)) for v in values.T])
     return np.clip(np.nan_to_num(scaled), -5, 5)
 
 # %% ../../nbs/pages/dataset.ipynb #4052bfd1
