@@ -6,238 +6,236 @@
 __all__ = ['main']
 
 # %% ../nbs/cli.ipynb #767c8f53
-import argparse, os, sys
+import argparse
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-# %% ../nbs/cli.ipynb #8af40e1b
-def _parser():
-    "The command line's grammar."
-    parser = argparse.ArgumentParser(
-        prog="leukonb",
-        description="From a folder of cell images to a published, reproducible report on leukemic-cell classification. For research; never a diagnosis.",
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and leave")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for add in (
-        _add_phantom,
-        _add_audit,
-        _add_run,
-        _add_status,
-        _add_evaluate,
-        _add_predict,
-        _add_site,
-        _add_verify,
-        _add_crate,
-    ):
-        add(verbs)
-    return parser
+# %% ../nbs/cli.ipynb #6c839edc
+if TYPE_CHECKING:
+    from leukonb.runs.cluster import Place
+    from leukonb.verbs.run import PreparedStudy
 
 # %% ../nbs/cli.ipynb #1421ef20
-def _add_phantom(verbs):
+def _add_phantom(verbs: Any) -> None:
     p = verbs.add_parser("phantom", help="draw a synthetic cohort in the released layout of C-NMC 2019")
     p.add_argument("folder", metavar="DIR", type=Path, help="where; must be absent or empty")
-    p.add_argument(
-        "--subjects", type=int, default=24, help="subjects in all, about 60 %% of them ALL (default 24)"
-    )
-    p.add_argument("--cells", type=int, default=40, help="cells of a subject on average (default 40)")
-    p.add_argument(
-        "--size", type=int, default=450, metavar="PX", help="width and height of an image (default 450)"
-    )
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument(
-        "--duplicates", type=int, default=0, help="identical images planted under two subjects (default 0)"
-    )
+    for name, default, text in (
+        ("subjects", 24, "subjects in all, about 60 %% of them ALL (default 24)"),
+        ("cells", 40, "cells of a subject on average (default 40)"),
+        ("size", 450, "width and height of an image in pixels (default 450)"),
+        ("seed", 0, "of everything that is drawn (default 0)"),
+        ("duplicates", 0, "identical images planted under two subjects (default 0)"),
+    ):
+        p.add_argument(f"--{name}", type=int, default=default, metavar="N", help=text)
 
-# %% ../nbs/cli.ipynb #865e599d
-def _add_audit(verbs):
-    p = verbs.add_parser(
-        "audit", help="counts, identities, duplicates and unusable files of a folder of images"
-    )
-    p.add_argument(
-        "folder",
-        metavar="DIR",
-        type=Path,
-        help="images in any layout of C-NMC 2019, class folders, a .zip or .tar of either, or a CSV (path, label, subject)",
-    )
-    p.add_argument(
-        "--subject-pattern",
-        metavar="REGEX",
-        help="for other data: the first group of this pattern in a file's name is its subject",
-    )
+# %% ../nbs/cli.ipynb #688067db
+_PATTERN = "for other data: the first group of this pattern in a file's path is its subject"
+
+
+def _add_audit(verbs: Any) -> None:
+    p = verbs.add_parser("audit", help="counts, identities, duplicates, unusable files of a folder of images")
+    layouts = "images in any layout of C-NMC 2019, class folders, a .zip or .tar of either"
+    p.add_argument("folder", metavar="DIR", type=Path, help=f"{layouts}, or a CSV (path, label, subject)")
+    p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
     p.add_argument("--json", type=Path, metavar="FILE", help="write the audit for machines")
 
 # %% ../nbs/cli.ipynb #24cc571a
-def _out(p):
-    p.add_argument(
-        "--out", type=Path, default=Path("_runs"), metavar="DIR", help="where runs are kept (default _runs)"
-    )
+def _add_folders(p: argparse.ArgumentParser, out: bool = True) -> None:
+    "Where runs are kept, and where experiments are looked for first."
+    if out:
+        text = "where runs are kept (default _runs)"
+        p.add_argument("--out", type=Path, default=Path("_runs"), metavar="DIR", help=text)
+    text = "a folder with experiments and studies of your own, looked in first"
+    p.add_argument("--nbs", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=text)
 
 # %% ../nbs/cli.ipynb #50f7ed58
-def _add_run(verbs):
+def _add_run(verbs: Any) -> None:
     p = verbs.add_parser("run", help="do every run of a study that is not done")
-    p.add_argument(
-        "study", metavar="STUDY", help="a study of nbs/experiments/studies, such as quick, or a .yml file"
-    )
-    p.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="a folder of images, or a .zip or .tar of one; without it the study draws its synthetic cohort",
-    )
-    p.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="EXPERIMENT.PARAMETER=VALUE",
-        help="override a parameter; may be given again",
-    )
-    p.add_argument(
-        "--smoke",
-        action="store_true",
-        help="at the smallest size that goes through every step; its figures mean nothing",
-    )
-    p.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="runs at a time (default 1; a worker a core for --cluster local)",
-    )
-    p.add_argument(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="for the computations of a run (default: the cores, shared evenly)",
-    )
+    p.add_argument("study", metavar="STUDY", help="a study's name, such as quick, or a .yml file")
+    text = "a folder of images, or a .zip or .tar of one; without it the study draws its synthetic cohort"
+    p.add_argument("--data", type=Path, metavar="DIR", help=text)
+    p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
+    setting, text = "EXPERIMENT.PARAMETER=VALUE", "override a parameter; may be given again"
+    p.add_argument("--set", action="append", default=[], metavar=setting, help=text)
+    text = "at the smallest size that goes through every step; its figures mean nothing"
+    p.add_argument("--smoke", action="store_true", help=text)
+    text = "runs at a time (default 1; for --cluster local, one for each core)"
+    p.add_argument("--workers", type=int, metavar="N", help=text)
+    text = "for the computations of a run (default: the cores, shared evenly)"
+    p.add_argument("--threads", type=int, metavar="N", help=text)
     p.add_argument("--shard", metavar="I/N", help="only share I of N, for an array of jobs")
     _add_cluster(p)
     p.add_argument("--dry-run", action="store_true", help="check everything, list the runs, start none")
-    _out(p)
+    _add_folders(p)
 
 # %% ../nbs/cli.ipynb #74a07be8
-def _add_cluster(p):
-    p.add_argument(
-        "--cluster",
-        metavar="WHERE",
-        help="do the runs on Dask workers: local, the address of a scheduler, slurm, or kubernetes",
-    )
-    p.add_argument(
-        "--cluster-config",
-        type=Path,
-        metavar="FILE",
-        help="YAML of what SLURMCluster or KubeCluster is told: queue, walltime, memory, image ...",
-    )
-    p.add_argument(
-        "--bind",
-        metavar="ADDRESS",
-        help="of this machine, for the scheduler to listen on (default loopback); any other needs --tls",
-    )
-    p.add_argument(
-        "--tls",
-        type=Path,
-        nargs=3,
-        metavar=("CA", "CERT", "KEY"),
-        help="PEM files with which scheduler, workers and this command know each other",
-    )
-
-# %% ../nbs/cli.ipynb #e0d40ede
-def _add_status(verbs):
-    p = verbs.add_parser("status", help="what is done, running, planned, failed, stale")
-    p.add_argument("study", nargs="?", metavar="STUDY")
-    p.add_argument("--watch", action="store_true", help="stay, and keep the list up to date")
-    p.add_argument("--json", action="store_true", help="print the list for machines")
-    _out(p)
+def _add_cluster(p: argparse.ArgumentParser) -> None:
+    "Where else the runs may be done."
+    text = "do the runs on Dask workers: local, the address of a scheduler, slurm, or kubernetes"
+    p.add_argument("--cluster", metavar="WHERE", help=text)
+    text = "YAML of what SLURMCluster or KubeCluster is given: queue, walltime, memory, image ..."
+    p.add_argument("--cluster-config", type=Path, metavar="FILE", help=text)
+    text = "of this machine, for the scheduler to listen on (default loopback); any other needs --tls"
+    p.add_argument("--bind", metavar="ADDRESS", help=text)
+    text = "PEM files with which scheduler, workers and this command know each other"
+    p.add_argument("--tls", type=Path, nargs=3, metavar=("CA", "CERT", "KEY"), help=text)
 
 # %% ../nbs/cli.ipynb #5f212273
-def _add_evaluate(verbs):
+def _add_evaluate(verbs: Any) -> None:
     p = verbs.add_parser("evaluate", help="judge anyone's table of predictions")
-    p.add_argument(
-        "table",
-        metavar="TABLE",
-        type=Path,
-        help="CSV or Parquet, a row a cell: subject, label, score; optionally cell, identity, arm, iteration, split, seed",
-    )
-    p.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="write evidence.json, the tables and the page there; without it they stay with the run in _runs",
-    )
-    p.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="OURS=THEIRS",
-        help="the table's name for a column, such as score=probability; may be given again",
-    )
-    p.add_argument(
-        "--label",
-        action="append",
-        default=[],
-        metavar="THEIRS=ALL|HEM",
-        help="what a label means; may be given again",
-    )
-    p.add_argument(
-        "--threshold", type=float, default=0.5, help="of the score, decided beforehand (default 0.5)"
-    )
-    p.add_argument(
-        "--train-subjects",
-        type=int,
-        metavar="N",
-        help="how many subjects each of many splits trained on, if the table has no training rows",
-    )
-    p.add_argument(
-        "--resamples", type=int, default=2000, help="of subjects, for the intervals (default 2000)"
-    )
-    p.add_argument(
-        "--method",
-        choices=("percentile", "bca"),
-        default="percentile",
-        help="of the intervals (default percentile)",
-    )
+    table = "CSV or Parquet, for each cell: subject, label, score"
+    optional = "optionally cell, identity, arm, iteration, split, seed"
+    p.add_argument("table", metavar="TABLE", type=Path, help=f"{table}; {optional}")
+    text = "write evidence.json, the tables and the page there; without it they stay with the run in _runs"
+    p.add_argument("--out", type=Path, metavar="DIR", help=text)
+    text = "the table's name for a column, such as score=probability; may be given again"
+    p.add_argument("--map", action="append", default=[], metavar="OURS=THEIRS", help=text)
+    text = "what a label means; may be given again"
+    p.add_argument("--label", action="append", default=[], metavar="THEIRS=ALL|HEM", help=text)
+    text = "of the score, decided beforehand (default 0.5)"
+    p.add_argument("--threshold", type=float, default=0.5, help=text)
+    text = "how many subjects each of many splits trained on, if the table has no training rows"
+    p.add_argument("--train-subjects", type=int, metavar="N", help=text)
+    text = "of subjects, for the intervals (default 2000)"
+    p.add_argument("--resamples", type=int, default=2000, help=text)
+    methods, text = ("percentile", "bca"), "of the intervals (default percentile)"
+    p.add_argument("--method", choices=methods, default="percentile", help=text)
+    _add_folders(p, out=False)
 
 # %% ../nbs/cli.ipynb #01941a04
-def _add_predict(verbs):
+def _add_predict(verbs: Any) -> None:
     p = verbs.add_parser("predict", help="scores of cells by a trained model")
     p.add_argument("model", metavar="MODEL", type=Path, help="a .keras file that a run has written")
     p.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="images, or folders of images")
     p.add_argument("--out", type=Path, required=True, metavar="TABLE", help="the .csv or .parquet to write")
-    p.add_argument(
-        "--views",
-        type=int,
-        choices=(1, 8),
-        default=1,
-        help="average over the eight turned and mirrored views (default 1)",
-    )
-    p.add_argument(
-        "--abstain",
-        type=float,
-        metavar="ERROR",
-        help="say 'unsure' as often as it takes to keep this error rate, calibrated on the validation subjects of the model's run",
-    )
+    text = "average over the eight turned and mirrored views (default 1)"
+    p.add_argument("--views", type=int, choices=(1, 8), default=1, help=text)
+    often = "say 'unsure' as often as it takes to keep this error rate"
+    on = "calibrated on the validation subjects of the model's run"
+    p.add_argument("--abstain", type=float, metavar="ERROR", help=f"{often}, {on}")
+
+# %% ../nbs/cli.ipynb #e0d40ede
+def _add_status(verbs: Any) -> None:
+    p = verbs.add_parser("status", help="what is done, running, planned, failed, stale")
+    p.add_argument("study", nargs="?", metavar="STUDY")
+    p.add_argument("--watch", action="store_true", help="stay, and keep the list up to date")
+    p.add_argument("--json", action="store_true", help="print the list for machines")
+    _add_folders(p)
+
+
+def _add_site(verbs: Any) -> None:
+    p = verbs.add_parser("site", help="build the published site from what has been run")
+    text = "where the site goes (default _site)"
+    p.add_argument("--to", type=Path, default=Path("_site"), metavar="DIR", help=text)
+    _add_folders(p)
 
 # %% ../nbs/cli.ipynb #cdfb1595
-def _add_site(verbs):
-    p = verbs.add_parser("site", help="build the published site from what has been run")
-    p.add_argument(
-        "--to", type=Path, default=Path("_site"), metavar="DIR", help="where the site goes (default _site)"
-    )
-    _out(p)
-
-
-def _add_verify(verbs):
+def _add_verify(verbs: Any) -> None:
     p = verbs.add_parser("verify", help="run a finished run again and compare")
     p.add_argument("run", metavar="RUN", help="its folder, or the name or key of a run in --out")
-    _out(p)
+    _add_folders(p)
 
-# %% ../nbs/cli.ipynb #96cd3fa0
-def _add_crate(verbs):
+
+def _add_crate(verbs: Any) -> None:
     p = verbs.add_parser("crate", help="write a study's finished runs as an RO-Crate, without any data set")
     p.add_argument("study", metavar="STUDY")
     p.add_argument("--to", type=Path, metavar="DIR", help="where it goes (default _crates/STUDY)")
-    _out(p)
+    _add_folders(p)
+
+# %% ../nbs/cli.ipynb #8af40e1b
+_ABOUT = """From a folder of cell images to a published, reproducible report on leukemic-cell classification.
+For research; never a diagnosis."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    "The command line's grammar."
+    parser = argparse.ArgumentParser(prog="leukonb", description=_ABOUT)
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    _add_folders(parser, out=False)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    for add in (_add_phantom, _add_audit, _add_run, _add_status, _add_evaluate, _add_predict):
+        add(verbs)
+    for add in (_add_site, _add_verify, _add_crate):
+        add(verbs)
+    return parser
+
+# %% ../nbs/cli.ipynb #f3683c74
+_VERBS: dict[str, Callable[[Namespace], int | None]] = {}
+
+
+def _verb(do: Callable[[Namespace], int | None]) -> Callable[[Namespace], int | None]:
+    "Enter a function as the verb of its name."
+    _VERBS[do.__name__.strip("_")] = do
+    return do
+
+# %% ../nbs/cli.ipynb #92b443ed
+def main(
+    arguments: Sequence[str] | None = None,  # words of the command line; those of this process unless given
+) -> int:
+    "Run the command line; the exit code."
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    a = _parser().parse_args(words)
+    if a.version:
+        from leukonb import __version__
+
+        print(f"leukonb {__version__}")
+        return 0
+    if a.verb is None:
+        _parser().print_help()
+        return 2
+    # an optional check of nbformat's that takes longer to import than all else
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    return _do_verb(a, words)
+
+# %% ../nbs/cli.ipynb #dd53e569
+def _do_verb(a: Namespace, words: Sequence[str]) -> int:
+    "Do a verb; an error that is the user's to mend is said in one line."
+    from leukonb.files import Refusal
+    from leukonb.runs.record import shorten_command
+    from leukonb.verbs.run import own_experiments
+
+    a.command = shorten_command(["leukonb", *words])
+    try:
+        with own_experiments(getattr(a, "nbs", None)):
+            return _VERBS[a.verb](a) or 0
+    except Refusal as refusal:
+        return _say(str(refusal), 1)
+    except BrokenPipeError:
+        return _leave_quietly()
+    except OSError as error:
+        return _say(_describe_full_disk(error), 1)
+    except KeyboardInterrupt as stopped:
+        resume = "stopped; what is done is kept, run the same command to take it up"
+        return _say(str(stopped) or resume, 75)
+
+# %% ../nbs/cli.ipynb #2f635a23
+def _describe_full_disk(error: OSError) -> str:
+    "What to do where a disk is full or closed to us; any other error is raised again."
+    import errno
+
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
+        raise error
+    what = f"{error.strerror}: {error.filename or 'while writing'}"
+    return f"{what}; make room or choose another folder, and run again"
+
+
+def _say(line: str, code: int) -> int:
+    print("leukonb: " + " ".join(line.split()), file=sys.stderr)
+    return code
+
+
+def _leave_quietly() -> int:
+    "The reader of our output has gone: leave without a traceback."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 # %% ../nbs/cli.ipynb #ab27df96
-def _phantom(a):
+@_verb
+def _phantom(a: Namespace) -> None:
     from leukonb.data import phantom
 
     folder = phantom.draw_cohort(
@@ -246,170 +244,149 @@ def _phantom(a):
     print(f"a synthetic cohort of {a.subjects} subjects is in {folder}")
 
 # %% ../nbs/cli.ipynb #16673f91
-def _audit(a):
-    from leukonb.data import archives, audit, cohort
+@_verb
+def _audit(a: Namespace) -> int:
+    from leukonb import api
+    from leukonb.data.audit import print_audit
     from leukonb.files import write_json
 
-    with archives.open_folder(a.folder) as folder:
-        found = audit.audit_cohort(cohort.index_cohort(folder, subject_pattern=a.subject_pattern))
-    audit.print_audit(found)
+    found = api.audit(a.folder, a.subject_pattern)
+    print_audit(found.record)
     if a.json:
-        write_json(a.json, found)
-    return 1 if found["refused"] else 0
-
-# %% ../nbs/cli.ipynb #eca9d4a2
-def _runs(n):
-    return f"{n} run{'s' * (n != 1)}"
-
-
-def _waiting(n):
-    return f"{_runs(n)} wait{'s' * (n == 1)}"
+        write_json(a.json, found.record)
+    return 1 if found.refused else 0
 
 # %% ../nbs/cli.ipynb #3905337f
-def _run(a):
-    from leukonb.runs.record import shorten_command
-    from leukonb.runs.study import (
-        apply_settings,
-        check_cohort,
-        index_study_cohort,
-        leave_out,
-        load_study,
-        plan_study,
-        reads_cohort,
-        shrink_to_smoke,
-    )
-    from leukonb.runs.sweep import execute_plan, pick_shard
-    from leukonb.runs.watch import describe_planned, show_progress
+@_verb
+def _run(a: Namespace) -> int:
+    from leukonb.runs.sweep import pick_shard
+    from leukonb.verbs.run import count_runs, execute_study, prepare_study
 
-    where = _place(a)
-    study = load_study(a.study)
-    study = apply_settings(shrink_to_smoke(study) if a.smoke else study, a.set)
-    command = shorten_command(["leukonb", *sys.argv[1:]])
-    planned = plan_study(study, a.out, command=command)
-    on = ""
-    if reads_cohort(planned):
-        from leukonb.data.cohort import save_cohort
-
-        table, indexed = index_study_cohort(study, a.out, a.data)
-        planned = plan_study(study, a.out, indexed, table.digest, table.synthetic, command)
-        if left := check_cohort(planned, table.cells):
-            planned = plan_study(
-                leave_out(study, left), a.out, indexed, table.digest, table.synthetic, command
-            )
-            for name, why in left.items():
-                print(f"left out, with what needs it: {name}: {why}")
-        save_cohort(table, indexed)
-        on = f" on {table.cells.cell.nunique()} cells of {table.cells.subject.nunique()} subjects{', a synthetic cohort' if table.synthetic else ''}"
-    mine = pick_shard(planned, a.shard) if a.shard else set(range(len(planned)))
-    print(
-        f"{study.title}: {_runs(len(planned))}{on}{f', {len(mine)} of them in shard {a.shard}' if a.shard else ''}",
-        flush=True,
-    )
+    place = _place(a)
+    options = (a.data, a.set, a.smoke, a.subject_pattern, a.command)
+    prepared = prepare_study(a.study, a.out, *options, trains_here=place is None)
+    for name, why in prepared.left_out.items():
+        print(f"left out, with what needs it: {name}: {why}")
+    mine = pick_shard(prepared.planned, a.shard) if a.shard else set(range(len(prepared.planned)))
+    shard = f", {count_runs(len(mine)).split()[0]} of them in shard {a.shard}" if a.shard else ""
+    print(prepared.describe() + shard, flush=True)
     if a.dry_run:
-        for i in sorted(mine):
-            print(describe_planned(planned[i], planned[i].run.status))
-        return 0
-    with show_progress() as show:
-        states = execute_plan(planned, show=show, pool=_pool(a, where), mine=mine)
-    return _told([planned[i] for i in sorted(mine)], [states[i] for i in sorted(mine)])
+        return _list_runs(prepared, mine)
+    states = execute_study(prepared, _pool(a, place), mine)
+    return _report_end(prepared, mine, states)
+
+# %% ../nbs/cli.ipynb #e7e275bb
+def _list_runs(prepared: "PreparedStudy", mine: set[int]) -> int:
+    "Say what would be done."
+    from leukonb.runs.watch import describe_planned
+
+    for i in sorted(mine):
+        print(describe_planned(prepared.planned[i], prepared.planned[i].run.status))
+    return 0
 
 # %% ../nbs/cli.ipynb #a8233f36
-def _place(a):
-    "The cluster that is asked for, checked, or nothing."
+def _place(a: Namespace) -> "Place | None":
+    "The cluster to do the runs on, checked; nothing where they are done on this machine."
     from leukonb.files import Refusal
 
     for name in ("workers", "threads"):
         if (n := getattr(a, name)) is not None and n < 1:
             raise Refusal(f"--{name} {n}: at least 1")
-    if a.cluster:
-        from leukonb.runs import cluster
+    if not a.cluster:
+        for name in ("bind", "tls", "cluster_config"):
+            if getattr(a, name):
+                raise Refusal(f"--{name.replace('_', '-')} goes with --cluster, which is not given")
+        return None
+    from leukonb.runs import cluster
+    from leukonb.verbs.extras import require_extra
 
-        place = cluster.Place(
-            a.cluster, a.workers, a.threads, a.bind, a.tls, cluster.read_settings(a.cluster_config)
-        )
-        cluster.check_place(place)
-        return place
-    for name in ("bind", "tls", "cluster_config"):
-        if getattr(a, name):
-            raise Refusal(f"--{name.replace('_', '-')} goes with --cluster, which is not given")
+    require_extra("cluster")
+    settings = cluster.read_settings(a.cluster_config)
+    place = cluster.Place(a.cluster, a.workers, a.threads, a.bind, a.tls, settings)
+    cluster.check_place(place)
+    return place
 
-# %% ../nbs/cli.ipynb #4968be96
-def _pool(a, place):
+
+def _pool(a: Namespace, place: "Place | None") -> Any:
+    "Who does the runs."
     from leukonb.runs import cluster
     from leukonb.runs.sweep import ThisMachine
 
     return cluster.connect_cluster(place) if place else ThisMachine(a.workers or 1, a.threads)
 
 # %% ../nbs/cli.ipynb #061efd4f
-def _told(planned, states):
-    "Say how a study ended; 1 when a run did not end well, 75 when some wait for another shard."
-    bad = [(p, s) for p, s in zip(planned, states) if s["status"] not in ("done", "planned")]
-    left = sum(s["status"] == "planned" and not s.get("shard") for s in states)
-    waiting = sum(s["status"] == "planned" for s in states) - left
-    for p, s in bad:
-        print(
-            f"leukonb: {p.run.experiment}/{p.run.name} {s['status']}: {s.get('error', '')} (see {p.run.notebook}){f'; {_waiting(left)} for it' if left else ''}",
-            file=sys.stderr,
-        )
-    if waiting:
-        print(
-            f"leukonb: {_waiting(waiting)} for runs of other shards; when those are done, run this shard again",
-            file=sys.stderr,
-        )
-    return 1 if bad or left else 75 if waiting else 0
+def _report_end(prepared: "PreparedStudy", mine: set[int], states: Sequence[dict]) -> int:
+    "Say how a study ended: 1 when a run did not end well, 75 when some wait for another shard."
+    ended = [(prepared.planned[i].run, states[i]) for i in sorted(mine)]
+    bad = [(run, state) for run, state in ended if state["status"] not in ("done", "planned")]
+    left = sum(state["status"] == "planned" and not state.get("shard") for _, state in ended)
+    elsewhere = sum(state["status"] == "planned" for _, state in ended) - left
+    for run, state in bad:
+        line = f"leukonb: {run.experiment}/{run.name} {state['status']}: {state.get('error', '')}"
+        wait = f"; {_count_waiting(left)} for it" if left else ""
+        print(f"{line} (see {run.notebook}){wait}", file=sys.stderr)
+    if elsewhere:
+        wait = f"{_count_waiting(elsewhere)} for runs of other shards"
+        print(f"leukonb: {wait}; when those are done, run this shard again", file=sys.stderr)
+    return 1 if bad or left else 75 if elsewhere else 0
+
+
+def _count_waiting(n: int) -> str:
+    return f"{n} run{'s' * (n != 1)} wait{'s' * (n == 1)}"
 
 # %% ../nbs/cli.ipynb #2d77c30b
-def _evaluate(a):
+@_verb
+def _evaluate(a: Namespace) -> None:
     from rich.console import Console
-    from rich.table import Table
-    from leukonb.files import Refusal, read_json
-    from leukonb.verbs import evaluate, site
-    from leukonb.runs.notebook import find_experiment
-    from leukonb.runs.process import execute_run
-    from leukonb.runs.record import shorten_command
+    from leukonb import api
+    from leukonb.verbs import evaluate
 
-    odd = [text for text in a.label if text.rpartition("=")[2] not in ("ALL", "HEM") or "=" not in text]
-    if odd:
-        raise Refusal(
-            f"--label {odd[0]}: write it as theirs=ALL or theirs=HEM, for example --label blast=ALL"
-        )
-    place = a.out / "runs" if a.out else Path("_runs")
-    run = evaluate.plan_judgement(
+    evidence = api.evaluate(
         a.table,
-        place,
-        evaluate.parse_mapping(a.map),
-        shorten_command(["leukonb", *sys.argv[1:]]),
-        {t.rpartition("=")[0]: t.rpartition("=")[2] for t in a.label} or None,
+        a.out,
+        columns=evaluate.parse_mapping(a.map),
+        labels=evaluate.parse_labels(a.label) or None,
         threshold=a.threshold,
         train_subjects=a.train_subjects,
         resamples=a.resamples,
         method=a.method,
+        runs=None if a.out else "_runs",
+        command=a.command,
     )
-    status = execute_run(run, find_experiment("judge"))
-    if status["status"] != "done":
-        raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
-    found = evaluate.summarise_run(run)
-    table = Table(
-        *found.columns,
-        title=f"{run.manifest['title']}: {', '.join(read_json(run.folder / 'evidence.json')['arms'])}",
-    )
-    for row in found.itertuples(index=False):
+    rows = evaluate.summarise_evidence(evidence.record)
+    Console().print(_screen_table(rows, evidence.title))
+    print("\n".join(evidence.remarks))
+    if evidence.page:
+        print(f"evidence.json and the tables are in {a.out}; the page is {evidence.page}")
+    elif evidence.run:
+        print(f"evidence.json and the tables are in {evidence.run.folder}; leukonb site makes the page")
+
+# %% ../nbs/cli.ipynb #6c011134
+def _screen_table(rows: Any, title: str) -> Any:
+    "A DataFrame as rich prints it."
+    from rich.table import Table
+
+    table = Table(*rows.columns, title=title)
+    for row in rows.itertuples(index=False):
         table.add_row(*row)
-    Console().print(table)
-    for text in run.result["notes"]:
-        print(text)
-    if a.out:
-        evaluate.collect_files(run, a.out)
-        site.build_site(place, a.out / "page")
-        print(
-            f"evidence.json and the tables are in {a.out}; the page is {a.out / 'page' / site.page_address(run, place)}"
-        )
-    else:
-        print(f"evidence.json and the tables are in {run.folder}; leukonb site makes the page")
-    return 0
+    return table
+
+# %% ../nbs/cli.ipynb #906ac121
+@_verb
+def _predict(a: Namespace) -> None:
+    from leukonb import api
+    from leukonb.files import Refusal, write_table
+
+    if a.out.suffix not in (".csv", ".parquet"):
+        raise Refusal(f"--out {a.out}: name a .csv or .parquet file")
+    table = api.predict(a.model, a.paths, views=a.views, abstain=a.abstain)
+    write_table(a.out, table)
+    counts = f"{(table.verdict == 'ALL').sum()} called ALL, {(table.verdict == 'unsure').sum()} unsure"
+    print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")
 
 # %% ../nbs/cli.ipynb #f5da3767
-def _status(a):
+@_verb
+def _status(a: Namespace) -> None:
     from rich.console import Console
     from leukonb.files import Refusal
     from leukonb.runs.watch import list_status, status_table, watch_status
@@ -420,20 +397,31 @@ def _status(a):
         try:
             watch_status(a.out, a.study)
         except KeyboardInterrupt:
-            return 0
+            return
     rows = list_status(a.out, a.study)
     if a.json:
-        return print(rows.to_json(orient="records", indent=1))
-    Console().print(status_table(rows) if len(rows) else f"no runs in {a.out}")
+        print(rows.to_json(orient="records", indent=1))
+    else:
+        Console().print(status_table(rows) if len(rows) else f"no runs in {a.out}")
 
 # %% ../nbs/cli.ipynb #45e72528
-def _site(a):
+@_verb
+def _site(a: Namespace) -> None:
     from leukonb.verbs import site
 
     print(f"the site is in {site.build_site(a.out, a.to)}; open index.html there")
 
 
-def _verify(a):
+@_verb
+def _crate(a: Namespace) -> None:
+    from leukonb.runs import crate
+
+    to = a.to or Path("_crates") / a.study
+    print(f"the research object is in {crate.export_crate(a.study, a.out, to)}")
+
+# %% ../nbs/cli.ipynb #4d251608
+@_verb
+def _verify(a: Namespace) -> int:
     from leukonb.runs import verify
 
     run = verify.find_run(a.run, a.out)
@@ -443,80 +431,3 @@ def _verify(a):
     for row in found.itertuples():
         print(f"{row.status}: {row.what} {row.name}{f' ({row.note})' if row.note else ''}")
     return 0 if verify.all_equal(found) else 1
-
-# %% ../nbs/cli.ipynb #4d251608
-def _crate(a):
-    from leukonb.runs import crate
-
-    print(
-        f"the research object is in {crate.export_crate(a.study, a.out, a.to or Path('_crates') / a.study)}"
-    )
-
-# %% ../nbs/cli.ipynb #906ac121
-def _predict(a):
-    from leukonb.files import Refusal, write_table
-    from leukonb.verbs import predict
-
-    if a.out.suffix not in (".csv", ".parquet"):
-        raise Refusal(f"--out {a.out}: name a .csv or .parquet file")
-    table = predict.predict_images(a.model, a.paths, views=a.views, error=a.abstain)
-    write_table(a.out, table)
-    print(
-        f"{len(table)} cells, {(table.verdict == 'ALL').sum()} called ALL, {(table.verdict == 'unsure').sum()} unsure, in {a.out}; for research, never a diagnosis"
-    )
-
-# %% ../nbs/cli.ipynb #f3683c74
-def main(arguments=None) -> int:
-    "Run the command line; the exit code."
-    a = _parser().parse_args(arguments)
-    if a.version:
-        from leukonb import __version__
-
-        print(f"leukonb {__version__}")
-        return 0
-    if a.verb is None:
-        _parser().print_help()
-        return 2
-    sys.modules.setdefault(
-        "rfc3987_syntax", None
-    )  # an optional check of nbformat's that takes longer to import than all else
-    from leukonb.files import Refusal
-
-    try:
-        return {
-            "phantom": _phantom,
-            "audit": _audit,
-            "run": _run,
-            "status": _status,
-            "evaluate": _evaluate,
-            "predict": _predict,
-            "site": _site,
-            "verify": _verify,
-            "crate": _crate,
-        }[a.verb](a) or 0
-    except Refusal as refusal:
-        return _say(str(refusal), 1)
-    except BrokenPipeError:
-        return _quiet()
-    except OSError as error:
-        import errno
-
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
-            raise
-        return _say(
-            f"{error.strerror}: {error.filename or 'while writing'}; make room or choose another folder, and run again",
-            1,
-        )
-    except KeyboardInterrupt as stopped:
-        return _say(str(stopped) or "stopped; what is done is kept, run the same command to take it up", 75)
-
-# %% ../nbs/cli.ipynb #2f635a23
-def _say(line, code):
-    print("leukonb: " + " ".join(line.split()), file=sys.stderr)
-    return code
-
-
-def _quiet():
-    "The reader of our output has gone: leave without a traceback."
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
