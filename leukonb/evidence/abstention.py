@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 import numpy as np
 import pandas as pd
-from .calibration import _apart, _fitting
+from numpy.typing import ArrayLike
+from .calibration import refuse_shared, select_fitting_rows
 from ..files import Refusal
 
 # %% ../../nbs/evidence/abstention.ipynb #282bab18
@@ -19,85 +20,86 @@ class PredictionSets:
     "Thresholds by which a cell may be ALL, may be HEM, both or neither."
 
     error: float  # rate promised for each class
-    least: dict  # per class, the lowest probability of the class at which it is still possible
-    subjects: dict  # per class, how many subjects it was calibrated on
+    least: dict[str, float]  # per class, the lowest probability of the class at which it is still possible
+    subjects: dict[str, int]  # per class, how many subjects it was calibrated on
     identities: frozenset  # which
 
     @property
-    def promised(self) -> dict:
+    def promised(self) -> dict[str, bool]:
         "For each class, whether its error rate can be promised with so few subjects."
         return {c: self.error * (n + 1) >= 1 - 1e-12 for c, n in self.subjects.items()}
 
-    def __call__(self, scores) -> np.ndarray:
+    def __call__(self, scores: ArrayLike) -> np.ndarray:
         "'ALL', 'HEM', 'unsure' (both possible) or 'unlike' (neither) for each score."
         scores = np.asarray(scores, float)
         may_all, may_hem = scores >= self.least["ALL"], 1 - scores >= self.least["HEM"]
         return np.select([may_all & may_hem, may_all, may_hem], ["unsure", "ALL", "HEM"], "unlike")
 
 # %% ../../nbs/evidence/abstention.ipynb #afcc1257
-def _least(probability, subject, error):
-    "The lowest probability of its class that a cell of a new subject keeps with a chance of 1 - error."
+def _least_probability(probability: np.ndarray, subject: np.ndarray, error: float) -> float:
+    """The lowest probability of its class that a cell of a new subject keeps with a chance of 1 - error.
+
+    0 where there are too few subjects for any. Lee, Barber & Willett (2023).
+    """
     sizes = pd.Series(subject).map(pd.Series(subject).value_counts()).to_numpy(float)
-    k = len(set(subject))
     order = np.argsort(-probability, kind="stable")
-    reached = np.cumsum(1 / sizes[order]) / (k + 1)
+    reached = np.cumsum(1 / sizes[order]) / (len(set(subject)) + 1)
     enough = np.flatnonzero(reached >= 1 - error - 1e-12)
     return float(probability[order][enough[0]]) if len(enough) else 0.0
 
 # %% ../../nbs/evidence/abstention.ipynb #9ce78854
 def calibrate_sets(
-    table,  # predictions with validation rows
+    table: pd.DataFrame,  # predictions with validation rows
     error: float = 0.1,  # rate to promise for each class
 ) -> PredictionSets:
-    "Sets calibrated on the validation identities of a table, class by class."
+    "Sets calibrated on the validation identities of a table, class by class; a `Refusal` where it has none."
     if not 0 < error < 0.5:
         raise Refusal(f"error rate {error!r}: give a number between 0 and .5, such as .1")
-    rows = _fitting(table, "abstention")
-    own = np.where(rows.label == "ALL", rows.score, 1 - rows.score)
-    of = {c: (rows.label == c).to_numpy() for c in ("ALL", "HEM")}
-    least = {c: _least(own[some], rows.identity.to_numpy()[some], error) for c, some in of.items()}
-    return PredictionSets(
-        float(error),
-        least,
-        {c: int(rows.identity[some].nunique()) for c, some in of.items()},
-        frozenset(rows.identity),
-    )
+    rows = select_fitting_rows(table, "abstention")
+    probability = np.where(rows.label == "ALL", rows.score, 1 - rows.score)  # of the true class
+    who, least, subjects = rows.identity.to_numpy(), {}, {}
+    for label in ("ALL", "HEM"):
+        own = (rows.label == label).to_numpy()
+        least[label] = _least_probability(probability[own], who[own], error)
+        subjects[label] = int(rows.identity[own].nunique())
+    return PredictionSets(float(error), least, subjects, frozenset(rows.identity))
 
 # %% ../../nbs/evidence/abstention.ipynb #80c27711
+def _shares_of_class(label: str, answer: np.ndarray, whose: pd.Series) -> dict[str, float]:
+    "Of the cells of one class, each subject counted once: how the answers are shared out; NaN without cells."
+    weight = 1 / whose.map(whose.value_counts()).to_numpy(float)
+    masks = {
+        "covered": (answer == label) | (answer == "unsure"),
+        "called": np.isin(answer, ["ALL", "HEM"]),
+        **{"right": answer == label, "unsure": answer == "unsure", "unlike": answer == "unlike"},
+    }
+    whole = weight.sum() if len(weight) else math.nan
+    return {name: float((weight * mask).sum() / whole) for name, mask in masks.items()}
+
+# %% ../../nbs/evidence/abstention.ipynb #5cac55cd
 def measure_coverage(
-    table,  # predictions to judge, of other identities
+    table: pd.DataFrame,  # predictions to judge, of other identities
     sets: PredictionSets,
-) -> pd.DataFrame:  # by class: cells, subjects, promised, covered, called, called rightly, unsure, unlike
-    "How often the true class was possible, how often a call was made, and how often it was right."
-    _apart(sets.identities, table, "the sets were calibrated on")
-    said = sets(table.score)
-    rows = []
+) -> pd.DataFrame:  # by class: label, cells, subjects, promised, covered, called, right, unsure, unlike
+    """How often the true class was possible, how often a call was made, and how often it was right.
+
+    A `Refusal` where the table holds an identity the sets were calibrated on.
+    """
+    refuse_shared(sets.identities, table, "the sets were calibrated on")
+    answers, rows = sets(table.score), []
     for label in ("ALL", "HEM"):
-        some = (table.label == label).to_numpy()
-        mine, whose = said[some], table.identity[some]
-        weight = 1 / whose.map(whose.value_counts()).to_numpy(float)
-        share = lambda mask: float((weight * mask).sum() / weight.sum()) if some.any() else math.nan
-        rows.append(
-            {
-                "label": label,
-                "cells": int(some.sum()),
-                "subjects": whose.nunique(),
-                "promised": 1 - sets.error if sets.promised[label] else math.nan,
-                "covered": share((mine == label) | (mine == "unsure")),
-                "called": share(np.isin(mine, ["ALL", "HEM"])),
-                "right": share(mine == label),
-                "unsure": share(mine == "unsure"),
-                "unlike": share(mine == "unlike"),
-            }
-        )
+        own = (table.label == label).to_numpy()
+        whose, promised = table.identity[own], 1 - sets.error if sets.promised[label] else math.nan
+        facts = {"label": label, "cells": int(own.sum()), "subjects": whose.nunique(), "promised": promised}
+        rows.append(facts | _shares_of_class(label, answers[own], whose))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/evidence/abstention.ipynb #8176579b
 def risk_coverage_curve(
-    table,  # predictions
+    table: pd.DataFrame,  # predictions
     threshold: float = 0.5,
 ) -> pd.DataFrame:  # coverage, risk: share of cells spoken on, share of them wrong
-    "Error on the surest cells, for each share of cells."
+    "Error on the surest cells, for each share of cells; sure is far from the threshold."
     sure = (table.score - threshold).abs().to_numpy()
     wrong = ((table.score >= threshold) != (table.label == "ALL")).to_numpy(float)
     order = np.argsort(-sure, kind="stable")
@@ -106,18 +108,12 @@ def risk_coverage_curve(
 
 # %% ../../nbs/evidence/abstention.ipynb #cf2b03bd
 def score_spread(
-    table,  # predictions of several seeds or views of each cell
+    table: pd.DataFrame,  # predictions of several seeds or views of each cell
 ) -> pd.DataFrame:  # cell, subject, identity, label, looks, score (mean), deviation
-    "The mean and the standard deviation of each cell's scores over seeds or views."
-    keys = ["cell", "subject", "identity", "label"]
-    found = (
-        table.groupby(keys, sort=False)
-        .score.agg(["size", "mean", "std"])
-        .reset_index()
-        .rename(columns={"size": "looks", "mean": "score", "std": "deviation"})
-    )
-    if (found.looks < 2).any():
-        raise Refusal(
-            f"cell {found.cell[found.looks < 2].iloc[0][:16]} has one score; a spread needs several seeds or views of each cell"
-        )
-    return found
+    "Mean and standard deviation of each cell's scores over seeds or views; a `Refusal` for a single look."
+    groups = table.groupby(["cell", "subject", "identity", "label"], sort=False).score
+    spread = groups.agg(looks="size", score="mean", deviation="std").reset_index()
+    if (spread.looks < 2).any():
+        cell = spread.cell[spread.looks < 2].iloc[0][:16]
+        raise Refusal(f"cell {cell} has one score; a spread needs several seeds or views of each cell")
+    return spread
