@@ -52,6 +52,11 @@ def _list_objects(crate: ROCrate, run: Run) -> Iterator[Entity]:
     inputs = run.manifest["inputs"]
     for name, value in sorted(inputs["parameters"].items()):
         yield _add_entity(crate, "PropertyValue", f"#{run.key}-{name}", name=name, value=canonical(value))
+    for name, value in sorted(inputs.get("files", {}).items()):
+        what = f"SHA-256 of what {name} names, not included"
+        yield _add_entity(
+            crate, "PropertyValue", f"#{run.key}-{name}-file", name=what, value=canonical(value)
+        )
     if cohort := inputs.get("data"):
         what = "digest of the cohort (SHA-256), not included"
         yield _add_entity(crate, "PropertyValue", f"#data-{cohort[:16]}", name=what, value=cohort)

@@ -16,7 +16,9 @@ from ..files import Refusal, digest, digest_file
 from leukonb.runs.notebook import (
     check_parameters,
     find_experiment,
-    notebooks_folder,
+    find_files,
+    find_named,
+    prefer_own,
     read_parameters,
     suggest,
 )
@@ -69,6 +71,7 @@ class Study:
     limit: float  # seconds a run may take
     memory: str  # a run takes, such as '4 GB'; nothing where it is not stated
     gpu: bool  # whether a run wants a GPU, where there are any
+    threads: int | None = None  # for a run's computations, where the command set them
     lines: dict = field(repr=False, default_factory=dict)
 
     def at(self, *path) -> str:
@@ -152,16 +155,18 @@ def _wanted(kind):
 
 # %% ../../nbs/runs/study.ipynb #d89deec1
 def list_studies() -> dict:
-    "The studies of the checkout by name."
-    return {p.stem: p for p in sorted((notebooks_folder() / "experiments" / "studies").glob("*.yml"))}
+    "The studies by name, the user's own and leukonb's."
+    return {name: paths[0] for name, paths in find_named("studies/*.yml").items()}
 
 # %% ../../nbs/runs/study.ipynb #84d00ca6
 def load_study(
     study,  # a name, such as 'quick', or the path of a .yml file
 ) -> Study:
     "A study, its fields checked; a `Refusal` that names the file and line of what is wrong."
-    known = list_studies()
-    file = Path(study) if str(study).endswith((".yml", ".yaml")) else known.get(str(study))
+    known = find_named("studies/*.yml")
+    file = Path(study) if str(study).endswith((".yml", ".yaml")) else None
+    if str(study) in known:
+        file = prefer_own(known[str(study)])
     if file is None:
         raise Refusal(
             f"unknown study {str(study)!r}{suggest(study, known)}; known: {', '.join(known) or 'none'}, or name a .yml file"
@@ -180,7 +185,7 @@ def load_study(
 # %% ../../nbs/runs/study.ipynb #9738566d
 def _checked(file, content, lines):
     "The study of a parsed file."
-    study = Study(file.stem, file, "", "", 0.0, "", "", {}, [], {}, 0.0, "", True, lines)
+    study = Study(file.stem, file, "", "", 0.0, "", "", {}, [], {}, 0.0, "", True, lines=lines)
     _fields(study, content, _HEAD, (), ("title", "shows", "size", "runs"))
     if content["size"] not in ("smoke", "quick", "full"):
         raise Refusal(f"{study.at('size')}size = {content['size']!r}; one of smoke, quick, full is wanted")
@@ -378,6 +383,7 @@ def plan_study(
             given = {**stated.get("parameters", {}), **values}
             said = study.at("runs", name, "grid" if set(values) & set(given) else "parameters")
             effective = check_parameters(notebook, given, said)
+            find_files(notebook, effective, said)
             for p in [*wanted, *links]:
                 effective.pop(p, None)
             needs = {p: [planned[i].run for w in names for i in by_name[w]] for p, names in wanted.items()}
@@ -390,6 +396,7 @@ def plan_study(
                     data if links else None,
                     needs,
                     links,
+                    study.threads,
                     title=_title(stated.get("title", name), _grid(study, name), values),
                     **facts,
                 )

@@ -50,6 +50,8 @@ def describe_planned(
         return f"{name}: another process has it ({holder}), waiting for what it finds"
     if state == "running" and "step" in status:
         return f"{name}: {_describe_step(status)}"
+    if status.get("drawn"):
+        return f"{name}: done, {status['drawn']}"
     if state == "done":
         took = " before, kept" if status.get("kept") else f" in {_duration(status.get('seconds', 0))}"
         return f"{name}: done{took}"
@@ -123,7 +125,7 @@ def _list_begun(run: Run) -> dict[str, Any]:
         "left": step.get("seconds_left"),
         "seconds": state.get("seconds"),
         "heartbeat": silence,
-        "reason": _describe_quiet(state, silence) or state.get("error", ""),
+        "reason": _describe_quiet(state, silence) or state.get("error") or state.get("note", ""),
     }
 
 # %% ../../nbs/runs/watch.ipynb #d6e9b4b0

@@ -21,7 +21,14 @@ import nbformat, yaml
 from ..files import Refusal, staged, write_text
 from ..draw.look import figure_html, table_html
 from ..runs.notebook import begun_cells, notebooks_folder
-from ..runs.record import Run, changed_inputs, describe_missing, find_runs, read_if_there
+from leukonb.runs.record import (
+    Run,
+    current_status,
+    describe_missing,
+    describe_standing,
+    find_runs,
+    read_if_there,
+)
 
 # %% ../../nbs/verbs/site.ipynb #f5c712d5
 def page_addresses(
@@ -188,7 +195,7 @@ def _callout(kind, text):
 def list_warnings(run) -> list:
     "What must be known before a run's figures are read: made-up data, small size, runs that are missing, code changed since."
     m = run.manifest
-    size, synthetic, stale = m.get("size", "unstated"), m.get("synthetic"), changed_inputs(run)
+    size, synthetic = m.get("size", "unstated"), m.get("synthetic")
     cells = []
     if synthetic is None and size == "smoke":
         cells.append(_callout("warning", "Smoke size: too small for its figures to mean anything."))
@@ -201,14 +208,7 @@ def list_warnings(run) -> list:
         )
     if lacks := describe_missing(run):
         cells.append(_callout("important", lacks))
-    if stale:
-        cells.append(
-            _callout(
-                "important",
-                f"Stale: changed since this run: {', '.join(stale)}. {m.get('command') or 'Its study'} makes it again.",
-            )
-        )
-    return cells
+    return cells + [_callout("important", sentence) for sentence in describe_standing(run)]
 
 # %% ../../nbs/verbs/site.ipynb #2a8a5135
 def data_digests(run) -> list:
@@ -466,7 +466,7 @@ def stage_runs(found, at, to):
                 "experiment": r.experiment,
                 "run": r.name,
                 "key": r.key[:8],
-                "status": s["status"] + (", stale" if r.done and changed_inputs(r) else ""),
+                "status": ", ".join(dict.fromkeys([s["status"], current_status(r)["status"]])),
                 "took": f"{s['seconds']:.0f} s" if "seconds" in s else "",
                 "size": m.get("size"),
                 "data": {True: "synthetic", False: "images"}.get(m.get("synthetic"), "none"),
