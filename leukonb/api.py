@@ -129,7 +129,9 @@ def run(
         "run", study, data=data, settings=settings, smoke=smoke, subject_pattern=subject_pattern
     )
     with verb.own_experiments(nbs):
-        prepared = verb.prepare_study(str(study), out, data, settings, smoke, subject_pattern, said)
+        prepared = verb.prepare_study(
+            str(study), out, data, settings, smoke, subject_pattern, said, threads=threads
+        )
         if dry_run:
             return verb.tabulate_runs(prepared.planned, [p.run.status for p in prepared.planned])
         states = verb.execute_study(prepared, ThisMachine(workers, threads), progress=progress)

@@ -264,7 +264,7 @@ def _run(a: Namespace) -> int:
 
     place = _place(a)
     options = (a.data, a.set, a.smoke, a.subject_pattern, a.command)
-    prepared = prepare_study(a.study, a.out, *options, trains_here=place is None)
+    prepared = prepare_study(a.study, a.out, *options, trains_here=place is None, threads=a.threads)
     for name, why in prepared.left_out.items():
         print(f"left out, with what needs it: {name}: {why}")
     mine = pick_shard(prepared.planned, a.shard) if a.shard else set(range(len(prepared.planned)))

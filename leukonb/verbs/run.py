@@ -92,12 +92,14 @@ def prepare_study(
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
     command: str = "",  # what was typed, for the record
     trains_here: bool = True,  # not on the workers of a cluster
+    threads: int | None = None,  # for a run's computations, where their number is set: it is part of the key
 ) -> PreparedStudy:
     "A study checked to its last parameter, its cohort indexed; a `Refusal` where anything does not fit."
     study = studies.load_study(name)
     study = studies.apply_settings(
         studies.shrink_to_smoke(study) if smoke else study, write_settings(settings)
     )
+    study.threads = threads
     planned = studies.plan_study(study, Path(out), command=command)
     if trains_here:
         check_training(planned)
