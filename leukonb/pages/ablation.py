@@ -48,9 +48,9 @@ def check_arms(
 # %% ../../nbs/pages/ablation.ipynb #47362130
 NAMES = ("weighted_f1", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "auroc")
 
-# %% ../../nbs/pages/ablation.ipynb #cd704611
+# %% ../../nbs/pages/ablation.ipynb #d843954f
 def _draw_identities(
-    cells: pd.DataFrame,  # cell, identity, label, a row a cell
+    cells: pd.DataFrame,  # cell, identity, label; one row for each cell
     resamples: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # the identity's number of each cell; (identities, 1 + resamples) counts

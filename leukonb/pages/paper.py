@@ -202,8 +202,9 @@ def check_scores() -> dict[str, Any]:
     scores = _weighted_scores()
     printed = {name: printed_figure(f"test {name}") for name in scores}
     claim = "The scores follow from the confusion matrix"
-    said, found = (", ".join(f"{name} {v:.2f} %" for name, v in d.items()) for d in (printed, scores))
-    return _check(claim, said, found, all(round(scores[name], 2) == printed[name] for name in scores))
+    texts = [", ".join(f"{name} {v:.2f} %" for name, v in d.items()) for d in (printed, scores)]
+    agree = all(round(scores[name], 2) == printed[name] for name in scores)
+    return _check(claim, texts[0], texts[1], agree)
 
 # %% ../../nbs/pages/paper.ipynb #8a6840f1
 def check_smallest_auroc() -> dict[str, Any]:
@@ -262,7 +263,7 @@ def check_shares() -> dict[str, Any]:
     stated = [printed_figure(f"Monte Carlo share, {part}") for part in parts]
     claim = "The subjects are split alike in the two places that state it"
     recomputed = f"{' / '.join(map(str, counts))} subjects are {' / '.join(f'{s:.0f}' for s in shares)} %"
-    agree = all(abs(share - said) < 1 for share, said in zip(shares, stated))
+    agree = all(abs(share - given) < 1 for share, given in zip(shares, stated))
     return _check(claim, " / ".join(map(str, stated)) + " %", recomputed, agree)
 
 # %% ../../nbs/pages/paper.ipynb #ea44c1e7
@@ -568,7 +569,7 @@ def set_beside(
 # %% ../../nbs/pages/paper.ipynb #3cabd1fb
 def describe_augmentation(
     name: str,  # a recipe of `augment`
-    balance: bool | None,  # as the training was told; None leaves it to the recipe
+    balance: bool | None,  # a setting of the training; None leaves it to the recipe
 ) -> str:
     "What an augmentation does, in words."
     from leukonb.model import augment
