@@ -1,5 +1,6 @@
 # make report   draw a synthetic cohort (or read DATA=folder), run the quick study, build the site; without DATA the study of
-#               leaks too, whose synthetic people are drawn so that each leak can be seen
+#               leaks too, whose synthetic people are drawn so that each leak can be seen; for other data, PATTERN says
+#               which part of a file's path is its subject, such as PATTERN='(P[0-9]+)_'
 # make test     every check
 # make test-extras   the checks that need large packages beside, installed first
 # make outputs  run the notebooks and save what they show (NOTEBOOK=files: these)
@@ -7,6 +8,7 @@
 # make test-faults   break everything on purpose, the long ways too (GROUP=runs: one group), and record how it ended
 PYTHON ?= python3
 DATA ?=
+PATTERN ?=
 STUDY ?= $(if $(DATA),quick,quick leakage)
 OUT ?= _runs
 WORKERS ?= 2
@@ -21,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: report test outputs house test-extras test-faults lab site lock clean
 
 report: $(STAMP)
-	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") || exit $$?; done
+	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") $(if $(PATTERN),--subject-pattern '$(PATTERN)') || exit $$?; done
 	$(BIN)/leukonb site --out $(OUT)
 
 test: $(STAMP)
