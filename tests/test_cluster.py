@@ -269,11 +269,13 @@ def test_a_worker_with_another_package_is_refused(suite, tmp_path):
     plan = planned(study(suite, grid(1)), tmp_path)
     run = plan[0].run
     run.folder.mkdir(parents=True)
-    cluster._same(run, plan[0].notebook)
+    cluster._check_same(run, plan[0].notebook)
     run.manifest["inputs"] = {**run.manifest["inputs"], "package": "another"}
-    assert "its package differ from those of the plan" in refusal_line(cluster._same, run, plan[0].notebook)
+    assert "its package differ from those of the plan" in refusal_line(
+        cluster._check_same, run, plan[0].notebook
+    )
     run.folder.rmdir()
-    assert "one file system" in refusal_line(cluster._same, run, plan[0].notebook)
+    assert "one file system" in refusal_line(cluster._check_same, run, plan[0].notebook)
 
 
 @pytest.mark.parametrize(
@@ -303,18 +305,27 @@ def test_a_place_that_cannot_be_used_is_refused(suite, tmp_path, capsys, words, 
     assert not find_runs(tmp_path / "out")
 
 
-@pytest.mark.parametrize("where, package", [("slurm", "dask_jobqueue"), ("kubernetes", "dask_kubernetes")])
-def test_a_missing_package_is_named(where, package):
-    import importlib.util
-
-    if importlib.util.find_spec(package):
-        pytest.skip(f"{package} is installed")
-    assert refusal_line(cluster.check_place, Place(where)).endswith("pip install 'leukonb[cluster]'")
+@pytest.mark.parametrize(
+    "place, package",
+    [
+        (Place("slurm"), "dask-jobqueue"),
+        (Place("kubernetes"), "dask-kubernetes"),
+        (Place("local"), "distributed"),
+        (Place("127.0.0.1:8786"), "distributed"),
+    ],
+)
+def test_a_missing_package_is_named(monkeypatch, place, package):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    line = refusal_line(cluster.check_place, place)
+    assert line.endswith(f"needs the package {package}: pip install 'leukonb[cluster]'")
 
 
 def certificates(place):
     """An authority and a certificate of this machine: ca, cert, key."""
-    openssl = lambda *words: subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True)
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True)
+
     openssl(
         "req",
         "-x509",
@@ -400,7 +411,7 @@ def test_shards_one_after_another_and_again_complete_a_study(suite, tmp_path):
     plan = planned(path, out)
     for _ in range(2):
         for share in shares:
-            ended = execute_plan(plan, mine=share)
+            execute_plan(plan, mine=share)
     assert all(p.run.done for p in plan) and logs(out) == ["x"] * 2
 
 
@@ -521,15 +532,16 @@ def test_the_list_that_stays_follows_the_runs_until_ctrl_c(suite, tmp_path):
     pty = pytest.importorskip("pty")
     out, path = tmp_path / "out", study(suite, grid(1))
     ours, its = pty.openpty()
-    hears = lambda: signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a shell's background job would pass on that it is ignored
+
+    def hear():  # a shell's background job would pass on that the signal is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     watching = subprocess.Popen(
         [BIN / "leukonb", "status", "--watch", "--out", out],
         stdin=its,
         stdout=its,
         stderr=its,
-        preexec_fn=hears,
+        preexec_fn=hear,
         env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
     )
     os.close(its)

@@ -1,11 +1,14 @@
 """Studies: refused with file and line before anything runs, or done once each."""
 
+import subprocess
+import sys
+
 import nbformat
 import numpy as np
 import pytest
 from conftest import leukonb
 
-from leukonb.files import Refusal, refusal_line
+from leukonb.files import refusal_line
 from leukonb.runs.study import apply_settings, leave_out, load_study, plan_study, shrink_to_smoke
 from leukonb.runs.sweep import execute_plan
 from leukonb.runs.watch import list_status
@@ -252,3 +255,17 @@ def test_a_smoke_size_may_leave_runs_out(suite):
     assert "s.yml, line 4: -lst names no run of the study (did you mean 'last'?)" in refusal_line(
         lambda: shrink_to_smoke(load_study(study(suite, "smoke: [-lst]\n" + WHOLE)))
     )
+
+
+def test_a_study_is_planned_and_done_without_dask(suite, tmp_path):
+    """Dask belongs to an extra: where it is absent, only a cluster misses it."""
+    text = "runs:\n  draw: {experiment: draw, memory: 1.5 GiB}\n"
+    code = f"""import sys
+sys.modules.update(dask=None, distributed=None)
+from leukonb.runs.study import load_study, plan_study
+from leukonb.runs.sweep import execute_plan
+from leukonb.runs.watch import list_status
+plan = plan_study(load_study({str(study(suite, text))!r}), {str(tmp_path / "out")!r})
+print(plan[0].memory, execute_plan(plan)[0]["status"], *list_status({str(tmp_path / "out")!r}).status)"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.split() == [str(3 * 2**29), "done", "done"], ran.stdout + ran.stderr
