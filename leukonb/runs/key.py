@@ -4,37 +4,41 @@
 
 # %% auto #0
 __all__ = ['is_figure_function', 'digest_code', 'digest_content', 'digest_notebook', 'is_computing', 'package_folder',
-           'modules_reached', 'digest_modules', 'digest_drawing', 'library_versions', 'computing_settings',
-           'list_inputs', 'digest_inputs']
+           'modules_reached', 'digest_modules', 'digest_named_code', 'digest_drawing', 'library_versions',
+           'computing_settings', 'list_inputs', 'digest_inputs']
 
 # %% ../../nbs/runs/key.ipynb #cca9b23e
 import ast
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from ..files import Refusal, digest, digest_file
 from .notebook import read_code
 
-# %% ../../nbs/runs/key.ipynb #0448ce46
+# %% ../../nbs/runs/key.ipynb #ce37a3e2
 _UNREAD = {"ctx", "kind", "type_comment", "returns"}  # fields of a syntax tree that decide nothing
 
 
 def _write_tree(node: Any) -> str:
     "A syntax tree as text; of a list of statements those that are left out do not appear."
     if isinstance(node, list):
-        return f"[{','.join(_write_tree(n) for n in node if not (_is_silent(n) or _is_drawing_import(n)))}]"
+        return f"[{','.join(_write_tree(n) for n in node if not (_is_silent(n) or _is_idle_import(n)))}]"
     if isinstance(node, ast.arg):
         return node.arg
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = ((name, getattr(node, name, None)) for name in node._fields if name not in _UNREAD)
-    return f"{type(node).__name__}({','.join(f'{k}={_write_tree(v)}' for k, v in fields if v not in (None, []))})"
+    fields = {name: getattr(node, name, None) for name in node._fields if name not in _UNREAD}
+    stated = [f"{name}={_write_tree(value)}" for name, value in fields.items() if value not in (None, [])]
+    return f"{type(node).__name__}({','.join(stated)})"
 
 # %% ../../nbs/runs/key.ipynb #496da5d5
 def _is_silent(node: Any) -> bool:
@@ -47,7 +51,7 @@ def _is_silent(node: Any) -> bool:
         return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
     return is_figure_function(node)
 
-# %% ../../nbs/runs/key.ipynb #22c6f5fa
+# %% ../../nbs/runs/key.ipynb #6bf9de89
 def is_figure_function(node: ast.AST) -> bool:
     "Whether a syntax tree is a function that returns a Plotly figure, by its annotation."
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or node.returns is None:
@@ -55,21 +59,25 @@ def is_figure_function(node: ast.AST) -> bool:
     return ast.unparse(node.returns).strip("'\"") in ("go.Figure", "Figure", "plotly.graph_objects.Figure")
 
 
-def _is_drawing_import(node: ast.AST) -> bool:
-    "Whether a statement imports Plotly, or from a room that computes nothing."
+def _is_idle_import(node: ast.AST) -> bool:
+    "Whether a statement imports Plotly, names for hints, or from a room that computes nothing."
     if isinstance(node, ast.Import):
         return all(a.name.partition(".")[0] == "plotly" for a in node.names)
     if not isinstance(node, ast.ImportFrom):
         return False
     module = (node.module or "").removeprefix("leukonb.").split(".")[0]
-    return module == "plotly" or module in ("draw", "runs") and (node.level > 0 or node.module != module)
+    own = node.level > 0 or (node.module or "").startswith("leukonb.")
+    return own and module in ("draw", "runs") or node.module in _FOR_HINTS or module == "plotly"
+
+
+_FOR_HINTS = ("__future__", "typing", "collections.abc")
 
 # %% ../../nbs/runs/key.ipynb #175f011e
 def digest_code(source: str) -> str:
     "The digest of what a program computes: of its syntax tree without docstrings, hints and figures."
     return digest(_write_tree(ast.parse(source).body).encode())
 
-# %% ../../nbs/runs/key.ipynb #f90a9634
+# %% ../../nbs/runs/key.ipynb #b7e54384
 def _stamp(file: Path) -> tuple[Path, int, int]:
     "A file with what tells a changed one: its path, its time in nanoseconds, its size in bytes."
     state = file.stat()
@@ -81,14 +89,14 @@ def _digest_stamped(file: Path, time: int, size: int) -> str:
     "The digest of a file's bytes, made once for each stamp."
     return digest_file(file)
 
-# %% ../../nbs/runs/key.ipynb #e29586e1
+# %% ../../nbs/runs/key.ipynb #a0a059bb
 def digest_content(
     file: Path,  # of any size
 ) -> str:
     "SHA-256 of a file's bytes; a file that has not changed is not read again."
     return _digest_stamped(*_stamp(Path(file).resolve()))
 
-# %% ../../nbs/runs/key.ipynb #dd243acc
+# %% ../../nbs/runs/key.ipynb #8a68b812
 @dataclass(frozen=True)
 class _Code:
     "What is known of the source of a module or a notebook."
@@ -97,9 +105,8 @@ class _Code:
     draws: str  # digest of the functions that draw; empty where none does
     imports: tuple[str, ...]  # dotted names, but for those that only what draws imports
     all_imports: tuple[str, ...]
-    functions: dict[str, str]  # digest of each function of the module
 
-# %% ../../nbs/runs/key.ipynb #effb94ef
+# %% ../../nbs/runs/key.ipynb #ff0af248
 def _describe_code(
     body: list[ast.stmt],  # statements
     package: tuple[str, ...],  # that the code lies in, such as ('leukonb', 'model'); empty for a notebook
@@ -112,10 +119,9 @@ def _describe_code(
         digest("".join(map(_write_tree, figures)).encode()) if figures else "",
         tuple(name for node in _walk_computing(body) for name in _imported_names(node, package)),
         tuple(name for node in nodes for name in _imported_names(node, package)),
-        {n.name: digest(_write_tree(n).encode()) for n in body if isinstance(n, ast.FunctionDef)},
     )
 
-# %% ../../nbs/runs/key.ipynb #1ab81478
+# %% ../../nbs/runs/key.ipynb #2080ccb9
 def _walk_computing(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     "Every node of a program, without what decides no number."
     for node in nodes:
@@ -125,7 +131,7 @@ def _walk_computing(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _imported_names(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
-    "The dotted names that a statement imports, relative ones made absolute; of `from a import b` both a and a.b."
+    "The dotted names that a statement imports, made absolute; of `from a import b` both a and a.b."
     if isinstance(node, ast.Import):
         yield from (a.name for a in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -133,7 +139,7 @@ def _imported_names(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
         base = ".".join([*above, *filter(None, [node.module])])
         yield from [base, *(f"{base}.{a.name}" for a in node.names)]
 
-# %% ../../nbs/runs/key.ipynb #4c2242a8
+# %% ../../nbs/runs/key.ipynb #23cc103f
 @lru_cache(maxsize=None)
 def _read_module(
     file: Path,
@@ -144,19 +150,39 @@ def _read_module(
     "A module of ours, parsed."
     return _describe_code(ast.parse(file.read_text(encoding="utf-8")).body, package)
 
-# %% ../../nbs/runs/key.ipynb #51622c9f
+
+@lru_cache(maxsize=None)
+def _digest_function(file: Path, time: int, size: int, name: str) -> str:
+    "The digest of one function of a module, with all that it uses of the module."
+    defined = {n: node for node in ast.parse(file.read_text("utf-8")).body for n in _defined_names(node)}
+    wanted, used = {name}, {}
+    while wanted:
+        n = wanted.pop()
+        used[n] = defined[n]
+        named = {node.id for node in ast.walk(used[n]) if isinstance(node, ast.Name)}
+        wanted |= named & defined.keys() - used.keys()
+    return digest("".join(_write_tree(used[n]) for n in sorted(used)).encode())
+
+
+def _defined_names(node: ast.stmt) -> list[str]:
+    "The names that a statement of a module defines."
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [t.id for t in targets if isinstance(t, ast.Name)]
+
+# %% ../../nbs/runs/key.ipynb #ec9d261d
 def _split_magics(source: str) -> tuple[str, list[str]]:
     "A cell's Python, and its lines for IPython; a cell that begins with %% is for IPython as a whole."
     if source.lstrip().startswith("%%"):
         return "", [source]
     lines = source.splitlines()
     magics = [line.strip() for line in lines if line.lstrip().startswith(("%", "!"))]
-    blank = [
-        line[: len(line) - len(line.lstrip())] + "pass" if line.strip() in magics else line for line in lines
-    ]
-    return "\n".join(blank), magics
+    indents = [line[: len(line) - len(line.lstrip())] for line in lines]
+    python = [f"{indent}pass" if line.strip() in magics else line for indent, line in zip(indents, lines)]
+    return "\n".join(python), magics
 
-# %% ../../nbs/runs/key.ipynb #7c7eb5a4
+# %% ../../nbs/runs/key.ipynb #2d1a4d03
 @lru_cache(maxsize=None)
 def _read_notebook(
     file: Path,
@@ -183,7 +209,7 @@ def digest_notebook(
     "The digest of what a notebook's code computes, its parameters apart."
     return _read_notebook(*_stamp(Path(notebook))).computes
 
-# %% ../../nbs/runs/key.ipynb #4f4054fe
+# %% ../../nbs/runs/key.ipynb #9f3497ed
 _DRAWING = ("draw/", "runs/", "verbs/site.py")  # these rooms compute nothing
 _COUNTED = (
     "leukonb.draw.look.format_intervals",
@@ -247,7 +273,7 @@ def _follow_imports(
         wanted |= {*(code.all_imports if everything else code.imports), *_packages_of(name)} - names
     return reached, names
 
-# %% ../../nbs/runs/key.ipynb #5ec93ad1
+# %% ../../nbs/runs/key.ipynb #0bd6bdb0
 def _packages_of(name: str) -> list[str]:
     "The packages that a module lies in, which Python imports before it."
     parts = ["leukonb", *Path(name).parent.parts]
@@ -259,18 +285,17 @@ def _digest_beside(package: Path, names: Iterable[str]) -> dict[str, str]:
     files = [file for name in names for file in _beside(package / name)]
     return {file.relative_to(package).as_posix(): digest_content(file) for file in files}
 
-# %% ../../nbs/runs/key.ipynb #aa8c9818
+# %% ../../nbs/runs/key.ipynb #35b27126
 def modules_reached(
     notebook: Path,  # an experiment's notebook
 ) -> dict[str, str]:
     "Each file of the package that a notebook reaches, draw it or compute, with the digest of its bytes."
     package = package_folder()
     names, _ = _follow_imports(notebook, lambda name: True, everything=True)
-    return dict(
-        sorted({**{n: digest_content(package / n) for n in names}, **_digest_beside(package, names)}.items())
-    )
+    digests = {name: digest_content(package / name) for name in names}
+    return dict(sorted({**digests, **_digest_beside(package, names)}.items()))
 
-# %% ../../nbs/runs/key.ipynb #e8dcd34e
+# %% ../../nbs/runs/key.ipynb #9da782d2
 def digest_modules(
     notebook: Path,  # an experiment's notebook
 ) -> dict[str, str]:
@@ -285,10 +310,35 @@ def digest_modules(
     for dotted in sorted(imported.intersection(_COUNTED)):
         *module, function = dotted.split(".")
         name = f"{'/'.join(module[1:])}.py"
-        counted[f"{name}:{function}"] = _read_package(package, name).functions[function]
+        counted[f"{name}:{function}"] = _digest_function(*_stamp(package / name), function)
     return dict(sorted(counted.items()))
 
-# %% ../../nbs/runs/key.ipynb #94d38a35
+# %% ../../nbs/runs/key.ipynb #9532e76a
+def _find_module(name: str) -> ModuleSpec | None:
+    "Where Python finds a module; nothing where it does not."
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def digest_named_code(
+    effective: dict,  # a run's parameters
+) -> dict[str, str]:
+    "For each parameter that names a Python object as `module:record`, the digests of the modules it lies in."
+    texts = [value for value in effective.values() if isinstance(value, str)]
+    named = [text for text in texts if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text)]
+    digests = {}
+    for package in {re.split("[.:]", text)[0] for text in named}:
+        spec = _find_module(package)
+        folders = list(spec.submodule_search_locations or []) if spec else []
+        files = [p for folder in folders for p in sorted(Path(folder).rglob("*.py"))]
+        for file in files or [Path(spec.origin)] if spec and spec.origin else []:
+            name = file.relative_to(Path(folders[0]).parent).as_posix() if folders else file.name
+            digests[name] = _read_module(*_stamp(file), ()).computes
+    return digests
+
+# %% ../../nbs/runs/key.ipynb #f6213c53
 def digest_drawing(
     notebook: Path,  # an experiment's notebook
 ) -> dict[str, str]:
@@ -321,12 +371,12 @@ def _list_versions(
             continue
     return versions
 
-# %% ../../nbs/runs/key.ipynb #a7045677
+# %% ../../nbs/runs/key.ipynb #326ae4b7
 def library_versions() -> dict[str, str]:
     "The versions of Python, as in '3.12', and of the libraries that compute, those that are installed."
     return {"python": ".".join(platform.python_version_tuple()[:2]), **_list_versions(_COMPUTE)}
 
-# %% ../../nbs/runs/key.ipynb #4e99bd39
+# %% ../../nbs/runs/key.ipynb #ea9ebed9
 _KERAS = {"backend": "tensorflow", "floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 
 
@@ -355,7 +405,7 @@ def list_inputs(
     "The inputs of a run, from which `digest_inputs` makes its key."
     return {
         "notebook": digest_notebook(notebook),
-        "package": digest_modules(notebook),
+        "package": digest_modules(notebook) | digest_named_code(effective),
         "parameters": effective,
         "data": data,
         "needs": needs or {},
@@ -364,7 +414,7 @@ def list_inputs(
         "settings": computing_settings(threads),
     }
 
-# %% ../../nbs/runs/key.ipynb #ce55a89d
+# %% ../../nbs/runs/key.ipynb #02252ca7
 def digest_inputs(
     stated: dict,  # from `list_inputs`
 ) -> str:
