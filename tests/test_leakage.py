@@ -174,7 +174,7 @@ def test_effects_of_the_synthetic_cohort_are_stated_by_the_study(tmp_path):
     table, _ = index_study_cohort(study, tmp_path)
     said = leakage.describe_truth(table)
     assert f"stain {study.phantom['effects']['stain']:g}, focus 1" in said[1] and "size 0.5" in said[1]
-    assert said[0].startswith("2 of 16 pictures stand under more than one subject")
+    assert said[0].startswith("2 of 16 images stand under more than one subject")
     for effects, line in (
         ({"stian": 2.0}, "no effect 'stian' .did you mean 'stain'"),
         (3, "a mapping of names to strengths"),

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -584,6 +584,43 @@ class _Counter:
     def __exit__(self, *error):
         self.bar.close()
 
+# %% ../../nbs/model/heads.ipynb #hd9a0002
+def _digest_task(data: _Data, arms: Sequence[str]) -> str:
+    "The digest of what heads are made of: features, labels, parts, recipe, arms, seed."
+    arrays = {"features": data.features, "truth": data.truth, **data.parts}
+    digests = {name: digest(np.ascontiguousarray(array).tobytes()) for name, array in arrays.items()}
+    return digest([digests, asdict(data.recipe), list(arms), data.seed])
+
+# %% ../../nbs/model/heads.ipynb #hd9a0003
+def _keep_heads(trained: TrainedHeads, file: Path | None) -> TrainedHeads:
+    "Write what heads have left into a file, where there is one to be; the same heads."
+    columns = {
+        f"{table}.{name}": getattr(trained, table)[name].to_numpy()
+        for table in ("heads", "history")
+        for name in getattr(trained, table)
+    }
+    arrays = {name: a.astype(str) if a.dtype == object else a for name, a in columns.items()}
+    if file:
+        with atomic(file) as path:
+            np.savez_compressed(path, scores=trained.scores, seconds=trained.seconds, **arrays)
+    return trained
+
+# %% ../../nbs/model/heads.ipynb #hd9a0004
+def _read_heads(file: Path | None) -> TrainedHeads:
+    "What heads have left, from the file that was kept; a `Refusal` where it is gone or damaged."
+    try:
+        with np.load(str(file), allow_pickle=False) as arrays:
+            tables: dict[str, dict] = {"heads": {}, "history": {}}
+            for name in arrays.files[2:]:
+                table, _, column = name.partition(".")
+                tables[table][column] = (
+                    arrays[name].tolist() if arrays[name].dtype.kind == "U" else arrays[name]
+                )
+            scores, seconds = arrays["scores"], float(arrays["seconds"])
+    except (OSError, ValueError, EOFError, KeyError):
+        raise Refusal("the heads that were trained are gone; they would have to be trained again") from None
+    return TrainedHeads(pd.DataFrame(tables["heads"]), scores, pd.DataFrame(tables["history"]), seconds)
+
 # %% ../../nbs/model/heads.ipynb #6c924848
 def train_heads(
     features: np.ndarray,  # (n, width), pooled, of a frozen backbone
@@ -595,7 +632,9 @@ def train_heads(
     workers: int | None = None,  # groups at a time; None is one for each core
     group: int | None = None,  # heads side by side; None is what fits `memory`
     memory: float = 4e7,  # bytes for the weights and moments of a group
-    folder: str | Path | None = None,  # gets progress.json
+    folder: str
+    | Path
+    | None = None,  # gets progress.json and the heads' scores, from which a page is drawn again
     keep: bool = False,  # the weights too
 ) -> TrainedHeads:
     "Train every arm of every split: batched, and as if each were alone."
@@ -607,6 +646,9 @@ def train_heads(
         raise Refusal(f"{short} training cells do not fill a batch of {recipe.batch}; use a smaller batch")
     sizes = {arm: group or min(_size(data, arm, memory), -(-count // workers)) for arm in arms}
     jobs = [job for arm in arms for job in _groups(count, arm, sizes[arm])]
+    file = Path(folder) / f"heads-{_digest_task(data, arms)[:16]}.npz" if folder and not keep else None
+    if os.environ.get("LEUKONB_REDRAW"):
+        return _read_heads(file)
     into, counter = _Collected(arms, count, data, keep), _Counter(folder, len(arms) * count)
 
     def finished(arm: str, head: int, *rest: Any) -> None:
@@ -616,7 +658,7 @@ def train_heads(
     with counter, threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
         for future in [pool.submit(_train_group, data, arm, heads, finished) for arm, heads in jobs]:
             future.result()
-    return into.result(time.perf_counter() - began)
+    return _keep_heads(into.result(time.perf_counter() - began), file)
 
 # %% ../../nbs/model/heads.ipynb #5e540484
 def _schedule(recipe: HeadRecipe, steps: int) -> Any:
@@ -711,7 +753,9 @@ def train_keras_head(
     recipe: HeadRecipe,
     seed: int = 0,
 ) -> np.ndarray:  # float64 (n,), NaN for cells of neither validation nor test
-    "The scores of one head trained by Keras."
+    "The scores of one head trained by Keras; a `Refusal` where a page is only drawn again."
+    if os.environ.get("LEUKONB_REDRAW"):
+        raise Refusal("a head would have to be trained again by Keras")
     mean, deviation = fit_scalers(features, parts["train"][head : head + 1])
     u = np.asarray(features, recipe.precision) * (1 / deviation).astype(recipe.precision)
     z = u - (mean / deviation).astype(recipe.precision)
@@ -843,7 +887,8 @@ def solve_closed_form(
 def _diagonal(width: int) -> tuple[np.ndarray, np.ndarray]:
     "Where a packed matrix has its diagonal, and which element of it each place holds."
     packed = lapack.dtrttf(np.diag(np.arange(1.0, width + 1)))[0]
-    return (at := np.flatnonzero(packed)), packed[at].astype(int) - 1
+    places = np.flatnonzero(packed)
+    return places, packed[places].astype(int) - 1
 
 # %% ../../nbs/model/heads.ipynb #a0517dcb
 @dataclass
