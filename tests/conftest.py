@@ -20,28 +20,78 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("LEUKONB_SHARED", ROOT.parent / "shared"))
 
 
-def _there(path):
-    if not path.exists():
-        pytest.skip(f"{path.name} is not beside this checkout")
-    return path
+def sources(folder):
+    """Where a test's data come from: made up always, and the real ones too where they are at hand."""
+    return ["made up", "real"] if folder.exists() else ["made up"]
 
 
-@pytest.fixture(scope="session")
-def real_sample():
-    """The folder of real C-NMC images."""
-    return _there(Path(os.environ.get("LEUKONB_REAL", SHARED / "cnmc-sample")))
+REAL = Path(os.environ.get("LEUKONB_REAL", SHARED / "cnmc-sample"))
+META = Path(os.environ.get("LEUKONB_META", SHARED / "cnmc-meta"))
 
 
-@pytest.fixture(scope="session")
-def released_metadata():
-    """The folder with the digests and labels of all released files."""
-    return _there(Path(os.environ.get("LEUKONB_META", SHARED / "cnmc-meta")))
+@pytest.fixture(scope="session", params=sources(REAL))
+def sample(request, tmp_path_factory):
+    """A folder of images in the released layout, and what is known of it (`standins.Sample`)."""
+    import standins
+
+    if request.param == "made up":
+        return standins.draw_sample(tmp_path_factory.mktemp("sample"))
+    return standins.Sample(
+        REAL,
+        leukonb,
+        {
+            ("training", "ALL"): (101, 21),
+            ("training", "HEM"): (39, 13),
+            ("preliminary", "ALL"): (9, 4),
+            ("preliminary", "HEM"): (3, 2),
+        },
+        ("20", "21"),
+        {frozenset(("H10", "H3")), frozenset(("H6", "H2")), frozenset("2"), frozenset("5")},
+        pairs=7,
+        hashed=6,
+        touching={"H30", "11"},
+    )
 
 
-@pytest.fixture(scope="session")
-def peer_results():
-    """The folder with a published system's predictions."""
-    return _there(SHARED / "peer-results")
+@pytest.fixture
+def known_sample(sample, monkeypatch):
+    """The sample, while the package knows its release."""
+    from leukonb.data import release
+
+    caches = (release._by_digest, release.released_identities)
+    if sample.released is not None:
+        monkeypatch.setattr(release, "released_table", lambda: sample.released)
+        [cache.cache_clear() for cache in caches]
+    yield sample
+    [cache.cache_clear() for cache in caches]
+
+
+@pytest.fixture(scope="session", params=sources(META))
+def metadata(request, tmp_path_factory):
+    """The digests and labels of all files of a release (`standins.Metadata`)."""
+    import standins
+    from leukonb.data import release
+
+    if request.param == "made up":
+        return standins.write_metadata(tmp_path_factory.mktemp("metadata"))
+    packed = (Path(release.__file__).parent / "release.csv.xz").read_bytes()
+    return standins.Metadata(META, packed, release.released_table())
+
+
+@pytest.fixture(scope="session", params=sources(SHARED / "peer-results"))
+def published(request, tmp_path_factory):
+    """The decisions of a system, and the figures that come out of them (`standins.Published`)."""
+    import standins
+
+    if request.param == "made up":
+        return standins.write_published(tmp_path_factory.mktemp("published"))
+    return standins.Published(
+        SHARED / "peer-results/prellberg2019_preliminary.csv",
+        28,
+        {"accuracy": 0.8886, "weighted_f1": 0.8874, "balanced_accuracy": 0.8673},
+        {"accuracy": (0.837, 0.924), "weighted_f1": (0.835, 0.923), "balanced_accuracy": (0.805, 0.905)},
+        {"accuracy": (0.874, 0.903), "weighted_f1": (0.873, 0.902), "balanced_accuracy": (0.850, 0.884)},
+    )
 
 
 def pytest_addoption(parser):
@@ -72,6 +122,8 @@ def pytest_configure(config):
         "markers",
         "extras: wants the large packages that `make test-extras` installs; `make test` leaves it out",
     )
+    # Keras hands TensorFlow's arrays to NumPy in a way that NumPy 2 warns of, some two thousand times in a run.
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation doesn't accept a copy keyword")
     config.pluginmanager.register(Faults(config), "faults")
 
 
