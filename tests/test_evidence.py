@@ -96,23 +96,19 @@ def test_numbers_as_subjects_stay_themselves(tmp_path):
     assert set(predictions.read_predictions(tmp_path / "n.csv").subject) == {str(i) for i in range(12)}
 
 
-def test_the_published_system_gets_its_published_figures(released_metadata):
-    path = released_metadata.parent / "peer-results/prellberg2019_preliminary.csv"
-    if not path.exists():
-        pytest.skip("peer-results is not beside this checkout")
-    rows = predictions.read_predictions(path)
-    scores = metrics.compute_scores(rows)
-    over = intervals.bootstrap_scores(rows, resamples=4000).set_index("metric")
-    naive = intervals.bootstrap_scores(rows, resamples=4000, unit="cell").set_index("metric")
-    published = {"accuracy": 0.8886, "weighted_f1": 0.8874, "balanced_accuracy": 0.8673}
-    assert {name: round(scores[name], 4) for name in published} == published
-    for name, ends, cells in (
-        ("accuracy", (0.837, 0.924), (0.874, 0.903)),
-        ("weighted_f1", (0.835, 0.923), (0.873, 0.902)),
-        ("balanced_accuracy", (0.805, 0.905), (0.850, 0.884)),
-    ):
-        assert (over.low[name], over.high[name]) == pytest.approx(ends, abs=0.004)
-        assert (naive.low[name], naive.high[name]) == pytest.approx(cells, abs=0.004)
+def test_the_published_system_gets_its_published_figures(published):
+    rows = predictions.read_predictions(published.table)
+    scores, resamples = metrics.compute_scores(rows), 4000
+    over = intervals.bootstrap_scores(rows, resamples=resamples).set_index("metric")
+    naive = intervals.bootstrap_scores(rows, resamples=resamples, unit="cell").set_index("metric")
+    for name, value in published.values.items():
+        assert round(scores[name], 4) == round(value, 4)
+        for found, ends, unit in (
+            (over, published.over_subjects, "subjects"),
+            (naive, published.over_cells, "cells"),
+        ):
+            within = published.within[unit]
+            assert (found.low[name], found.high[name]) == pytest.approx(ends[name], abs=within), (name, unit)
     assert np.isnan(scores["auroc"]) and "auroc" not in over.index
 
 
