@@ -434,7 +434,10 @@ def test_every_kind_gives_the_cells_of_its_folder(tmp_path, suffix):
     )
     archive = packed(tmp_path / f"cells{suffix}", folder)
     place = archives.unpack_once(archive, tmp_path / "kept")
-    assert facts(index_cohort(place)) == facts(index_cohort(folder)) and index_cohort(place).digest == index_cohort(folder).digest
+    assert (
+        facts(index_cohort(place)) == facts(index_cohort(folder))
+        and index_cohort(place).digest == index_cohort(folder).digest
+    )
     assert {p.relative_to(place): p.read_bytes() for p in place.rglob("*") if p.is_file()} == {
         p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()
     }
@@ -552,7 +555,9 @@ def test_killed_while_unpacking_is_unpacked_anew(tmp_path):
     left = [p for p in (tmp_path / "kept").rglob("*.bmp")]
     assert len(left) == 20 and all(any(part.endswith(".tmp") for part in p.parts) for p in left)
     place = archives.unpack_once(archive, tmp_path / "kept")
-    assert index_cohort(place).digest == index_cohort(folder).digest and sorted(p.name for p in place.parent.iterdir()) == [
+    assert index_cohort(place).digest == index_cohort(folder).digest and sorted(
+        p.name for p in place.parent.iterdir()
+    ) == [
         ".lock",
         "cells",
         "cells.json",
@@ -571,7 +576,9 @@ def test_what_was_unpacked_is_looked_at_before_it_is_used(tmp_path, harm):
     archive = packed(tmp_path / "cells.zip", folder)
     place = archives.unpack_once(archive, tmp_path / "kept")
     harm(next(place.rglob("*.bmp")))
-    assert index_cohort(archives.unpack_once(archive, tmp_path / "kept")).digest == index_cohort(folder).digest
+    assert (
+        index_cohort(archives.unpack_once(archive, tmp_path / "kept")).digest == index_cohort(folder).digest
+    )
 
 
 def test_another_archive_of_the_same_name_is_another_folder(tmp_path):
@@ -626,7 +633,9 @@ def test_a_study_runs_on_an_archive_and_unpacks_once(tmp_path):
     (run,) = find_runs(out)
     kept = next(out.glob("_archives/*/cohort"))
     root = (cohort_of(out).parent / read_json(cohort_of(out))["root"]).resolve()
-    assert run.done and root == kept.resolve() and run.manifest["inputs"]["data"] == index_cohort(folder).digest
+    assert (
+        run.done and root == kept.resolve() and run.manifest["inputs"]["data"] == index_cohort(folder).digest
+    )
     written = kept.stat().st_mtime_ns
     again = leukonb("run", study, "--data", archive, "--out", out)
     assert "done before, kept" in again.stdout and kept.stat().st_mtime_ns == written

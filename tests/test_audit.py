@@ -44,7 +44,9 @@ def test_counts_and_joins(folder):
 
 
 def test_one_class_only_is_said(tmp_path):
-    found = audit.audit_cohort(index_cohort(put(tmp_path, {"hem/UID_H101_1_1_hem.bmp": 1, "hem/UID_H102_1_1_hem.bmp": 2})))
+    found = audit.audit_cohort(
+        index_cohort(put(tmp_path, {"hem/UID_H101_1_1_hem.bmp": 1, "hem/UID_H102_1_1_hem.bmp": 2}))
+    )
     assert (
         found["refused"] == 0
         and "no cell of class ALL" in found["notes"][0]

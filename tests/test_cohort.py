@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from leukonb.data import release
+from leukonb.data import layouts, release
 from leukonb.data.cohort import index_cohort, load_cohort, save_cohort, verify_cohort
 from leukonb.files import refusal_line
 
@@ -111,6 +111,33 @@ def test_every_layout_gives_the_same_cohort(tmp_path, layout, nested):
         and final.subject.isna().all()
         and final.identity.isna().all()
     )
+
+
+@pytest.mark.parametrize(
+    "layout, training",
+    [
+        ("archive", "C-NMC_training_data/fold_0/"),
+        ("Kaggle", "training_data/fold_0/"),
+        ("challenge", "fold_0/"),
+        ("class folders", ""),
+    ],
+)
+def test_a_layout_is_recognised_by_its_folders(tmp_path, layout, training):
+    files = {f"{training}all/UID_101_1_1_all.bmp": 1, f"{training}hem/UID_h103_1_2_hem.bmp": 2}
+    assert layouts.find_layout(layouts.list_files(put(tmp_path / "cells", files))).name == layout
+
+
+def test_a_layout_is_added_by_one_record(tmp_path, monkeypatch):
+    def read(files, pattern=None):
+        facts = {"slide": {"subject": "P7", "label": "ALL"}}
+        return layouts.Reading(files.root, {files.relative(p): facts for p in files.images}, [], "clinic")
+
+    record = layouts.Layout("clinic", lambda files: "slides" in files.folder_names(), read)
+    put(tmp_path, {"slides/a.bmp": 1, "other/UID_101_1_1_all.bmp": 2})
+    monkeypatch.setattr(layouts, "LAYOUTS", [record, *layouts.LAYOUTS])
+    cells = index_cohort(tmp_path / "slides").cells
+    assert cells[["subject", "label", "dataset"]].values.tolist() == [["P7", "ALL", "clinic"]]
+    assert index_cohort(tmp_path / "other").cells.subject.tolist() == ["101"]
 
 
 def test_flattened_by_class_loses_folds_only(tmp_path):
@@ -439,9 +466,9 @@ def test_a_subject_pattern(tmp_path):
     assert found.cells.subject.tolist() == ["P7", "P8", "P9"] and found.problems.query(
         "refused"
     ).path.tolist() == ["hem/odd.bmp"]
-    assert "parentheses" in refusal_line(index_cohort, tmp_path, subject_pattern="p[0-9]+") and "parentheses" in refusal_line(
-        index_cohort, tmp_path, subject_pattern="(p"
-    )
+    assert "parentheses" in refusal_line(
+        index_cohort, tmp_path, subject_pattern="p[0-9]+"
+    ) and "parentheses" in refusal_line(index_cohort, tmp_path, subject_pattern="(p")
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=25).filter(
@@ -504,7 +531,10 @@ def test_saved_with_its_images_and_moved(good, tmp_path):
     promise="refused in one line",
 )
 def test_a_damaged_table_is_refused(good, tmp_path, damage):
-    table, note = save_cohort(index_cohort(good), tmp_path / "kept") / "cohort.parquet", tmp_path / "kept/cohort.json"
+    table, note = (
+        save_cohort(index_cohort(good), tmp_path / "kept") / "cohort.parquet",
+        tmp_path / "kept/cohort.json",
+    )
     data, said = bytearray(table.read_bytes()), json.loads(note.read_text())
     if damage == "flip":
         data[len(data) // 3] ^= 4
@@ -543,7 +573,9 @@ def test_the_digest_knows_content_and_no_paths(tmp_path_factory, seed):
     files = {name.format(""): shade for name, shade in TRAINING.items()}
     one = index_cohort(put(place / "one", files))
     shuffled = sorted(files, key=lambda _: order.random())
-    two = index_cohort(put(place / "two", {f"{order.randrange(99)}/{name}": files[name] for name in shuffled}))
+    two = index_cohort(
+        put(place / "two", {f"{order.randrange(99)}/{name}": files[name] for name in shuffled})
+    )
     assert one.digest == two.digest
     assert index_cohort(put(place / "one", {shuffled[0]: files[shuffled[0]] + 100})).digest != one.digest
     shutil.rmtree(place)
@@ -585,6 +617,7 @@ def test_a_real_image_moved_among_the_healthy_is_refused(real_sample, tmp_path):
 def test_the_packaged_table_is_made_from_the_release(released_metadata, tmp_path):
     packaged = Path(release.__file__).parent / "release.csv.xz"
     assert (
-        release.remake_table(released_metadata, tmp_path / "release.csv.xz").read_bytes() == packaged.read_bytes()
+        release.remake_table(released_metadata, tmp_path / "release.csv.xz").read_bytes()
+        == packaged.read_bytes()
     )
     assert packaged.stat().st_size < 1.5e6

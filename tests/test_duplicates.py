@@ -24,7 +24,10 @@ def test_a_subject_cut_by_folds_is_seen():
     rows = release.released_table().copy()
     one = rows.index[(rows.subject == "1").fillna(False)][0]
     rows.loc[one, "fold"] = (rows.loc[one, "fold"] + 1) % 3
-    assert duplicates.count_crossing(rows).subjects.sum() == 1 and duplicates.count_crossing().subjects.sum() == 0
+    assert (
+        duplicates.count_crossing(rows).subjects.sum() == 1
+        and duplicates.count_crossing().subjects.sum() == 0
+    )
 
 
 def test_nothing_twice_gives_empty_tables():

@@ -1,8 +1,21 @@
-import numpy as np, pandas as pd, pytest
+"""The synthetic cohort: like the real one, the same bytes for the same arguments, and nothing but a phantom overwritten."""
+
+import numpy as np
+import pandas as pd
+import pytest
 from PIL import Image
 from scipy.stats import ks_2samp
-from leukonb.data.morphology import quantile_distances, measure_cells
-from leukonb.data.phantom import Effects, encode_bmp, draw_cohort, draw_cell, make_generator, plan_cells, sample_cohort, draw_traits
+
+from leukonb.data.morphology import measure_cells, quantile_distances
+from leukonb.data.phantom import (
+    Effects,
+    draw_cell,
+    draw_cohort,
+    draw_traits,
+    make_generator,
+    plan_cells,
+    sample_cohort,
+)
 from leukonb.files import Refusal, read_json
 
 
@@ -70,7 +83,9 @@ def test_duplicates_stand_under_two_subjects_of_a_class_in_two_folds(tmp_path):
 
 def test_same_arguments_same_bytes(tmp_path):
     one = content(draw_cohort(tmp_path / "one", subjects=6, cells=4, size=64, workers=1, progress=False))
-    assert one == content(draw_cohort(tmp_path / "three", subjects=6, cells=4, size=64, workers=3, progress=False))
+    assert one == content(
+        draw_cohort(tmp_path / "three", subjects=6, cells=4, size=64, workers=3, progress=False)
+    )
     assert one != content(draw_cohort(tmp_path / "one", subjects=6, cells=4, size=64, seed=1, progress=False))
 
 

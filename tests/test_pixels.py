@@ -71,7 +71,9 @@ def test_what_is_not_whole_is_made_anew(tmp_path, harm):
     elif harm == "note":
         file.with_suffix(".json").write_text("{")
     else:
-        pixels.decode_cohort(SimpleNamespace(cells=cohort.cells[:5], root=cohort.root), 32, tmp_path / "store")
+        pixels.decode_cohort(
+            SimpleNamespace(cells=cohort.cells[:5], root=cohort.root), 32, tmp_path / "store"
+        )
     assert pixels.decode_cohort(cohort, 32, tmp_path / "store").digest == good
 
 

@@ -1,6 +1,5 @@
 """Splits: whole, exact, the same whatever the order; for any cohort that Hypothesis can think of."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -35,7 +34,11 @@ def cohorts(draw, most=16):
     promise="no identity in two parts of a split",
 )
 def test_no_identity_is_in_two_parts_and_no_quota_is_passed(cells, seed, iteration):
-    split = splits.split_by_identity(cells, 0.5, 0.2, 0.3, seed, iteration) if _fits(cells, 0.5, 0.2, 0.3) else None
+    split = (
+        splits.split_by_identity(cells, 0.5, 0.2, 0.3, seed, iteration)
+        if _fits(cells, 0.5, 0.2, 0.3)
+        else None
+    )
     if split is None:
         return
     assert split.groupby("identity").split.nunique().max() == 1
@@ -90,7 +93,7 @@ def test_quotas_of_single_subjects_are_met_exactly(all_, hem, shares):
     split = splits.split_by_identity(cells, *shares)
     assert not split.attrs["short"]
     assert split.groupby(["split", "label"]).subject.nunique().to_dict() == {
-        (p, l): n for p, q in wanted.items() for l, n in q.items()
+        (part, label): n for part, quota in wanted.items() for label, n in quota.items()
     }
 
 
@@ -143,7 +146,8 @@ def test_released_folds_cross_and_are_made_whole(released):
 
 def test_by_subject_can_leak_what_by_identity_cannot(released):
     crossed = [
-        (splits.split_by_subject(released, seed=s).groupby("identity").split.nunique() > 1).any() for s in range(5)
+        (splits.split_by_subject(released, seed=s).groupby("identity").split.nunique() > 1).any()
+        for s in range(5)
     ]
     assert any(crossed)
     assert not (splits.split_by_identity(released).groupby("identity").split.nunique() > 1).any()
@@ -228,9 +232,9 @@ def test_what_is_reserved_is_in_no_part_and_the_same_for_every_unit(released, un
     rest, apart = splits.reserve_identities(released, 0.2, seed=1, iteration=2)
     split = splits.draw_split(rest, unit, seed=1, iteration=2)
     assert not set(split.identity) & set(apart.identity)
-    wanted = splits.subject_quotas(released.groupby("label").subject.nunique().to_dict(), 0.8 - 1e-9, 0.0, 0.2)[
-        "test"
-    ]
+    wanted = splits.subject_quotas(
+        released.groupby("label").subject.nunique().to_dict(), 0.8 - 1e-9, 0.0, 0.2
+    )["test"]
     assert apart.groupby("label").subject.nunique().to_dict() == wanted and set(apart.split) == {"test"}
     assert splits.digest_split(apart) == splits.digest_split(
         splits.reserve_identities(released.sample(frac=1, random_state=1), 0.2, seed=1, iteration=2)[1]
