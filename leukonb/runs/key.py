@@ -295,13 +295,13 @@ def modules_reached(
     digests = {name: digest_content(package / name) for name in names}
     return dict(sorted({**digests, **_digest_beside(package, names)}.items()))
 
-# %% ../../nbs/runs/key.ipynb #9da782d2
+# %% ../../nbs/runs/key.ipynb #ee78f098
 def digest_modules(
     notebook: Path,  # an experiment's notebook
 ) -> dict[str, str]:
-    """For each module that decides the notebook's numbers, the digest of what it computes; its data files too.
+    """For each module that decides the notebook's numbers, the digest of what it computes; its data, too.
 
-    A page whose subject is the package itself imports `leukonb.cli`: for it every byte of every module counts."""
+    A page whose subject is the package itself imports `leukonb.cli`: for it, every byte of a module counts."""
     package = package_folder()
     names, imported = _follow_imports(notebook, is_computing, everything=False)
     if "cli.py" in names:
@@ -352,8 +352,8 @@ def digest_drawing(
 
 # %% ../../nbs/runs/key.ipynb #548182f3
 _COMPUTE = (
-    "numpy pandas scipy joblib scikit-learn scikit-image pillow imagehash statsmodels pingouin scikit-posthocs baycomp"
-    " crepes keras keras-cv keras-hub tensorflow tensorflow-cpu jax torch"
+    "numpy pandas scipy joblib scikit-learn scikit-image pillow imagehash statsmodels pingouin"
+    " scikit-posthocs baycomp crepes keras keras-cv keras-hub tensorflow tensorflow-cpu jax torch"
 )
 _DRAW = "plotly papermill nbformat"
 
