@@ -158,7 +158,7 @@ def test_the_numbers_of_a_notebook(tmp_path: Path, capsys: pytest.CaptureFixture
         export("def f(): return [json, 1]\n\ndef g(): return 2"),
         "> between",
         export("a = 1"),
-        "assert f() and refused(g)\nwith raises(ValueError): test_eq(1, 1)\nprint(refused(g))",
+        "assert f() and refusal_line(g)\nwith raises(ValueError): test_eq(1, 1)\nprint(refusal_line(g))",
         export("b = 2"),
     ]
     (tmp_path / "nbs").mkdir()
