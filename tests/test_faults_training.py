@@ -69,9 +69,9 @@ def test_killed_inside_a_checkpoint(straight, tmp_path, step):
     assert finished(start(tmp_path)) == straight
 
 
-LONGER = PROGRAM.replace("train(NET, RECIPE", "train(NET, replace(RECIPE, epochs=24, patience=99)").replace(
-    "import sys", "from dataclasses import replace\nimport sys", 1
-)
+LONGER = PROGRAM.replace(
+    "train_network(NET, RECIPE", "train_network(NET, replace(RECIPE, epochs=24, patience=99)"
+).replace("import sys", "from dataclasses import replace\nimport sys", 1)
 
 
 def begun(folder):

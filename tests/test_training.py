@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from leukonb.files import Refusal
 from leukonb.model import network, training
 from leukonb.model.network import Network
 from leukonb.model.training import TrainingRecipe
+from leukonb.runs.notebook import check_parameters, find_experiment, read_parameters
+from leukonb.runs.study import apply_settings, load_study
 
 PROGRAM = """
 import sys, hashlib, time
@@ -206,7 +208,11 @@ def test_a_loss_that_is_no_number_ends_under_its_own_name(tmp_path):
     cells, store = cohort()
     with pytest.raises(training.Diverged, match="lower the learning rate"):
         training.train_network(
-            NET, TrainingRecipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0), store, split_of(cells), tmp_path
+            NET,
+            TrainingRecipe(batch=8, epochs=8, rate=1e30, peak=1e30, clip=0),
+            store,
+            split_of(cells),
+            tmp_path,
         )
 
 
@@ -220,7 +226,9 @@ def test_a_part_of_one_class_is_refused(tmp_path):
     cells, store = cohort()
     split = split_of(cells)
     with pytest.raises(Refusal, match="both ALL and HEM"):
-        training.train_network(NET, RECIPE, store, split[(split.split == "train") | (split.label == "ALL")], tmp_path)
+        training.train_network(
+            NET, RECIPE, store, split[(split.split == "train") | (split.label == "ALL")], tmp_path
+        )
 
 
 def test_early_stopping_waits_as_long_as_asked(tmp_path):
@@ -249,6 +257,54 @@ def test_eight_views_do_not_depend_on_how_the_cell_lies():
         training.predict_scores(model, turned, cells, views=8),
         atol=1e-5,
     )
+
+
+PARAMETERS = read_parameters(find_experiment("training"))
+FIELDS = [(record, field) for record in (Network, TrainingRecipe) for field in fields(record)]
+
+
+@pytest.mark.parametrize("record, field", FIELDS, ids=lambda x: getattr(x, "name", None))
+def test_every_field_is_a_parameter_of_the_experiment(record, field):
+    parameter = PARAMETERS[field.name]
+    assert parameter.what, f"{field.name} has no comment"
+    if field.name == "alpha":
+        stated = training.weigh_classes(parameter.default)
+    else:
+        stated = tuple(parameter.default) if isinstance(parameter.default, list) else parameter.default
+    assert stated == ("imagenet" if field.name == "weights" else field.default)
+
+
+def test_the_experiment_builds_both_records_of_its_parameters():
+    given = {name: parameter.default for name, parameter in PARAMETERS.items()}
+    given |= {"weights": None, "alpha": training.weigh_classes(given["alpha"])}
+    assert network.from_parameters(Network, given) == Network()
+    assert network.from_parameters(TrainingRecipe, given) == TrainingRecipe()
+
+
+def test_a_study_can_set_every_field():
+    study = load_study("quick")
+    others = {"reduction": 8, "head": [64], "dropouts": [0.1, 0.0], "depth": 0.1, "decay": 0, "clip": 0.5}
+    others |= {"precision": "float32", "rising": 0.5, "least": 0.01, "alpha": None}
+    apply_settings(study, [f"training.{name}={json.dumps(value)}" for name, value in others.items()])
+    checked = check_parameters(find_experiment("training"), study.runs["training"]["parameters"])
+    given = {**checked, "alpha": training.weigh_classes(checked["alpha"])}
+    net, recipe = (network.from_parameters(record, given) for record in (Network, TrainingRecipe))
+    assert (net.reduction, net.head, net.dropouts, net.depth) == (8, (64,), (0.1, 0.0), 0.1)
+    assert (recipe.decay, recipe.clip, recipe.precision, recipe.rising) == (0, 0.5, "float32", 0.5)
+    assert (recipe.least, recipe.alpha) == (0.01, None)
+
+
+@pytest.mark.parametrize(
+    "changes, line",
+    [
+        ({"rising": 1.5}, "rising is 1.5; give a share"),
+        ({"precision": "float8"}, "precision is 'float8'; choose one of auto"),
+        ({"decay": -1}, "decay is -1; give at least 0"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(changes, line):
+    with pytest.raises(Refusal, match=line):
+        training.check_recipe(replace(TrainingRecipe(), **changes))
 
 
 @pytest.mark.parametrize("name", ["randaugment", "mixup", "cutmix", "gridmask", "stain"])
