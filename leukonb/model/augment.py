@@ -233,7 +233,7 @@ def apply_parameters(
 
 # %% ../../nbs/model/augment.ipynb #af7e0009
 def _each(values):
-    "One number an image, in a shape that spreads over its pixels: float32 (n, 1, 1, 1)."
+    "One number for each image, in a shape that spreads over its pixels: float32 (n, 1, 1, 1)."
     return np.asarray(values, np.float32).reshape(-1, 1, 1, 1)
 
 

@@ -442,7 +442,7 @@ def compile_network(
 class TrainedNetwork:
     "What a training leaves."
 
-    history: pd.DataFrame  # a row an epoch
+    history: pd.DataFrame  # one row for each epoch
     model_path: Path  # the kept epoch's network
     sha256: str  # of that file
     epoch: int  # the one kept, from 1 up
