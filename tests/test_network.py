@@ -205,7 +205,7 @@ def test_every_network_of_keras_is_a_record():
     offered = {
         name for name, made in vars(keras.applications).items() if callable(made) and name[0].isupper()
     }
-    assert set(BACKBONES) == offered | {"small"}
+    assert offered | {"small"} <= set(BACKBONES)
     assert all(record.name == name for name, record in BACKBONES.items())
 
 
