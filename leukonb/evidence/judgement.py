@@ -186,6 +186,16 @@ def _compare_over_splits(
             rows += [{"a": a, "b": b, "metric": name, **test} for test in tests]
     return pd.DataFrame(rows)
 
+# %% ../../nbs/evidence/judgement.ipynb #a6acb9c9
+def _remarks_on_cells(rows: pd.DataFrame) -> list[str]:
+    "What several arms of one test set lose where the table does not name its cells."
+    if rows.arm.nunique() < 2 or rows.iteration.nunique() > 1 or predictions.cells_are_named(rows):
+        return []
+    return [
+        "The table has no column cell, so the arms are compared subject by subject; McNemar's and DeLong's "
+        "tests, which need the same cell in both arms, are left out."
+    ]
+
 # %% ../../nbs/evidence/judgement.ipynb #7c3e7e99
 def judge_table(
     table: pd.DataFrame,  # predictions, checked
@@ -205,7 +215,8 @@ def judge_table(
         raise Refusal(f"threshold {threshold!r} is not between 0 and 1")
     rows = predictions.select_test_rows(check_subjects(table))
     by_arm = {arm: select_arm(rows, arm) for arm in dict.fromkeys(rows.arm)}
-    remarks = {arm: metrics.find_caveats(judged, threshold) for arm, judged in by_arm.items()}
+    shared = _remarks_on_cells(rows)
+    remarks = {arm: [*shared, *metrics.find_caveats(judged, threshold)] for arm, judged in by_arm.items()}
     iterations = rows.iteration.nunique()
     if iterations > 1:
         train, test = _sizes(table, rows, train_subjects)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from . import intervals, metrics
-from .predictions import merge_views
+from .predictions import UNNAMED, cells_are_named, merge_views
 from .resampled import Comparison
 from ..files import Refusal
 
@@ -29,24 +29,62 @@ def _arm_cells(table: pd.DataFrame, arm: str) -> pd.DataFrame:
     first = {column: (column, "first") for column in ("subject", "identity", "label")}
     return rows.groupby("cell", sort=False).agg(**first, score=("score", "mean"))
 
+# %% ../../nbs/evidence/paired.ipynb #a24a2b67
+def _refuse_other_cells(one: pd.DataFrame, other: pd.DataFrame, first: str, second: str) -> None:
+    "Refuse two arms that did not score the same cells, or as many of each subject where cells have no name."
+    odd = one.index.symmetric_difference(other.index)
+    if not len(odd):
+        return
+    cell = odd[0]
+    if cell.startswith(UNNAMED):
+        name = (one if cell in one.index else other).subject[cell]
+        counts = [int((cells.subject == name).sum()) for cells in (one, other)]
+        raise Refusal(
+            f"cells have no name, and subject {name} has {counts[0]} rows in {first!r} and {counts[1]} in "
+            f"{second!r}; add a column cell, or compare the arms on what both scored"
+        )
+    raise Refusal(
+        f"{first!r} and {second!r} did not score the same cells: {len(odd)} are in one alone, "
+        f"{cell[:16]} among them; compare them on what both scored"
+    )
+
+
+def _refuse_other_people(one: pd.DataFrame, other: pd.DataFrame, first: str, second: str) -> None:
+    "Refuse a cell that has another subject, identity or label in the second arm than in the first."
+    for column in ("subject", "identity", "label"):
+        theirs = other[column].reindex(one.index)
+        wrong = one[column] != theirs
+        if wrong.any():
+            cell = one.index[wrong][0]
+            raise Refusal(
+                f"cell {cell[:16]} has the {column} {one[column][cell]} in {first!r} and {theirs[cell]} "
+                f"in {second!r}; a cell has one: mend the arm that is wrong"
+            )
+
 # %% ../../nbs/evidence/paired.ipynb #a9ac1a0f
 def pair_arms(
     table: pd.DataFrame,  # predictions with both arms, of one iteration
     first: str,  # an arm
     second: str,  # the arm it is compared with
 ) -> pd.DataFrame:  # a row for each cell: cell, subject, identity, label, first, second
-    "The scores of two arms side by side; a `Refusal` where they did not score the same cells."
+    """The scores of two arms side by side; a `Refusal` where they did not score the same cells of the same people.
+
+    `attrs['named']` says whether the table names its cells; without it only the subjects are comparable.
+    """
     one, other = _arm_cells(table, first), _arm_cells(table, second)
-    odd = one.index.symmetric_difference(other.index)
-    if len(odd):
-        raise Refusal(
-            f"{first!r} and {second!r} did not score the same cells: {len(odd)} are in one alone, "
-            f"{odd[0][:16]} among them; compare them on what both scored"
-        )
+    for refuse in (_refuse_other_cells, _refuse_other_people):
+        refuse(one, other, first, second)
     both = one.rename(columns={"score": "first"}).assign(second=other.score.reindex(one.index))
     both = both.reset_index()
+    both.attrs["named"] = cells_are_named(both)
     both.attrs["decisions"] = table.attrs.get("decisions", False)
     return both
+
+# %% ../../nbs/evidence/paired.ipynb #37b93b2a
+def _refuse_unnamed(both: pd.DataFrame, what: str) -> None:
+    "Refuse a comparison cell by cell where nothing says which cell is which."
+    if not both.attrs.get("named", True):
+        raise Refusal(f"{what} compares the same cell in both arms, and the table has no column cell")
 
 # %% ../../nbs/evidence/paired.ipynb #cd8b8b06
 def _stacked(both: pd.DataFrame, unit: str) -> tuple[pd.DataFrame, np.ndarray, int, np.ndarray]:
@@ -109,6 +147,8 @@ def bootstrap_difference(
     threshold: float = 0.5,
 ) -> dict[str, Comparison]:  # by score
     "Differences with percentile intervals; whole units are drawn, class by class."
+    if unit == "cell":
+        _refuse_unnamed(both, "a draw of cells")
     names, stacked = _usable(both, names), _stacked(both, unit)
     _, _, n, labels = stacked
     times = intervals.draw_units(labels, resamples, seed)
@@ -200,6 +240,7 @@ def mcnemar_test(both: pd.DataFrame, threshold: float = 0.5) -> Comparison:
     "McNemar's test with continuity correction, by pingouin."
     import pingouin as pg
 
+    _refuse_unnamed(both, "McNemar's test")
     truth, arms = both.label == "ALL", ["first", "second"]
     right = pd.DataFrame({arm: ((both[arm] >= threshold) == truth).astype(int) for arm in arms})
     gap, n = float(right["first"].mean() - right.second.mean()), len(right)
@@ -224,6 +265,7 @@ def delong_test(both: pd.DataFrame, level: float = 0.95) -> Comparison:
     "The difference of two AUROCs by DeLong et al. (1988), from mid-ranks (Sun & Xu 2014)."
     from scipy.stats import norm
 
+    _refuse_unnamed(both, "DeLong's test")
     truth = (both.label == "ALL").to_numpy()
     places = [_placements(truth, both[arm].to_numpy()) for arm in ("first", "second")]
     gap = float(places[0][0].mean() - places[1][0].mean())
@@ -297,7 +339,10 @@ def compare_arms(
     permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:  # a, b, metric, test, difference, low, high, statistic, df, p, n, note
-    "Every comparison of two arms on one test set: those that respect subjects first, the naive ones last."
+    """Every comparison of two arms on one test set: those that respect subjects first, the naive ones last.
+
+    The naive ones need the same cells side by side, and are left out where the table does not name its cells.
+    """
     both = pair_arms(table, first, second)
     drawn = bootstrap_difference(both, names, resamples, seed, threshold=threshold)
     swapped = permutation_test(both, names, permutations, seed, threshold=threshold)
@@ -306,8 +351,9 @@ def compare_arms(
         *swapped.items(),
         ("accuracy by identity", wilcoxon_test(both, threshold)),
         ("accuracy by identity", equivalence_test(both, threshold=threshold)),
-        ("accuracy", mcnemar_test(both, threshold)),
     ]
-    if "auroc" in names and not both.attrs.get("decisions"):
-        tests.append(("auroc", delong_test(both)))
+    if both.attrs["named"]:
+        tests.append(("accuracy", mcnemar_test(both, threshold)))
+        if "auroc" in names and not both.attrs.get("decisions"):
+            tests.append(("auroc", delong_test(both)))
     return pd.DataFrame([{"a": first, "b": second, "metric": name, **test.row()} for name, test in tests])

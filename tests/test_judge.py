@@ -1,0 +1,52 @@
+"""A judgement is never wrong without saying so: tables with known trouble give the right value or one clear line."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leukonb.evidence import intervals, judgement, metrics, paired, predictions
+from leukonb.evidence.worlds import OneSetWorld, draw_one_set
+from leukonb.files import Refusal
+
+QUICK = {"resamples": 200, "permutations": 400}
+
+
+def arms(seed=3, **world):
+    """Two arms on one test set, with names of cells."""
+    return draw_one_set(OneSetWorld(**{"ALL": 7, "HEM": 7, "cells": 15, **world}), seed)
+
+
+def judge(table, **options):
+    return judgement.judge_table(predictions.check_table(table), **{**QUICK, **options})
+
+
+def reordered(table):
+    """The same predictions, the second arm's rows sorted by score."""
+    return pd.concat([table[table.arm == "a"], table[table.arm == "b"].sort_values("score")], ignore_index=True)
+
+
+def test_without_cells_the_order_of_an_arm_changes_no_comparison():
+    unnamed = arms().drop(columns="cell")
+    first, second = judge(unnamed), judge(reordered(unnamed))
+    named = judge(arms()).comparisons
+    assert not first.comparisons.test.isin(["McNemar", "DeLong"]).any() and named.test.isin(["DeLong"]).any()
+    assert any("no column cell" in text for text in first.remarks["a"] + first.remarks["b"])
+    pd.testing.assert_frame_equal(first.comparisons, second.comparisons)
+    whole = named[named.test.isin(first.comparisons.test)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first.comparisons, whole)
+
+
+def test_arms_without_cells_are_refused_where_they_hold_other_numbers_of_rows():
+    unnamed = arms().drop(columns="cell")
+    with pytest.raises(Refusal, match=r"cells have no name, and subject H14 has (\d+) rows in 'a' and \d+ in 'b'"):
+        judge(unnamed[:-1])
+    with pytest.raises(Refusal, match="more than one seed of an arm and no column 'cell'"):
+        judge(pd.concat([unnamed, unnamed.assign(seed=1)]))
+
+
+@pytest.mark.parametrize("column, value", [("subject", "2"), ("identity", "2"), ("label", "HEM")])
+def test_an_arm_that_gives_a_cell_to_someone_else_is_not_paired(column, value):
+    table = arms()
+    table.loc[(table.arm == "b") & (table.cell == "0"), column] = value
+    with pytest.raises(Refusal, match=f"cell 0 has the {column} .* in 'a' and {value} in 'b'"):
+        paired.pair_arms(table, "a", "b")
