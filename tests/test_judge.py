@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.evidence import intervals, judgement, metrics, paired, predictions
+from leukonb.evidence import judgement, paired, predictions
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
 
@@ -22,7 +22,9 @@ def judge(table, **options):
 
 def reordered(table):
     """The same predictions, the second arm's rows sorted by score."""
-    return pd.concat([table[table.arm == "a"], table[table.arm == "b"].sort_values("score")], ignore_index=True)
+    return pd.concat(
+        [table[table.arm == "a"], table[table.arm == "b"].sort_values("score")], ignore_index=True
+    )
 
 
 def test_without_cells_the_order_of_an_arm_changes_no_comparison():
@@ -38,7 +40,9 @@ def test_without_cells_the_order_of_an_arm_changes_no_comparison():
 
 def test_arms_without_cells_are_refused_where_they_hold_other_numbers_of_rows():
     unnamed = arms().drop(columns="cell")
-    with pytest.raises(Refusal, match=r"cells have no name, and subject H14 has (\d+) rows in 'a' and \d+ in 'b'"):
+    with pytest.raises(
+        Refusal, match=r"cells have no name, and subject H14 has (\d+) rows in 'a' and \d+ in 'b'"
+    ):
         judge(unnamed[:-1])
     with pytest.raises(Refusal, match="more than one seed of an arm and no column 'cell'"):
         judge(pd.concat([unnamed, unnamed.assign(seed=1)]))
@@ -50,3 +54,24 @@ def test_an_arm_that_gives_a_cell_to_someone_else_is_not_paired(column, value):
     table.loc[(table.arm == "b") & (table.cell == "0"), column] = value
     with pytest.raises(Refusal, match=f"cell 0 has the {column} .* in 'a' and {value} in 'b'"):
         paired.pair_arms(table, "a", "b")
+
+
+@pytest.mark.parametrize("change", [lambda s: s**3, lambda s: 1 / (1 + np.exp(-1.5) * (1 - s) / s), np.sqrt])
+def test_a_monotone_change_of_one_arm_changes_no_comparison_of_ranks(change):
+    table = arms(gain=0.6)
+    other = table.assign(score=np.where(table.arm == "b", change(table.score), table.score))
+    names = ("auroc", "average_precision")
+    before, after = (
+        paired.compare_arms(t, "a", "b", names, resamples=200, permutations=400).query("metric in @names")
+        for t in (table, other)
+    )
+    assert set(before.test) == {"bootstrap over identities", "permutation of identities", "DeLong"}
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_the_permutation_test_finds_a_better_ranking_on_another_scale():
+    """With scores as they are, a shift of 1.5 logits took the power from 64 % to none."""
+    table = arms(seed=5, ALL=14, HEM=14, gain=1.0)
+    logit = np.log(table.score / (1 - table.score)) + np.where(table.arm == "b", 1.5, 0)
+    both = paired.pair_arms(table.assign(score=1 / (1 + np.exp(-logit))), "a", "b")
+    assert paired.permutation_test(both, ["auroc"], 1000)["auroc"].p < 0.02

@@ -67,7 +67,7 @@ def pair_arms(
     first: str,  # an arm
     second: str,  # the arm it is compared with
 ) -> pd.DataFrame:  # a row for each cell: cell, subject, identity, label, first, second
-    """The scores of two arms side by side; a `Refusal` where they did not score the same cells of the same people.
+    """The scores of two arms side by side; a `Refusal` where cells, or whose they are, differ.
 
     `attrs['named']` says whether the table names its cells; without it only the subjects are comparable.
     """
@@ -163,6 +163,14 @@ def bootstrap_difference(
         )
     return compared
 
+# %% ../../nbs/evidence/paired.ipynb #86e4cd04
+_OF_RANKS = ("auroc", "average_precision")
+
+
+def _ranked(both: pd.DataFrame) -> pd.DataFrame:
+    "The scores of each arm as average ranks within the arm, from 0 to 1; ties share theirs."
+    return both.assign(**{arm: both[arm].rank() / len(both) for arm in ("first", "second")})
+
 # %% ../../nbs/evidence/paired.ipynb #71bf15fe
 def permutation_test(
     both: pd.DataFrame,  # from `pair_arms`
@@ -171,15 +179,22 @@ def permutation_test(
     seed: int = 0,
     threshold: float = 0.5,
 ) -> dict[str, Comparison]:  # by score
-    "Differences with two-sided p-values from swapping the arms in whole identities."
+    """Differences with two-sided p-values from swapping the arms in whole identities.
+
+    Scores that need only an order (AUROC, average precision) are computed from ranks within each arm, so
+    that a change of scale of one arm changes nothing.
+    """
     names, stacked = _usable(both, names), _stacked(both, "identity")
-    n = stacked[2]
+    of_ranks, n = [name for name in names if name in _OF_RANKS], stacked[2]
     swapped = np.random.default_rng(seed).integers(0, 2, (n, permutations + 1))
     swapped[:, 0] = 0
     upper, lower = np.vstack([1 - swapped, swapped]), np.vstack([swapped, 1 - swapped])
-    facts: dict = {"n": n, "note": f"{permutations} permutations"}
+    gaps = _gaps(stacked, [name for name in names if name not in of_ranks], threshold, upper, lower)
+    gaps |= _gaps(_stacked(_ranked(both), "identity"), of_ranks, threshold, upper, lower)
     compared = {}
-    for name, d in _gaps(stacked, names, threshold, upper, lower).items():
+    for name in names:
+        d, by_ranks = gaps[name], "; ranked within each arm" if name in of_ranks else ""
+        facts: dict = {"n": n, "note": f"{permutations} permutations{by_ranks}"}
         p = float((np.abs(d) >= abs(d[0]) - 1e-12).mean())
         compared[name] = Comparison("permutation of identities", float(d[0]), p=p, **facts)
     return compared
