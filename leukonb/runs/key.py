@@ -295,13 +295,13 @@ def modules_reached(
     digests = {name: digest_content(package / name) for name in names}
     return dict(sorted({**digests, **_digest_beside(package, names)}.items()))
 
-# %% ../../nbs/runs/key.ipynb #ee78f098
+# %% ../../nbs/runs/key.ipynb #ef3dd2b1
 def digest_modules(
     notebook: Path,  # an experiment's notebook
 ) -> dict[str, str]:
     """For each module that decides the notebook's numbers, the digest of what it computes; its data, too.
 
-    A page whose subject is the package itself imports `leukonb.cli`: for it, every byte of a module counts."""
+    A page about the package itself imports `leukonb.cli`: for it, every byte of a module counts."""
     package = package_folder()
     names, imported = _follow_imports(notebook, is_computing, everything=False)
     if "cli.py" in names:

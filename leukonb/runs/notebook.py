@@ -35,16 +35,16 @@ def _own_folder() -> Path | None:
         raise Refusal(f"{named} holds no folder experiments; name a folder that does by --nbs or LEUKONB_NBS")
     return Path(named).resolve()
 
-# %% ../../nbs/runs/notebook.ipynb #dbfd7964
+# %% ../../nbs/runs/notebook.ipynb #b4f5d31a
 def _shipped_folders() -> list[Path]:
-    "Folders with leukonb's own experiments: `nbs` beside the package or above the working folder, the package."
+    "Folders with leukonb's own experiments: a checkout's `nbs`, here or beside the package; the package."
     checkouts = [_package().parent / "nbs", *(p / "nbs" for p in [Path.cwd(), *Path.cwd().parents])]
     found = [p.resolve() for p in [*checkouts, _package()] if (p / "experiments").is_dir()]
     return list(dict.fromkeys(found))
 
 # %% ../../nbs/runs/notebook.ipynb #dd55f397
 def experiment_folders() -> list[Path]:
-    "The folders that experiments are looked for in, the first before the next; a `Refusal` where there are none."
+    "The folders of experiments, in the order of search; a `Refusal` where there are none."
     own, shipped = _own_folder(), _shipped_folders()[:1]
     if not (folders := [*([own] if own else []), *shipped]):
         raise Refusal(
@@ -52,9 +52,9 @@ def experiment_folders() -> list[Path]:
         )
     return list(dict.fromkeys(folder / "experiments" for folder in folders))
 
-# %% ../../nbs/runs/notebook.ipynb #82209b5a
+# %% ../../nbs/runs/notebook.ipynb #d792ef7c
 def notebooks_folder() -> Path:
-    "The folder with leukonb's front page index.ipynb and its experiments: `nbs` of a checkout, or the package."
+    "The folder with leukonb's front page and experiments: a checkout's `nbs`, or the package."
     own = _own_folder()
     for folder in [*([own] if own else []), *_shipped_folders()]:
         if (folder / "index.ipynb").is_file():
@@ -102,7 +102,7 @@ def suggest(word: object, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(word), list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
-# %% ../../nbs/runs/notebook.ipynb #e9e360a5
+# %% ../../nbs/runs/notebook.ipynb #f1e1684d
 def read_code(
     notebook: Path,  # in version 4 of the format
 ) -> list[tuple[str, list[str]]]:  # of each code cell the source and the tags
@@ -164,7 +164,7 @@ def _read_parameter(node: ast.stmt, lines: list[str], here: str) -> Parameter:
     comment = lines[(node.end_lineno or node.lineno) - 1].partition("#")[2].strip()
     return Parameter(node.target.id, _read_type(node.annotation, here), default, comment)
 
-# %% ../../nbs/runs/notebook.ipynb #e5a97c02
+# %% ../../nbs/runs/notebook.ipynb #de7b7b39
 def _cell_parameters(source: str, where: str) -> Iterator[Parameter]:
     "The parameters of a cell, a line each."
     try:
@@ -178,7 +178,7 @@ def _cell_parameters(source: str, where: str) -> Iterator[Parameter]:
 def read_parameters(
     notebook: Path,  # an experiment's notebook
 ) -> dict[str, Parameter]:
-    "The typed parameters of a notebook by name, read from its cell tagged `parameters`; none where it has no such cell."
+    "The typed parameters of a notebook by name, from its cell tagged `parameters`, if it has one."
     name = Path(notebook).name
     cells = [source for source, tags in read_code(notebook) if "parameters" in tags]
     if len(cells) > 1:
@@ -191,7 +191,7 @@ def check_parameters(
     given: dict,  # parameters by name
     said: str = "",  # where they were given, to name it in a refusal
 ) -> dict[str, Any]:
-    "The effective parameters: the defaults with what is given; a `Refusal` for an unknown name or another type."
+    "The defaults with what is given; a `Refusal` for an unknown name or a value of another type."
     from pydantic import ConfigDict, ValidationError, create_model
 
     known, name = read_parameters(notebook), Path(notebook).stem
@@ -202,9 +202,8 @@ def check_parameters(
         )
     fields: dict[str, Any] = {p.name: (p.type, p.default) for p in known.values()}
     try:
-        return create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)(
-            **given
-        ).model_dump()
+        model = create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
+        return model(**given).model_dump()
     except ValidationError as error:
         _refuse_value(known[str(error.errors()[0]["loc"][0])], given, f"{said}experiment {name}")
 
@@ -215,7 +214,7 @@ def _refuse_value(parameter: Parameter, given: dict, where: str) -> NoReturn:
     value = given.get(parameter.name, parameter.default)
     raise Refusal(f"{where}, parameter {parameter.name} = {value!r}: {kind} is wanted") from None
 
-# %% ../../nbs/runs/notebook.ipynb #05773d0c
+# %% ../../nbs/runs/notebook.ipynb #1a10ed50
 def find_files(
     notebook: Path,  # an experiment's notebook
     effective: dict,  # its parameters, from `check_parameters`
@@ -225,20 +224,22 @@ def find_files(
     found = {}
     for p in read_parameters(notebook).values():
         value = effective.get(p.name) if p.names_file else None
-        names = [n for n in (value if isinstance(value, list) else [value]) if n and n not in p.words]
+        single = [value] if value and value not in p.words else []
+        names = value if isinstance(value, list) else single
         for name in names:
             if not Path(name).expanduser().is_file():
                 _refuse_file(p, name, f"{where}experiment {Path(notebook).stem}")
         if names:
-            found[p.name] = [Path(name).expanduser().resolve() for name in names]
+            found[p.name] = [Path(name).expanduser().absolute() for name in names]
     return found
 
-# %% ../../nbs/runs/notebook.ipynb #f59c9d0f
+# %% ../../nbs/runs/notebook.ipynb #ce7175da
 def _refuse_file(parameter: Parameter, name: str, where: str) -> NoReturn:
     "Refuse the name of a file that is not there."
     words = f", or one of {', '.join(parameter.words)}" if parameter.words else ""
+    given = f"{where}, parameter {parameter.name} = {name!r}"
     raise Refusal(
-        f"{where}, parameter {parameter.name} = {name!r}: there is no such file{suggest(name, parameter.words)}; "
+        f"{given}: there is no such file{suggest(name, parameter.words)}; "
         f"name a file as seen from the folder in which the command is typed{words}"
     )
 

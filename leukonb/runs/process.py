@@ -86,12 +86,12 @@ def list_gpus() -> list[str]:
             return names if variable == "LEUKONB_GPUS" else [_list_uuids().get(n, n) for n in names]
     return list(_list_uuids().values())
 
-# %% ../../nbs/runs/process.ipynb #8240f17e
+# %% ../../nbs/runs/process.ipynb #eb9ce84e
 def _gpu_locks() -> str:
     "The folder of the locks of this machine's GPUs, one for each user."
     return f"{tempfile.gettempdir()}/leukonb-gpus-{os.getuid() if hasattr(os, 'getuid') else 'here'}"
 
-
+# %% ../../nbs/runs/process.ipynb #3aa840ef
 @contextmanager
 def _hold_gpu(
     every: float = 0.3,  # seconds between two looks for a free one
@@ -174,7 +174,7 @@ def _execute_notebook(run: Run) -> None:
 
 # %% ../../nbs/runs/process.ipynb #6c6fb0ee
 def _find_last_cell(run: Run) -> dict[str, int]:
-    "The number of the cell a run was in, as Jupyter counts them; a killed run's notebook is put where it belongs."
+    "The number of the last cell begun, as Jupyter counts; a killed run's notebook is put in its place."
     partial = run.folder / ".executed.ipynb"
     if begun_cells(partial):
         os.replace(partial, run.notebook)
@@ -193,7 +193,7 @@ def is_final(
 
 # %% ../../nbs/runs/process.ipynb #a4e9ea50
 def _clear(folder: Path) -> None:
-    "Remove what an earlier try left: its result, progress, notebook, and files that it was killed while writing."
+    "Remove what an earlier try left: result, progress, notebook, and files that are only half written."
     outside = (".run.json.", "..source.ipynb.", ".status.json.")  # a parent may be writing these
     half = (p for p in folder.rglob(".*.tmp*") if p.is_file() and not p.name.startswith(outside))
     for left in [folder / "result.json", folder / "progress.json", *folder.glob("[!.]*.ipynb"), *half]:
@@ -217,7 +217,7 @@ def do_run(
         _clear(run.folder)
         _live(run, limit, {"gpu": gpu} if gpu else {})
 
-# %% ../../nbs/runs/process.ipynb #e68fa370
+# %% ../../nbs/runs/process.ipynb #3e4dd087
 def _live(run: Run, limit: float, facts: dict) -> None:
     "Execute a run that is this process's, from `running` in its status to how it ended."
     started = time.time()
@@ -231,7 +231,7 @@ def _live(run: Run, limit: float, facts: dict) -> None:
         times = {"finished": time.time(), "seconds": round(time.time() - started, 2)}
         write_json(run.folder / "status.json", {**state, **ending, **times})
 
-# %% ../../nbs/runs/process.ipynb #b8139693
+# %% ../../nbs/runs/process.ipynb #1373b3a7
 def _try_notebook(run: Run) -> dict[str, Any]:
     "Execute the notebook of a run; how that ended where it did not leave a result."
     try:
@@ -271,7 +271,7 @@ def _child_environment(
     gpu: bool = True,  # whether the run wants one
     redraw: bool = False,  # whether nothing may be trained
 ) -> dict[str, str]:
-    "The variables of a run's process: threads pinned, a temporary folder, the machine's GPUs or none of them."
+    "The variables of a run's process: threads pinned, a temporary folder, the machine's GPUs or none."
     own = os.environ.get("LEUKONB_NBS")
     return {
         **os.environ,
@@ -299,7 +299,7 @@ def _descendants(pid: int) -> "list[psutil.Process]":
     except psutil.NoSuchProcess:
         return []
 
-
+# %% ../../nbs/runs/process.ipynb #b310a8bc
 def _kill(processes: "Iterable[psutil.Process]") -> None:
     import psutil
 
@@ -317,70 +317,6 @@ def kill_tree(process: subprocess.Popen) -> None:
     with suppress(psutil.NoSuchProcess):
         _kill([psutil.Process(process.pid), *_descendants(process.pid)])
 
-# %% ../../nbs/runs/process.ipynb #5a61ec33
-def wants_redraw(
-    run: Run,  # as planned now
-) -> bool:
-    "Whether a done run was drawn by other code than now, and that was not yet tried in vain."
-    stored = read_if_there(run.folder / "run.json").get("drawing")
-    now = run.manifest.get("drawing")
-    return run.done and now not in (None, stored, read_if_there(run.folder / ".redraw.json").get("drawing"))
-
-# %% ../../nbs/runs/process.ipynb #559ab45f
-def execute_run(
-    run: Run,
-    notebook: Path,  # the experiment
-    limit: float = 6 * 3600,  # seconds the run may take
-    threads: int | None = None,  # for its computations; all cores unless said
-    stop: threading.Event | None = None,  # set for an early end
-    follow: Callable[[Run], object] | None = None,  # called with the run about every half second
-    gpu: bool = True,  # whether it wants a GPU, where the machine has any
-) -> dict[str, Any]:
-    "Do a run that is not done, in a child process, and draw a done one anew that is drawn as before; its status."
-    if not run.done:
-        return _execute(run, notebook, limit, threads or os.cpu_count() or 1, stop, follow, gpu)
-    if not wants_redraw(run):
-        return run.status
-    return redraw_run(run, notebook, limit, stop, follow, gpu)
-
-# %% ../../nbs/runs/process.ipynb #497d4e38
-def _execute(
-    run: Run,
-    notebook: Path,
-    limit: float,
-    threads: int,
-    stop: threading.Event | None,
-    follow: Callable[[Run], object] | None,
-    gpu: bool,
-) -> dict[str, Any]:
-    "Do a run in a child process; its status at the end."
-    prepare_folder(run, notebook, threads)
-    with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder / "log.txt", "ab") as log:
-        environment = _child_environment(private, threads, gpu, "drawn" in run.manifest)
-        child = _start_child(run, limit, environment, log)
-        ended = _follow(child, run, limit, stop, follow)
-    if not ended:
-        return _no_room(run.folder) if run.status.get("gone") and _is_full(run.folder) else run.status
-    cell = _find_last_cell(run) if ended["status"] != "failed" else {}
-    state = {**run.status, "gone": False, **ended, **cell, "finished": time.time()}  # ended by us, not lost
-    write_json(run.folder / "status.json", state)
-    return run.status
-
-# %% ../../nbs/runs/process.ipynb #2f96a42b
-_CHILD = "import sys; from leukonb.runs.process import do_run; do_run(sys.argv[1], float(sys.argv[2]))"
-
-
-def _start_child(run: Run, limit: float, environment: dict, log: Any) -> subprocess.Popen:
-    "Start the process of a run; what it prints goes to the run's log."
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(run.folder.resolve()), str(limit)],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        env=environment,
-    )
-
 # %% ../../nbs/runs/process.ipynb #4999f873
 def _is_full(folder: Path) -> bool:
     "Whether a disk is so full that a child could not even write down how it ended."
@@ -391,32 +327,7 @@ def _no_room(folder: Path) -> dict[str, Any]:
     line = f"no room is left on the disk of {folder}; make room and run the study again"
     return {"status": "failed", "error": line}
 
-# %% ../../nbs/runs/process.ipynb #14927c88
-def _follow(
-    child: subprocess.Popen,
-    run: Run,
-    limit: float,
-    stop: threading.Event | None,
-    follow: Callable[[Run], object] | None,
-) -> dict[str, Any] | None:
-    "Wait for the child; how the run was ended where that was our doing. Time counts from when the run is the child's."
-    asked, began = time.monotonic(), 0.0
-    try:
-        while child.poll() is None:
-            if not began and _has_begun(child, run):
-                began = time.monotonic()
-            if began and time.monotonic() - began > limit:
-                return _describe_late(limit)
-            if stop is not None and stop.is_set():
-                return _preempt(child) if began else None
-            if follow:
-                follow(run)
-            time.sleep(0.1 if time.monotonic() - asked < 3 else 0.5)
-        return _describe_lost(child, run)
-    finally:
-        kill_tree(child)
-
-# %% ../../nbs/runs/process.ipynb #c104acef
+# %% ../../nbs/runs/process.ipynb #554186c1
 def _describe_lost(child: subprocess.Popen, run: Run) -> dict[str, Any] | None:
     "How a run ended whose process ended before the notebook began; nothing for any other."
     if not child.returncode or _has_begun(child, run) or run.done:
@@ -448,7 +359,96 @@ def _preempt(
         time.sleep(0.2)
     return {"status": "preempted", "error": "asked to stop; run the study again to take it up"}
 
-# %% ../../nbs/runs/process.ipynb #8249a41e
+# %% ../../nbs/runs/process.ipynb #706ced1b
+def wants_redraw(
+    run: Run,  # as planned now
+) -> bool:
+    "Whether a done run was drawn by other code than now, and that was not yet tried in vain."
+    stored = read_if_there(run.folder / "run.json").get("drawing")
+    now = run.manifest.get("drawing")
+    return run.done and now not in (None, stored, read_if_there(run.folder / ".redraw.json").get("drawing"))
+
+# %% ../../nbs/runs/process.ipynb #559ab45f
+def execute_run(
+    run: Run,
+    notebook: Path,  # the experiment
+    limit: float = 6 * 3600,  # seconds the run may take
+    threads: int | None = None,  # for its computations; all cores unless said
+    stop: threading.Event | None = None,  # set for an early end
+    follow: Callable[[Run], object] | None = None,  # called with the run about every half second
+    gpu: bool = True,  # whether it wants a GPU, where the machine has any
+) -> dict[str, Any]:
+    "Do a run that is not done, in a child process; draw a done one anew where it needs that; its status."
+    if not run.done:
+        return _execute(run, notebook, limit, threads or os.cpu_count() or 1, stop, follow, gpu)
+    if not wants_redraw(run):
+        return run.status
+    return redraw_run(run, notebook, limit, stop, follow, gpu)
+
+# %% ../../nbs/runs/process.ipynb #9695b2f0
+def _execute(
+    run: Run,
+    notebook: Path,
+    limit: float,
+    threads: int,
+    stop: threading.Event | None,
+    follow: Callable[[Run], object] | None,
+    gpu: bool,
+) -> dict[str, Any]:
+    "Do a run in a child process; its status at the end."
+    prepare_folder(run, notebook, threads)
+    with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder / "log.txt", "ab") as log:
+        environment = _child_environment(private, threads, gpu, "drawn" in run.manifest)
+        child = _start_child(run, limit, environment, log)
+        ended = _follow(child, run, limit, stop, follow)
+    if not ended:
+        return _no_room(run.folder) if run.status.get("gone") and _is_full(run.folder) else run.status
+    cell = _find_last_cell(run) if ended["status"] != "failed" else {}
+    state = {**run.status, "gone": False, **ended, **cell, "finished": time.time()}  # ended by us, not lost
+    write_json(run.folder / "status.json", state)
+    return run.status
+
+# %% ../../nbs/runs/process.ipynb #55cb0f0b
+_CHILD = "import sys; from leukonb.runs.process import do_run; do_run(sys.argv[1], float(sys.argv[2]))"
+
+
+def _start_child(run: Run, limit: float, environment: dict, log: Any) -> subprocess.Popen:
+    "Start the process of a run; what it prints goes to the run's log."
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(run.folder.resolve()), str(limit)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        env=environment,
+    )
+
+# %% ../../nbs/runs/process.ipynb #14927c88
+def _follow(
+    child: subprocess.Popen,
+    run: Run,
+    limit: float,
+    stop: threading.Event | None,
+    follow: Callable[[Run], object] | None,
+) -> dict[str, Any] | None:
+    "Wait for the child, its time counted from its run's begin; how the run ended where that was our doing."
+    asked, began = time.monotonic(), 0.0
+    try:
+        while child.poll() is None:
+            if not began and _has_begun(child, run):
+                began = time.monotonic()
+            if began and time.monotonic() - began > limit:
+                return _describe_late(limit)
+            if stop is not None and stop.is_set():
+                return _preempt(child) if began else None
+            if follow:
+                follow(run)
+            time.sleep(0.1 if time.monotonic() - asked < 3 else 0.5)
+        return _describe_lost(child, run)
+    finally:
+        kill_tree(child)
+
+# %% ../../nbs/runs/process.ipynb #b3129f23
 def redraw_run(
     run: Run,  # done, as planned now
     notebook: Path,  # the experiment
@@ -468,7 +468,7 @@ def redraw_run(
         return {**run.status, "drawn": f"kept as drawn before: {refusal}"}
     return {**run.status, "drawn": "drawn again, not trained"}
 
-# %% ../../nbs/runs/process.ipynb #8dc13515
+# %% ../../nbs/runs/process.ipynb #f3a788dd
 def _redraw_into(
     folder: Path,
     run: Run,
@@ -478,7 +478,7 @@ def _redraw_into(
     follow: Callable[[Run], object] | None,
     gpu: bool,
 ) -> None:
-    "Draw a run anew in another folder, which then holds all that the run's own holds; a `Refusal` where it differs."
+    "Draw a run anew in another folder, which shall take the place of its own; a `Refusal` where it differs."
     stored = Run.read(run.folder).manifest
     manifest = {**stored, "drawing": run.manifest["drawing"], "drawn": "again, from kept states"}
     new = Run(folder, manifest, run.sources)
@@ -494,7 +494,7 @@ def _redraw_into(
         raise Refusal(reason)
     _keep_history(run.folder, folder)
 
-# %% ../../nbs/runs/process.ipynb #3fd0e760
+# %% ../../nbs/runs/process.ipynb #58b4c5a5
 def compare_results(
     old: dict,  # what a run's result.json holds
     new: dict,
@@ -510,7 +510,7 @@ def compare_results(
         if digest([a.get(name)]) != digest([b.get(name)])
     ]
 
-# %% ../../nbs/runs/process.ipynb #ab975e10
+# %% ../../nbs/runs/process.ipynb #29c7d162
 _STATES = (".keras", ".npy", ".npz", ".h5")
 
 
@@ -531,7 +531,7 @@ def _link_states(
         except OSError:
             shutil.copy2(path, link)
 
-# %% ../../nbs/runs/process.ipynb #86cbf8ec
+# %% ../../nbs/runs/process.ipynb #73239938
 def _keep_history(old: Path, new: Path) -> None:
     "Let the folder that is to stand know what the old one knew: when the numbers were made, and the log."
     shutil.copy2(old / "status.json", new / "status.json")
