@@ -167,12 +167,10 @@ def plan_judgement(
     if not kept.is_file():
         predictions.write_predictions(kept, checked)
     given = {k: v for k, v in effective.items() if k not in ("table", "trainings")} | {"source": source}
-    facts = dict(study="evaluate", size="full", synthetic=False, command=command)
-    title = f"Evidence on {source}"
+    facts: dict[str, Any] = {"study": "evaluate", "size": "full", "synthetic": False, "command": command}
+    facts["title"] = f"Evidence on {source}"
     notebook, place = find_experiment("judge"), Path(out) / "evaluate"
-    return make_run(
-        place, _run_name(source), notebook, given, digest, {}, {"table": kept}, title=title, **facts
-    )
+    return make_run(place, _run_name(source), notebook, given, digest, {}, {"table": kept}, **facts)
 
 # %% ../../nbs/verbs/evaluate.ipynb #1687b490
 def _run_name(source: str) -> str:
@@ -187,8 +185,8 @@ def execute_judgement(
     status = execute_run(run, find_experiment("judge"))
     if status["status"] != "done":
         raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
-    tables = (read_table(run.folder / f"{name}.csv") for name in ("scores", "naive", "comparisons"))
-    return Evidence(read_json(run.folder / "evidence.json"), *tables, run=run)
+    scores, naive, tests = (read_table(run.folder / f"{k}.csv") for k in ("scores", "naive", "comparisons"))
+    return Evidence(read_json(run.folder / "evidence.json"), scores, naive, tests, run)
 
 # %% ../../nbs/verbs/evaluate.ipynb #a16574b0
 def publish_evidence(
