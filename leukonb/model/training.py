@@ -474,9 +474,39 @@ def _make_task(recipe, split, pixels, seed):
 
 
 def _digest_inputs(network, task, device):
-    "What decides a training, as one digest: a state of other inputs is not taken up."
+    "What decides a training, and the device, as one digest: a state of other inputs is not taken up."
     cells = [sorted(rows.cell) for rows in (task.learning, task.validation)]
     return digest([asdict(network), asdict(task.recipe), task.seed, device, cells, task.pixels.digest])
+
+# %% ../../nbs/model/training.ipynb #trfin002
+def _finish(folder, stated, history, stopped, device, recipe):
+    "Note that a training of some inputs has ended; what it leaves."
+    table, file = pd.DataFrame(history), folder / "model.keras"
+    note = {
+        "inputs": stated,
+        "history": history,
+        "columns": list(table),
+        "stopped": stopped,
+        "device": device,
+    }
+    write_json(folder / "checkpoints" / "finished.json", {**note, "sha256": digest_file(file)})
+    kept = epoch_to_keep(table, recipe.selection)
+    return TrainedNetwork(table, file, digest_file(file), kept, stopped, device)
+
+# %% ../../nbs/model/training.ipynb #trfin003
+def _read_finished(folder, stated, recipe):
+    "What an ended training of these inputs has left in a folder; nothing where it has not ended, or is not whole."
+    try:
+        note = json.loads((folder / "checkpoints" / "finished.json").read_text())
+    except (OSError, ValueError):
+        return None
+    file = folder / "model.keras"
+    if note.get("inputs") != stated or not file.is_file() or digest_file(file) != note["sha256"]:
+        return None
+    table = pd.DataFrame(note["history"], columns=note["columns"])
+    write_table(folder / "history.csv", table)
+    kept = epoch_to_keep(table, recipe.selection)
+    return TrainedNetwork(table, file, note["sha256"], kept, note["stopped"], note["device"])
 
 # %% ../../nbs/model/training.ipynb #5ec3e04d
 def train_network(
@@ -491,16 +521,18 @@ def train_network(
     "Train a network on the split's training part, stopped and chosen by its validation part."
     folder, device = Path(folder), describe_device()
     task = _make_task(check_recipe(recipe), split, pixels, seed)
-    inputs = _digest_inputs(network, task, device)
+    inputs, stated = _digest_inputs(network, task, device), _digest_inputs(network, task, None)
+    if finished := _read_finished(folder, stated, recipe):
+        return finished
+    if os.environ.get("LEUKONB_REDRAW"):
+        raise Refusal("the finished state of the training is gone; it would have to be trained again")
     precision = device["precision"] if recipe.precision == "auto" else recipe.precision
     keras.utils.set_random_seed(seed)
     with _policy(precision), _listen_for_end() as end:
         model = compile_network(network, recipe, device["gpu"])
         history = _restore(model, folder / "checkpoints", inputs)
         stopped = _run_epochs(model, task, folder, inputs, history, end, on_epoch)
-    table, file = pd.DataFrame(history), folder / "model.keras"
-    kept = epoch_to_keep(table, recipe.selection)
-    return TrainedNetwork(table, file, digest_file(file), kept, stopped, {**device, "precision": precision})
+    return _finish(folder, stated, history, stopped, {**device, "precision": precision}, recipe)
 
 # %% ../../nbs/model/training.ipynb #tr000015
 def _run_epoch(model, task, epoch, end):
