@@ -75,3 +75,14 @@ def test_the_permutation_test_finds_a_better_ranking_on_another_scale():
     logit = np.log(table.score / (1 - table.score)) + np.where(table.arm == "b", 1.5, 0)
     both = paired.pair_arms(table.assign(score=1 / (1 + np.exp(-logit))), "a", "b")
     assert paired.permutation_test(both, ["auroc"], 1000)["auroc"].p < 0.02
+
+
+@pytest.mark.parametrize("of_calls", ["a", "b"])
+def test_an_arm_of_calls_has_no_auroc_in_scores_and_in_comparisons(of_calls):
+    table = arms()
+    table["score"] = table.score.where(table.arm != of_calls, (table.score >= 0.5) * 1.0)
+    judged = judge(table)
+    other = {"a": "b", "b": "a"}[of_calls]
+    assert set(judged.scores[judged.scores.metric == "auroc"].arm) == {other}
+    assert "auroc" not in set(judged.comparisons.metric) and "DeLong" not in set(judged.comparisons.test)
+    assert "accuracy" in set(judged.comparisons.metric)

@@ -70,6 +70,7 @@ def pair_arms(
     """The scores of two arms side by side; a `Refusal` where cells, or whose they are, differ.
 
     `attrs['named']` says whether the table names its cells; without it only the subjects are comparable.
+    `attrs['decisions']` says whether either arm holds calls, 0 or 1 only, and so has no ranking to compare.
     """
     one, other = _arm_cells(table, first), _arm_cells(table, second)
     for refuse in (_refuse_other_cells, _refuse_other_people):
@@ -77,7 +78,7 @@ def pair_arms(
     both = one.rename(columns={"score": "first"}).assign(second=other.score.reindex(one.index))
     both = both.reset_index()
     both.attrs["named"] = cells_are_named(both)
-    both.attrs["decisions"] = table.attrs.get("decisions", False)
+    both.attrs["decisions"] = any(both[arm].isin([0.0, 1.0]).all() for arm in ("first", "second"))
     return both
 
 # %% ../../nbs/evidence/paired.ipynb #37b93b2a
@@ -163,7 +164,7 @@ def bootstrap_difference(
         )
     return compared
 
-# %% ../../nbs/evidence/paired.ipynb #86e4cd04
+# %% ../../nbs/evidence/paired.ipynb #f13c3c5f
 _OF_RANKS = ("auroc", "average_precision")
 
 
