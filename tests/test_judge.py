@@ -86,3 +86,34 @@ def test_an_arm_of_calls_has_no_auroc_in_scores_and_in_comparisons(of_calls):
     assert set(judged.scores[judged.scores.metric == "auroc"].arm) == {other}
     assert "auroc" not in set(judged.comparisons.metric) and "DeLong" not in set(judged.comparisons.test)
     assert "accuracy" in set(judged.comparisons.metric)
+
+
+@pytest.mark.parametrize(
+    "split, counts",
+    [
+        ("train", r"\d+ train"),
+        ("validation", r"\d+ validation"),
+        (["train", "validation"], r"\d+ train, \d+ validation"),
+    ],
+)
+def test_rows_that_are_not_of_the_test_are_not_judged_as_such(split, counts):
+    table = arms().query("arm == 'a'").drop(columns="arm")
+    table["split"] = (
+        np.where(table.subject.isin(["1", "2", "H8", "H9"]), split[-1], split[0])
+        if isinstance(split, list)
+        else split
+    )
+    table["identity"] = table.subject
+    for look in (judge, lambda t: judgement.check_subjects(predictions.check_table(t), "table")):
+        with pytest.raises(
+            Refusal, match=f"^table: arm model has no test rows, only {counts}; mark"
+        ) as refusal:
+            look(table)
+        assert "\n" not in str(refusal.value)
+
+
+def test_an_arm_without_test_rows_is_not_dropped_without_a_word():
+    table = arms()
+    table["split"] = np.where(table.arm == "b", "validation", "test")
+    with pytest.raises(Refusal, match="arm b has no test rows"):
+        judge(table)

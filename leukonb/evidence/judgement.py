@@ -35,13 +35,25 @@ class Judgement:
         "The arms, in the order of the table."
         return list(dict.fromkeys(self.table.arm))
 
+# %% ../../nbs/evidence/judgement.ipynb #e36167bb
+def _refuse_untested(table: pd.DataFrame, source: str) -> None:
+    "Refuse a table, or an arm of it, that has no test rows."
+    for arm, parts in table.groupby("arm", sort=False)["split"]:
+        if not (parts == "test").any():
+            counts = ", ".join(f"{n} {part}" for part, n in parts.value_counts().items())
+            raise Refusal(
+                f"{source}: arm {arm} has no test rows, only {counts}; mark the rows to judge with test in the "
+                "column split, or leave the column out if all are"
+            )
+
 # %% ../../nbs/evidence/judgement.ipynb #3e9bd903
 def check_subjects(table: pd.DataFrame, source: str = "table") -> pd.DataFrame:
     """The table itself, where an interval over its subjects can be computed.
 
-    A `Refusal`, which begins with `source`, where an arm has fewer than two subjects of a class on a test
-    set, or none of a class in one of many iterations.
+    A `Refusal`, which begins with `source`, where an arm has no test rows, fewer than two subjects of a
+    class on a test set, or none of a class in one of many iterations.
     """
+    _refuse_untested(table, source)
     rows = predictions.select_test_rows(table)
     least = 2 if rows.iteration.nunique() == 1 else 1
     for (arm, iteration), judged in rows.groupby(["arm", "iteration"]):
@@ -186,7 +198,7 @@ def _compare_over_splits(
             rows += [{"a": a, "b": b, "metric": name, **test} for test in tests]
     return pd.DataFrame(rows)
 
-# %% ../../nbs/evidence/judgement.ipynb #a6acb9c9
+# %% ../../nbs/evidence/judgement.ipynb #63bde234
 def _remarks_on_cells(rows: pd.DataFrame) -> list[str]:
     "What several arms of one test set lose where the table does not name its cells."
     if rows.arm.nunique() < 2 or rows.iteration.nunique() > 1 or predictions.cells_are_named(rows):
