@@ -641,15 +641,17 @@ def test_a_study_runs_on_an_archive_and_unpacks_once(tmp_path):
     assert "done before, kept" in again.stdout and kept.stat().st_mtime_ns == written
 
 
-def test_the_real_sample_in_an_archive(real_sample, tmp_path):
-    found = index_cohort(real_sample)
-    done = leukonb("audit", packed(tmp_path / "sample.zip", real_sample), "--json", tmp_path / "audit.json")
+def test_a_sample_of_the_release_in_an_archive(known_sample, tmp_path):
+    folder = known_sample.folder
+    found = index_cohort(folder)
+    archive = packed(tmp_path / "sample.zip", folder)
+    done = known_sample.leukonb("audit", archive, "--json", tmp_path / "audit.json")
     assert done.returncode == 0 and read_json(tmp_path / "audit.json")["digest"] == found.digest, done.stderr
-    done = leukonb(
+    done = known_sample.leukonb(
         "run",
         "quick",
         "--data",
-        packed(tmp_path / "sample.tar", real_sample),
+        packed(tmp_path / "sample.tar", folder),
         "--out",
         tmp_path / "runs",
         "--dry-run",

@@ -65,8 +65,8 @@ def test_two_processes_measure_what_one_does(cell):
     pd.testing.assert_frame_equal(one, two)
 
 
-def test_real_cells_have_finite_features(real_sample):
-    paths = sorted(real_sample.rglob("*.bmp"))[:6]
+def test_cells_of_a_sample_have_finite_features(sample):
+    paths = sorted(sample.folder.rglob("*.bmp"))[:6]
     assert paths
     for path in paths:
         assert all(

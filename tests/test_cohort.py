@@ -581,13 +581,14 @@ def test_the_digest_knows_content_and_no_paths(tmp_path_factory, seed):
     shutil.rmtree(place)
 
 
-def test_the_real_sample_whatever_its_names(real_sample, tmp_path):
-    sample = index_cohort(real_sample / "C-NMC_Leukemia")
-    training = sample.cells[sample.cells.part == "training"]
-    assert training.groupby("label").subject.agg(["size", "nunique"]).values.tolist() == [[101, 21], [39, 13]]
-    assert sample.cells.part.eq("preliminary").sum() == 12 and not len(sample.problems)
-    assert sample.cells.identity[sample.cells.subject == "21"].unique().tolist() == ["20"]
-    files = [real_sample / "C-NMC_Leukemia" / path for path in sample.cells.path]
+def test_a_sample_of_the_release_whatever_its_names(known_sample, tmp_path):
+    sample = index_cohort(known_sample.folder / "C-NMC_Leukemia")
+    counts = sample.cells.groupby(["part", "label"]).subject.agg(["size", "nunique"])
+    assert {key: (n["size"], n["nunique"]) for key, n in counts.iterrows()} == known_sample.parts
+    assert not len(sample.problems)
+    first, second = known_sample.joined
+    assert sample.cells.identity[sample.cells.subject == second].unique().tolist() == [first]
+    files = [known_sample.folder / "C-NMC_Leukemia" / path for path in sample.cells.path]
     for seed in range(3):
         flat = tmp_path / f"flat{seed}"
         flat.mkdir()
@@ -601,12 +602,12 @@ def test_the_real_sample_whatever_its_names(real_sample, tmp_path):
 @pytest.mark.fault(
     group="data",
     fault="A released image filed under the other class",
-    injected="a real ALL cell copied among the healthy",
+    injected="a known ALL cell copied among the healthy",
     promise="refused: its digest is known with its released label",
 )
-def test_a_real_image_moved_among_the_healthy_is_refused(real_sample, tmp_path):
-    source = next(real_sample.rglob("fold_0/all/*.bmp"))
-    healthy = next(real_sample.rglob("fold_0/hem/*.bmp"))
+def test_a_released_image_moved_among_the_healthy_is_refused(known_sample, tmp_path):
+    source = next(known_sample.folder.rglob("fold_0/all/*.bmp"))
+    healthy = next(known_sample.folder.rglob("fold_0/hem/*.bmp"))
     put(tmp_path, {"hem/1.bmp": source.read_bytes(), "hem/2.bmp": healthy.read_bytes()})
     found = index_cohort(tmp_path)
     assert found.problems.query("refused").values.tolist() == [
@@ -614,10 +615,6 @@ def test_a_real_image_moved_among_the_healthy_is_refused(real_sample, tmp_path):
     ]
 
 
-def test_the_packaged_table_is_made_from_the_release(released_metadata, tmp_path):
-    packaged = Path(release.__file__).parent / "release.csv.xz"
-    assert (
-        release.remake_table(released_metadata, tmp_path / "release.csv.xz").read_bytes()
-        == packaged.read_bytes()
-    )
-    assert packaged.stat().st_size < 1.5e6
+def test_the_packaged_table_is_made_from_the_release(metadata, tmp_path):
+    remade = release.remake_table(metadata.folder, tmp_path / "release.csv.xz")
+    assert remade.read_bytes() == metadata.packed and len(metadata.packed) < 1.5e6

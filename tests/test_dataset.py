@@ -164,24 +164,20 @@ def test_one_cell_under_two_labels_is_said(planted):
     assert "1 of them has two labels for one cell." in said
 
 
-def test_the_real_pairs_of_the_sample_are_found_and_no_two_classes_are_one_cell(real_sample, tmp_path):
-    data = cohort.index_cohort(real_sample)
+def test_the_pairs_of_a_sample_are_found_and_no_two_classes_are_one_cell(known_sample, tmp_path):
+    data = cohort.index_cohort(known_sample.folder)
     rows = data.cells.drop_duplicates("cell").reset_index(drop=True)
     images = pixels.decode_cohort(data, 225, tmp_path, progress=False).images(rows)
     unrolls = [duplicates.unroll(i) for i in images]
     compared = duplicates.confirm_pairs(dataset.propose_pairs(duplicates.hash_images(images), unrolls, rows), unrolls)
     same = dataset.find_copies(compared, rows, LEAST)
-    assert {frozenset((a, b)) for a, b in zip(same.subject_a, same.subject_b)} == {
-        frozenset(("H10", "H3")),
-        frozenset(("H6", "H2")),
-        frozenset("2"),
-        frozenset("5"),
-    } and len(same) == 7
+    assert {frozenset((a, b)) for a, b in zip(same.subject_a, same.subject_b)} == known_sample.near
+    assert len(same) == known_sample.pairs
     hashed = compared[compared.by.str.contains("hash")]
-    assert (hashed.correlation >= LEAST).sum() == 6
+    assert (hashed.correlation >= LEAST).sum() == known_sample.hashed
     assert dataset.compare_classes(unrolls, rows.label).correlation.max() < LEAST
     two = rows.subject[[doubts.measure_doubts(i)["neck"] <= doubts.LIMITS["neck"] for i in images]]
-    assert set(two) == {"H30", "11"}
+    assert set(two) == known_sample.touching
 
 
 def test_features_of_a_frozen_network_place_the_cells(clean, tmp_path):

@@ -31,25 +31,19 @@ def judged(tmp_path, table, *words):
     return ran, tmp_path / "out"
 
 
-def test_published_system(tmp_path, peer_results):
-    ran = leukonb(
-        "evaluate", peer_results / "prellberg2019_preliminary.csv", "--out", tmp_path / "out", cwd=tmp_path
-    )
+def test_published_system(tmp_path, published):
+    ran = leukonb("evaluate", published.table, "--out", tmp_path / "out", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     found = json.loads((tmp_path / "out/evidence.json").read_text())
-    wanted = {
-        "accuracy": (0.8886, (0.837, 0.924), (0.874, 0.903)),
-        "weighted_f1": (0.8874, (0.835, 0.923), (0.873, 0.902)),
-        "balanced_accuracy": (0.8673, (0.805, 0.905), (0.850, 0.884)),
-    }
-    for name, (value, over, naive) in wanted.items():
+    for name, value in published.values.items():
         score, rough = found["scores"][name], found["naive"][name]
-        assert round(score["value"], 4) == value and score["n_subjects"] == 28
-        np.testing.assert_allclose([score["low"], score["high"]], over, atol=0.006)
-        np.testing.assert_allclose([rough["low"], rough["high"]], naive, atol=0.004)
+        assert round(score["value"], 4) == round(value, 4) and score["n_subjects"] == published.subjects
+        ends, naive = [score["low"], score["high"]], [rough["low"], rough["high"]]
+        np.testing.assert_allclose(ends, published.over_subjects[name], atol=published.within["subjects"])
+        np.testing.assert_allclose(naive, published.over_cells[name], atol=published.within["cells"])
     assert "auroc" not in found["scores"] and any("AUROC" in text for text in found["remarks"])
-    page = (tmp_path / "out/page/runs/evaluate/judge-prellberg2019_preliminary.html").read_text()
-    assert "withheld" in page and "0.889" in page
+    page = (tmp_path / f"out/page/runs/evaluate/judge-{published.table.stem}.html").read_text()
+    assert "withheld" in page and f"{published.values['accuracy']:.3f}" in page
     assert (tmp_path / "out/scores.csv").is_file() and not list(tmp_path.glob("_runs"))
 
 

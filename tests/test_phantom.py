@@ -33,8 +33,8 @@ def test_like_the_released_quantiles(measured):
     assert quantile_distances(measured).max(axis=None) <= 0.35
 
 
-def test_like_real_images(measured, real_sample):
-    paths = sorted(real_sample.rglob("UID_*.bmp"))
+def test_like_the_images_of_a_sample(measured, sample):
+    paths = sorted(sample.folder.rglob("UID_*.bmp"))
     real = measure_cells(np.asarray(Image.open(p).convert("RGB")) for p in paths)
     label = np.array([p.stem[-3:].upper() for p in paths])
     far = {
