@@ -495,7 +495,7 @@ def _finish(folder, stated, history, stopped, device, recipe):
 
 # %% ../../nbs/model/training.ipynb #trfin003
 def _read_finished(folder, stated, recipe):
-    "What an ended training of these inputs has left in a folder; nothing where it has not ended, or is not whole."
+    "What an ended training of these inputs has left in a folder, if it has ended there and is whole."
     try:
         note = json.loads((folder / "checkpoints" / "finished.json").read_text())
     except (OSError, ValueError):
