@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.evidence import judgement, paired, predictions
+from leukonb.evidence import intervals, judgement, paired, predictions
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
 
@@ -117,3 +117,22 @@ def test_an_arm_without_test_rows_is_not_dropped_without_a_word():
     table["split"] = np.where(table.arm == "b", "validation", "test")
     with pytest.raises(Refusal, match="arm b has no test rows"):
         judge(table)
+
+
+def nested_subjects(rng, sizes, icc, right=0.8):
+    """Subjects of both classes whose cells are right with a chance of their own, drawn from a beta distribution."""
+    a = right * (1 / icc - 1)
+    who = np.repeat(np.arange(len(sizes)), sizes)
+    is_right = rng.random(len(who)) < rng.beta(a, a / right - a, len(sizes))[who]
+    label = np.where(who % 2, "HEM", "ALL")
+    return pd.DataFrame(
+        {"identity": who, "label": label, "score": np.where(is_right == (label == "ALL"), 0.9, 0.1)}
+    )
+
+
+@pytest.mark.parametrize("sizes", [(400, 400, *[10] * 10), (300, 300, 80, 60, 20, 20, 8, 8, 6, 6, 4, 4)])
+def test_the_intraclass_correlation_is_found_in_subjects_nested_in_classes(sizes):
+    """The constant of a single class gives .17 and .23 on average."""
+    rng = np.random.default_rng(1)
+    found = [intervals.design_effect(nested_subjects(rng, sizes, 0.30))["icc"] for _ in range(200)]
+    assert abs(np.mean(found) - 0.30) < 0.04

@@ -211,14 +211,18 @@ def bootstrap_scores(
 
 # %% ../../nbs/evidence/intervals.ipynb #906330f1
 def _intraclass_correlation(right: pd.Series, label: pd.Series, unit: pd.Series) -> float:
-    "ICC of being right within classes, from 0 to 1 (Donner & Koval 1980)."
+    "ICC of being right within classes, from 0 to 1 (Donner & Koval 1980); NaN for one subject of a class."
     groups = right.groupby([label, unit])
     sizes, means = groups.size(), groups.mean()
     n, k, centre = len(right), len(sizes), right.groupby(label).mean()
+    free = k - label.nunique()
+    if free < 1:
+        return float("nan")
     away = means - means.index.get_level_values(0).map(centre)
-    between = float((sizes * away**2).sum()) / max(1, k - label.nunique())
+    between = float((sizes * away**2).sum()) / free
     within = float((right - groups.transform("mean")).pow(2).sum()) / max(1, n - k)
-    m0 = (n - (sizes**2).sum() / n) / max(1, k - 1)
+    by_class = sizes.groupby(level=0)
+    m0 = (n - float((by_class.apply(lambda s: (s**2).sum()) / by_class.sum()).sum())) / free
     if between + within == 0:
         return 0.0
     return float(np.clip((between - within) / (between + (m0 - 1) * within), 0, 1))
