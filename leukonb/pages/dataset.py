@@ -322,7 +322,7 @@ def embed_cells(
     features: pd.DataFrame,  # from `measure_cells`
     pixels: Pixels,  # decoded cells
     rows: pd.DataFrame,  # cell
-    folder: str | Path | None,  # where a network's features are kept
+    folder: str | Path,  # where the features of a network are kept
     backbone: str | None = None,  # 'small' or any of keras.applications; None is hand-made
     weights: str | None = None,  # 'imagenet', a local file, or None for random
     seed: int = 0,
