@@ -136,3 +136,63 @@ def test_the_intraclass_correlation_is_found_in_subjects_nested_in_classes(sizes
     rng = np.random.default_rng(1)
     found = [intervals.design_effect(nested_subjects(rng, sizes, 0.30))["icc"] for _ in range(200)]
     assert abs(np.mean(found) - 0.30) < 0.04
+
+
+def test_a_name_that_stands_twice_in_the_header_is_refused(tmp_path):
+    rows = arms().query("arm == 'a'")[["subject", "label", "score"]].assign(other=lambda t: 1 - t.score)
+    rows.to_csv(tmp_path / "two.csv", index=False, header=["subject", "label", "score", "score"])
+    with pytest.raises(Refusal, match="^two.csv, row 1: the header has the column 'score' 2 times; keep"):
+        predictions.read_predictions(tmp_path / "two.csv")
+    with pytest.raises(Refusal, match="column 'label' 2 times"):
+        predictions.check_table(rows.set_axis(["subject", "label", "score", "label"], axis=1))
+    rows.to_csv(tmp_path / "notes.csv", index=False)
+    mapped = predictions.read_predictions(tmp_path / "notes.csv", {"score": "other"})
+    np.testing.assert_allclose(mapped.score, rows.other)
+
+
+def test_a_mapped_subject_keeps_its_leading_zeros(tmp_path):
+    rows = arms().query("arm == 'a'")[["subject", "label", "score"]]
+    rows["subject"] = rows.subject.str.strip("H").replace({"14": "07"}).map("0{}".format)
+    rows.rename(columns={"subject": "patient"}).to_csv(tmp_path / "zeros.csv", index=False)
+    read = predictions.read_predictions(tmp_path / "zeros.csv", {"subject": "patient"})
+    assert set(read.subject) == set(rows.subject) and "007" in set(read.subject)
+
+
+def test_a_cell_under_two_subjects_is_refused_with_its_row():
+    table = arms()
+    at = table.index[(table.arm == "b") & (table.subject == "1")][0]
+    table.loc[at, ["subject", "identity"]] = "2"
+    with pytest.raises(
+        Refusal, match=f"row {at + 2}: cell .* is of subject 2 here .arm b. and of subject 1 above"
+    ):
+        judge(table)
+
+
+def test_a_perfect_table_gets_an_exact_interval_over_subjects():
+    who = [*"0123456", *(f"H{i}" for i in range(9))]
+    table = pd.DataFrame({"subject": np.repeat(who, 10)})
+    table["label"] = np.where(table.subject.str.startswith("H"), "HEM", "ALL")
+    table["score"] = np.where(table.label == "ALL", 0.9, 0.1)
+    found = judge(table).scores.set_index("metric")
+    expected = {
+        "accuracy": 0.025 ** (1 / 16),
+        "sensitivity": 0.025 ** (1 / 7),
+        "specificity": 0.025 ** (1 / 9),
+    }
+    for name, low in expected.items():
+        assert found.low[name] == pytest.approx(low, abs=1e-9) and found.high[name] == 1
+        assert found.method[name].startswith("exact")
+    for name in ("balanced_accuracy", "precision", "f1", "weighted_f1", "mcc", "auroc", "average_precision"):
+        assert 0 < found.low[name] < 0.9 and found.high[name] == 1
+    assert found.low[["brier", "ece"]].isna().all()
+
+
+def test_a_class_without_an_error_gets_an_exact_interval_and_the_rest_is_drawn():
+    table = arms(cells=20).query("arm == 'a'")
+    table = table.assign(score=table.score.where(table.label == "HEM", 0.9))
+    found = judge(table).scores.set_index("metric")
+    assert found.low["sensitivity"] == pytest.approx(0.025 ** (1 / 7)) and found.high["sensitivity"] == 1
+    assert found.method["specificity"].startswith("percentile") and found.low["specificity"] < 1
+    wrong = judge(table.assign(score=table.score.where(table.label == "HEM", 0.1))).scores.set_index("metric")
+    assert wrong.low["sensitivity"] == 0
+    assert wrong.high["sensitivity"] == pytest.approx(1 - 0.025 ** (1 / 7))

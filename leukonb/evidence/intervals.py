@@ -162,13 +162,60 @@ def _describe(method: str, units: int, unit: str) -> str:
     )
 
 # %% ../../nbs/evidence/intervals.ipynb #d780ea2c
-def _tabulate(value: dict, ends: dict, **columns) -> pd.DataFrame:
-    "A row for each score: metric, value, low, high, and what is the same for all."
+def _tabulate(value: dict, ends: dict, how: dict, **columns) -> pd.DataFrame:
+    "A row for each score: metric, value, low, high, method, and what is the same for all."
     rows = [
-        {"metric": name, "value": float(value[name][0]), "low": float(low), "high": float(high), **columns}
+        {"metric": name, "value": float(value[name][0]), "low": float(low), "high": float(high)}
+        | {"method": how[name], **columns}
         for name, (low, high) in ends.items()
     ]
     return pd.DataFrame(rows)
+
+# %% ../../nbs/evidence/intervals.ipynb #191eb751
+def _unseen_shares(
+    all_units: int,
+    hem_units: int,
+    level: float = 0.95,
+) -> tuple[np.ndarray, np.ndarray]:  # (r,) of ALL units, (r,) of HEM units
+    "The largest shares of units of another kind of which none may well be seen: the edge of the region above."
+    n, tail = all_units + hem_units, (1 - level) / 2
+    part = np.union1d(np.linspace(0, 1, 201), [all_units / n])
+    return 1 - tail ** (part / all_units), 1 - tail ** ((1 - part) / hem_units)
+
+# %% ../../nbs/evidence/intervals.ipynb #fb55263c
+def _right_shares(rows: pd.DataFrame, name: str, value: float, threshold: float) -> tuple[float, float]:
+    "The share of ALL and of HEM cells that are right, for a score of calls; for an AUROC it is the score."
+    if name in ("auroc", "average_precision"):
+        return value, value
+    right = (rows.score >= threshold) == (rows.label == "ALL")
+    shares = right.groupby(rows.label).mean()
+    return float(shares["ALL"]), float(shares["HEM"])
+
+
+def _exact_ends(
+    rows: pd.DataFrame,
+    labels: np.ndarray,  # of each unit
+    name: str,
+    value: float,
+    threshold: float,
+    level: float,
+) -> tuple[float, float]:
+    "The ends of a score that is the same in every draw, NaN where no unit of another kind explains another."
+    if name in ("brier", "ece"):
+        return np.nan, np.nan
+    units, cells = ([int((x == label).sum()) for label in ("ALL", "HEM")] for x in (labels, rows.label))
+    right = [
+        share + (1 - 2 * share) * unseen if share in (0, 1) else np.full(len(unseen), share)
+        for share, unseen in zip(
+            _right_shares(rows, name, value, threshold), _unseen_shares(units[0], units[1], level)
+        )
+    ]
+    four = pd.DataFrame({"label": ["ALL", "ALL", "HEM", "HEM"], "score": [0.8, 0.1, 0.9, 0.2]})
+    weights = np.vstack([cells[0] * right[0], cells[0] * (1 - right[0])])
+    weights = np.vstack([weights, cells[1] * (1 - right[1]), cells[1] * right[1]])
+    scores = weighted_scores(four, np.arange(4), [name], 0.5, weights)[name]
+    low, high = min(value, float(np.nanmin(scores))), max(value, float(np.nanmax(scores)))
+    return (low, high) if low < high else (np.nan, np.nan)
 
 # %% ../../nbs/evidence/intervals.ipynb #0fcbe811
 NAMES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc")
@@ -187,7 +234,8 @@ def bootstrap_scores(
 ) -> pd.DataFrame:  # metric, value, low, high, method, level, resamples, drawn
     """Scores with bootstrap intervals over whole units, drawn class by class.
 
-    The bins of `ece` are those of the table, kept in every draw. Scores that need a ranking or a probability
+    A score that is the same in every draw, such as 1 where all is right, has the exact interval over units
+    instead, and `method` says so; there is none for `brier` and `ece`, whose ends are then NaN. The bins of `ece` are those of the table, kept in every draw. Scores that need a ranking or a probability
     are left out where the table holds calls. A `Refusal` for an unknown score or method, several iterations,
     or a class of fewer than two units.
     """
@@ -206,8 +254,13 @@ def bootstrap_scores(
     if method == "bca" and unit != "cell":
         left_out = score(whole - np.eye(len(labels)))
         ends = {n: _bca(float(value[n][0]), drawn[n], left_out[n], level) for n in names}
-    how = _describe(method, len(labels), unit)
-    return _tabulate(value, ends, method=how, level=level, resamples=resamples, drawn=len(labels))
+    how = dict.fromkeys(names, _describe(method, len(labels), unit))
+    for n in names:
+        if np.isclose(*ends[n], rtol=0, atol=1e-12):
+            ends[n] = _exact_ends(rows, labels, n, float(value[n][0]), threshold, level)
+            kind = "no" if np.isnan(ends[n][0]) else "exact, not by"
+            how[n] = f"{_describe(kind, len(labels), unit)}: every draw gives the same score"
+    return _tabulate(value, ends, how, level=level, resamples=resamples, drawn=len(labels))
 
 # %% ../../nbs/evidence/intervals.ipynb #906330f1
 def _intraclass_correlation(right: pd.Series, label: pd.Series, unit: pd.Series) -> float:

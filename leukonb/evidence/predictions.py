@@ -19,15 +19,27 @@ COLUMNS = ["cell", "subject", "identity", "label", "score", "split", "iteration"
 _ROW = ["arm", "iteration", "seed"]
 _LABELS = {"ALL": "ALL", "HEM": "HEM", "1": "ALL", "0": "HEM", "1.0": "ALL", "0.0": "HEM"}
 
+# %% ../../nbs/evidence/predictions.ipynb #3eebd9a1
+def _refuse_doubled_columns(columns: Iterable, mapping: Mapping[str, str] | None, source: str) -> None:
+    "Refuse a header that has a needed name twice."
+    names, given = [str(c) for c in columns], mapping or {}
+    needed = {given.get(column, column) for column in (*COLUMNS, "view")}
+    for name in names:
+        if name in needed and names.count(name) > 1:
+            raise Refusal(
+                f"{source}, row 1: the header has the column {name!r} {names.count(name)} times; "
+                "keep the one that is meant, or name them apart"
+            )
+
 # %% ../../nbs/evidence/predictions.ipynb #5f58584b
 def _named(table: pd.DataFrame, mapping: Mapping[str, str] | None, source: str) -> pd.DataFrame:
     "The table with our column names; a `Refusal` that says which column is missing and how to name another."
+    _refuse_doubled_columns(table.columns, mapping, source)
     columns = ", ".join(map(str, table.columns))
     for ours, theirs in (mapping or {}).items():
         if theirs not in table:
             raise Refusal(f"{source} has no column {theirs!r} to take for {ours!r}; it has {columns}")
-    table = table.rename(columns={theirs: ours for ours, theirs in (mapping or {}).items()})
-    columns = ", ".join(map(str, table.columns))
+    table = table.assign(**{ours: table[theirs] for ours, theirs in (mapping or {}).items()})
     for column in ("subject", "label", "score"):
         if column not in table:
             raise Refusal(
@@ -107,7 +119,7 @@ def _typed(table: pd.DataFrame, source: str, labels: Mapping | None = None) -> p
             raise Refusal(f"{_place(typed[column] == '', source)}: {column} is empty; name it")
     return typed.assign(label=_labels(table.label, source, labels), **_numbers(table, source))
 
-# %% ../../nbs/evidence/predictions.ipynb #5415f079
+# %% ../../nbs/evidence/predictions.ipynb #c4e46ed8
 UNNAMED = "unnamed cell"
 
 
@@ -138,6 +150,19 @@ def _refuse_two_labels(table: pd.DataFrame, source: str) -> None:
             name = labels.index[labels > 1][0]
             place = _place(table[unit] == name, source)
             raise Refusal(f"{place}: {unit} {name} has cells of both labels; a subject has one")
+
+# %% ../../nbs/evidence/predictions.ipynb #8b6cc451
+def _refuse_shared_cells(table: pd.DataFrame, source: str) -> None:
+    "Refuse a cell that stands under two subjects or identities, in whichever arm, iteration or part."
+    for unit in ("subject", "identity"):
+        owner = table.groupby("cell")[unit].transform("first")
+        other = table[unit] != owner
+        if other.any():
+            row, first = table[other].iloc[0], owner[other].iloc[0]
+            raise Refusal(
+                f"{_place(other, source)}: cell {row.cell[:16]} is of {unit} {row[unit]} here (arm {row.arm}) "
+                f"and of {unit} {first} above; a cell has one"
+            )
 
 # %% ../../nbs/evidence/predictions.ipynb #d9640c9f
 def _refuse_doubled_cells(table: pd.DataFrame, source: str) -> None:
@@ -198,7 +223,13 @@ def check_table(
     if "view" in table:
         checked, columns = checked.assign(view=table["view"]), [*COLUMNS, "view"]
     checked = _name_cells(checked, source)
-    for refuse in (_refuse_two_labels, _refuse_doubled_cells, _refuse_leak, _refuse_one_class):
+    for refuse in (
+        _refuse_two_labels,
+        _refuse_doubled_cells,
+        _refuse_shared_cells,
+        _refuse_leak,
+        _refuse_one_class,
+    ):
         refuse(checked, source)
     return mark_decisions(checked[columns])
 
@@ -209,8 +240,12 @@ def read_predictions(
     labels: Mapping | None = None,  # {their label: 'ALL' or 'HEM'}
 ) -> pd.DataFrame:
     "A checked table from a CSV or Parquet file."
-    as_text = {"dtype": {"subject": str, "identity": str, "cell": str}}
-    table = read_table(path, **({} if Path(path).suffix == ".parquet" else as_text))
+    if Path(path).suffix == ".parquet":
+        return check_table(read_table(path), mapping, Path(path).name, labels)
+    names = [(mapping or {}).get(column, column) for column in ("subject", "identity", "cell")]
+    table = read_table(path, dtype=dict.fromkeys(names, str))
+    header = read_table(path, header=None, nrows=1, dtype=str).iloc[0]
+    _refuse_doubled_columns(header, mapping, Path(path).name)
     return check_table(table, mapping, Path(path).name, labels)
 
 # %% ../../nbs/evidence/predictions.ipynb #fd532376
