@@ -94,6 +94,55 @@ def published(request, tmp_path_factory):
     )
 
 
+@pytest.fixture
+def good(tmp_path):
+    """A sound cohort of four subjects, two of each class."""
+    from test_cohort import TRAINING, put
+
+    return put(tmp_path / "good", {name.format(""): shade for name, shade in TRAINING.items()})
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A small network, the file it was saved to, and what saving it said."""
+    from test_network import SMALL
+
+    from leukonb.model import network
+
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    model = network.build_network(SMALL)
+    return model, path, network.save_model(model, path)
+
+
+@pytest.fixture
+def nbs(tmp_path, monkeypatch):
+    """A small checkout: a home page, one module, two experiments."""
+    import nbformat
+
+    place = tmp_path / "checkout" / "nbs"
+    (place / "experiments").mkdir(parents=True)
+    shutil.copy(ROOT / "_quarto.yml", place.parent)
+    for name in ("index", "files"):
+        shutil.copy(ROOT / "nbs" / f"{name}.ipynb", place)
+    for name in ("training", "report"):
+        cells = [
+            nbformat.v4.new_markdown_cell(f"# {name.title()}\n\n> What the {name} shows."),
+            nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell("show()"),
+        ]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "experiments" / f"{name}.ipynb")
+    monkeypatch.setenv("LEUKONB_NBS", str(place))
+    return place
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """What a training says at its end that nothing has interrupted."""
+    from test_training import finished, start
+
+    return finished(start(tmp_path_factory.mktemp("straight")))
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--faults-record",

@@ -199,12 +199,6 @@ def test_synthetic_and_other_cells_are_not_mixed(tmp_path):
     assert "synthetic" in refusal_line(index_cohort, tmp_path)
 
 
-@pytest.fixture
-def good(tmp_path):
-    """A sound cohort of four subjects, two of each class."""
-    return put(tmp_path / "good", {name.format(""): shade for name, shade in TRAINING.items()})
-
-
 WHOLE = encoded(99)
 BAD = {
     "empty": (b"", "empty"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import leukonb, on_small_disk
 from hypothesis import given, settings, strategies as st
-from test_cohort import TRAINING, WHOLE, encoded, good, put  # noqa: F401
+from test_cohort import TRAINING, WHOLE, encoded, put
 from test_pixels import written
 
 from leukonb.data import cohort, splits

@@ -7,7 +7,6 @@ import zipfile
 import keras
 import pytest
 from conftest import leukonb
-from test_network import saved  # noqa: F401
 
 from leukonb.data import phantom
 from leukonb.files import refusal_line

@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import address_of, leukonb, opened
 from test_cohort import encoded
-from test_site import built, nbs, run  # noqa: F401
+from test_site import built, run
 
 from leukonb.verbs import site
 
@@ -68,7 +68,10 @@ BUILD = "import sys; from pathlib import Path; from leukonb.verbs import site; s
 def test_a_killed_build_leaves_the_earlier_site(nbs, moments):
     run(nbs)
     place = built(nbs)
-    pages = lambda folder: {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def pages(folder):
+        return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
     earlier = pages(place)
     run(nbs, "report")
     site.build_site(nbs.parents[1] / "runs", nbs.parents[1] / "other")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import on_small_disk
-from test_training import PROGRAM, finished, start, straight  # noqa: F401
+from test_training import PROGRAM, finished, start
 
 # the process kills itself inside the named step, with half of the step's file written
 STRUCK = """

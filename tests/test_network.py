@@ -22,13 +22,6 @@ SMALL = Network(backbone="small", size=48)
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3)).astype("float32")
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model.keras"
-    model = network.build_network(SMALL)
-    return model, path, network.save_model(model, path)
-
-
 # The battery of keras-hub for a layer: what it is made of, what it becomes in each way of calling it, and that it
 # learns, runs in every precision, and survives being written.
 LAYERS = [  # arguments, channels, weights of the layer

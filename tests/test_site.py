@@ -1,7 +1,6 @@
 """The site: whole or absent, the same each time, true about its runs, and complete in itself."""
 
 import re
-import shutil
 from html import escape, unescape
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,7 +8,6 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 
-from conftest import ROOT
 from leukonb.files import refusal_line, write_json
 from leukonb.draw.look import figure_html
 from leukonb.runs.process import execute_run, prepare_folder
@@ -18,25 +16,6 @@ from leukonb.verbs import site
 
 NASTY = "<img src=x onerror=alert(1)> & `*b*` {{< pagebreak >}}"
 LINKS = "<p>see <a href='../../training/{folder}/training.ipynb#loss'>page</a>, <a href='../../training/{folder}/loss.csv'>table</a>, <a href='model.keras'>model</a></p>"
-
-
-@pytest.fixture
-def nbs(tmp_path, monkeypatch):
-    """A small checkout: a home page, one module, two experiments."""
-    place = tmp_path / "checkout" / "nbs"
-    (place / "experiments").mkdir(parents=True)
-    shutil.copy(ROOT / "_quarto.yml", place.parent)
-    for name in ("index", "files"):
-        shutil.copy(ROOT / "nbs" / f"{name}.ipynb", place)
-    for name in ("training", "report"):
-        cells = [
-            nbformat.v4.new_markdown_cell(f"# {name.title()}\n\n> What the {name} shows."),
-            nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}),
-            nbformat.v4.new_code_cell("show()"),
-        ]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "experiments" / f"{name}.ipynb")
-    monkeypatch.setenv("LEUKONB_NBS", str(place))
-    return place
 
 
 def run(

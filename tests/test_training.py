@@ -88,11 +88,6 @@ def finished(process):
     return out.splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    return finished(start(tmp_path_factory.mktemp("straight")))
-
-
 def after(process, epochs):
     """Wait until a process has said that so many epochs are done."""
     for line in process.stdout:
