@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings, strategies as st
 
-from leukonb.evidence import intervals, judgement, paired, predictions
+from leukonb.evidence import intervals, judgement, paired, predictions, resampled
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
 
@@ -196,3 +197,28 @@ def test_a_class_without_an_error_gets_an_exact_interval_and_the_rest_is_drawn()
     wrong = judge(table.assign(score=table.score.where(table.label == "HEM", 0.1))).scores.set_index("metric")
     assert wrong.low["sensitivity"] == 0
     assert wrong.high["sensitivity"] == pytest.approx(1 - 0.025 ** (1 / 7))
+
+
+def test_intervals_over_splits_stay_within_what_a_score_can_be():
+    """Two arms that are nearly perfect: the t interval of the first accuracy reaches beyond 1."""
+    splits = [arms(seed=i, ALL=4, HEM=4, distance=3.0, between=1.2) for i in range(6)]
+    judged = judge(pd.concat([t.assign(iteration=i) for i, t in enumerate(splits)]), train_subjects=16)
+    each = judgement.scores_by_split(judged).query("arm == 'a'").accuracy
+    plain = resampled.corrected_t_test(each, 0.0, 16, 8)
+    found = judged.scores.query("arm == 'a'").set_index("metric").loc["accuracy"]
+    assert plain.high > 1 and found.low < plain.low < found.value < found.high <= 1
+    assert "arcsine scale" in found.method
+    known = judged.scores[judged.scores.low.notna()]
+    assert (known.high <= 1).all() and (known.low >= np.where(known.metric == "mcc", -1, 0)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores=st.lists(st.floats(0, 1), min_size=2, max_size=30), ratio=st.floats(0.05, 2))
+def test_no_interval_of_a_mean_leaves_its_range(scores, ratio):
+    for shown, bounds in ((np.array(scores), (0.0, 1.0)), (2 * np.array(scores) - 1, (-1.0, 1.0))):
+        found = resampled.summarise_splits(shown, 1 / ratio, 1, bounds)
+        low, high = found["interval of the mean, low"], found["interval of the mean, high"]
+        assert (
+            bounds[0] - 1e-9 <= low <= found["mean"] + 1e-9
+            and found["mean"] - 1e-9 <= high <= bounds[1] + 1e-9
+        )

@@ -250,13 +250,15 @@ def bootstrap_scores(
 
     whole = np.ones((len(labels), 1))
     value, drawn = score(whole), score(draw_units(labels, resamples, seed))
-    ends = {n: percentile_ends(drawn[n], level) for n in names}
+    ends: dict[str, tuple[float, ...]]
+    ends = {n: tuple(map(float, percentile_ends(drawn[n], level))) for n in names}
     if method == "bca" and unit != "cell":
         left_out = score(whole - np.eye(len(labels)))
-        ends = {n: _bca(float(value[n][0]), drawn[n], left_out[n], level) for n in names}
+        curved = {n: _bca(float(value[n][0]), drawn[n], left_out[n], level) for n in names}
+        ends = {n: tuple(map(float, pair)) for n, pair in curved.items()}
     how = dict.fromkeys(names, _describe(method, len(labels), unit))
     for n in names:
-        if np.isclose(*ends[n], rtol=0, atol=1e-12):
+        if abs(ends[n][1] - ends[n][0]) < 1e-12:
             ends[n] = _exact_ends(rows, labels, n, float(value[n][0]), threshold, level)
             kind = "no" if np.isnan(ends[n][0]) else "exact, not by"
             how[n] = f"{_describe(kind, len(labels), unit)}: every draw gives the same score"

@@ -133,15 +133,19 @@ def _by_iteration(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
 Overlap = tuple[float, float] | None  # subjects in training and in test of a split, where both are known
 
 
-def _mean_over_splits(values: np.ndarray, overlap: Overlap) -> dict:
+def _mean_over_splits(values: np.ndarray, overlap: Overlap, bounds: tuple[float, float] = (0.0, 1.0)) -> dict:
     "The mean of one score over splits, with the corrected interval where the sizes are known."
     of = f"mean of {len(values)} splits"
     if overlap is None:
         method = f"{of}; no interval, since it is not known how many subjects they trained on"
         return {"value": float(values.mean()), "low": math.nan, "high": math.nan, "method": method}
-    spread = resampled.summarise_splits(values, *overlap)
+    if np.ptp(values) == 0:
+        method = f"{of}; no interval, since all splits have the same score"
+        return {"value": float(values.mean()), "low": math.nan, "high": math.nan, "method": method}
+    spread = resampled.summarise_splits(values, *overlap, bounds)
     ends = {end: spread[f"interval of the mean, {end}"] for end in ("low", "high")}
-    return {"value": float(values.mean()), **ends, "method": f"{of}, corrected resampled t interval"}
+    method = f"{of}, corrected resampled t interval on the arcsine scale"
+    return {"value": float(values.mean()), **ends, "method": method}
 
 # %% ../../nbs/evidence/judgement.ipynb #48cda790
 def _scores_over_splits(
@@ -149,7 +153,11 @@ def _scores_over_splits(
 ) -> pd.DataFrame:  # the columns of `SCORE_COLUMNS`
     "Every score of one arm, as its mean over the splits in which it is defined; two are needed."
     means = {name: each[name].dropna().to_numpy() for name in metrics.NAMES}
-    means = {name: _mean_over_splits(v, overlap) for name, v in means.items() if len(v) >= 2}
+    means = {
+        name: _mean_over_splits(v, overlap, (-1.0 if name == "mcc" else 0.0, 1.0))
+        for name, v in means.items()
+        if len(v) >= 2
+    }
     n = rows.identity.nunique()
     rows = [{"arm": arm, "metric": name, **mean, "n_subjects": n} for name, mean in means.items()]
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)

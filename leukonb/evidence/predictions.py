@@ -151,11 +151,11 @@ def _refuse_two_labels(table: pd.DataFrame, source: str) -> None:
             place = _place(table[unit] == name, source)
             raise Refusal(f"{place}: {unit} {name} has cells of both labels; a subject has one")
 
-# %% ../../nbs/evidence/predictions.ipynb #8b6cc451
+# %% ../../nbs/evidence/predictions.ipynb #37b7fd5c
 def _refuse_shared_cells(table: pd.DataFrame, source: str) -> None:
-    "Refuse a cell that stands under two subjects or identities, in whichever arm, iteration or part."
+    "Refuse a cell that stands under two subjects or identities of one iteration, in whichever arm or part."
     for unit in ("subject", "identity"):
-        owner = table.groupby("cell")[unit].transform("first")
+        owner = table.groupby(["iteration", "cell"])[unit].transform("first")
         other = table[unit] != owner
         if other.any():
             row, first = table[other].iloc[0], owner[other].iloc[0]

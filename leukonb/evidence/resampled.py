@@ -126,15 +126,37 @@ def correlated_posterior(
     ends = stats.t.ppf([0.025, 0.975], df, mean, math.sqrt(variance)) if variance else (mean, mean)
     return Posterior(float(above), float(same), float(below), rope, float(ends[0]), float(ends[1]))
 
+# %% ../../nbs/evidence/resampled.ipynb #dd5074f7
+def _keep_in_range(interval: Comparison, bounds: tuple[float, float]) -> tuple[float, float]:
+    "The ends of a t interval of a mean, made on the arcsine scale of its range instead."
+    least, most = bounds
+    mean = (interval.difference - least) / (most - least)
+    if not 0 < mean < 1:
+        return interval.difference, interval.difference
+    reach = (interval.high - interval.low) / 2 / (most - least)
+    angle, step = math.asin(math.sqrt(mean)), reach / (2 * math.sqrt(mean * (1 - mean)))
+    ends = (math.sin(min(max(angle + side * step, 0.0), math.pi / 2)) ** 2 for side in (-1, 1))
+    low, high = (least + (most - least) * end for end in ends)
+    return low, high
+
 # %% ../../nbs/evidence/resampled.ipynb #e72b525a
 def summarise_splits(
     scores: ArrayLike,  # J scores of an arm
     n_train: float,  # subjects in training
     n_test: float,  # subjects in the test part
+    bounds: tuple[float, float] = (0.0, 1.0),  # what the score can be
 ) -> dict[str, float]:
-    "Mean, spread, percentile range and corrected interval of the mean of an arm's scores, each by its name."
+    """Mean, spread, percentile range and corrected interval of the mean of an arm's scores, each by its name.
+
+    The interval is made on the arcsine scale, so that it stays within `bounds`. A `Refusal` for a score
+    outside of them.
+    """
     scores = np.asarray(scores, float)
-    interval = corrected_t_test(scores, 0.0, n_train, n_test)
+    if scores.min() < bounds[0] or scores.max() > bounds[1]:
+        raise Refusal(
+            f"scores from {scores.min():g} to {scores.max():g} are not within {bounds}; give bounds="
+        )
+    interval_low, interval_high = _keep_in_range(corrected_t_test(scores, 0.0, n_train, n_test), bounds)
     low, high = np.percentile(scores, [2.5, 97.5])
     return {
         "splits": len(scores),
@@ -142,8 +164,8 @@ def summarise_splits(
         "standard deviation": float(scores.std(ddof=1)),
         "central 95 % of splits, low": float(low),
         "central 95 % of splits, high": float(high),
-        "interval of the mean, low": interval.low,
-        "interval of the mean, high": interval.high,
+        "interval of the mean, low": interval_low,
+        "interval of the mean, high": interval_high,
     }
 
 # %% ../../nbs/evidence/resampled.ipynb #6931233a
