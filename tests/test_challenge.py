@@ -130,14 +130,15 @@ def test_a_training_that_scored_other_cells_is_refused(tmp_path, cells):
         made(tmp_path, "a", late, unit="identity"),
         made(tmp_path, "b", late[late.cell != late.cell.iloc[0]]),
     )
-    table = lambda run: predictions.read_predictions(run.folder / "predictions.parquet")
+
+    def table(run):
+        return predictions.read_predictions(run.folder / "predictions.parquet")
+
     with pytest.raises(
         Refusal, match="was split by 'identity'; for the challenge train with unit: challenge"
     ):
         challenge.gather_predictions([by_identity], table(by_identity), cells)
-    with pytest.raises(
-        Refusal, match="scored 39 cells, and the preliminary test of this cohort has 40"
-    ):
+    with pytest.raises(Refusal, match="scored 39 cells, and the preliminary test of this cohort has 40"):
         challenge.gather_predictions([short], table(short), cells)
 
 

@@ -25,7 +25,10 @@ def groups(found, *names):
 
 
 def test_a_cell_moved_in_its_frame_differs_in_background_alone(cell):
-    here, moved = classical.measure_features(cell), classical.measure_features(np.roll(cell, (9, -14), (0, 1)))
+    here, moved = (
+        classical.measure_features(cell),
+        classical.measure_features(np.roll(cell, (9, -14), (0, 1))),
+    )
     others = [g for g in classical.GROUPS if g != "background"]
     assert groups(moved, *others) == pytest.approx(groups(here, *others), rel=1e-6, abs=1e-6)
     assert moved["background.right"] - here["background.right"] == pytest.approx(-14 / 160, abs=1e-6)
@@ -54,7 +57,11 @@ def test_crumbs_and_the_border_are_background(cell):
     touched[5:8, 5:8] = 120
     found = classical.measure_features(touched)
     assert found["background.crumbs"] >= 1 and found["background.edge"] > 0
-    assert classical.measure_features(cell)["background.crumbs"] == classical.measure_features(cell)["background.edge"] == 0
+    assert (
+        classical.measure_features(cell)["background.crumbs"]
+        == classical.measure_features(cell)["background.edge"]
+        == 0
+    )
 
 
 def test_two_processes_measure_what_one_does(cell):
@@ -70,7 +77,8 @@ def test_cells_of_a_sample_have_finite_features(sample):
     assert paths
     for path in paths:
         assert all(
-            np.isfinite(v) for v in classical.measure_features(pixels.decode_image(path.read_bytes(), 225)).values()
+            np.isfinite(v)
+            for v in classical.measure_features(pixels.decode_image(path.read_bytes(), 225)).values()
         ), path.name
 
 
@@ -106,7 +114,9 @@ def test_a_cue_is_found_and_noise_is_not(family):
     found = {}
     for group in ("size", "background"):
         table = predictions.tabulate_scores(
-            asked, classical.score_cells(classical.fit_classifier(values, learning, family, [group]), values, asked), family
+            asked,
+            classical.score_cells(classical.fit_classifier(values, learning, family, [group]), values, asked),
+            family,
         )
         found[group] = metrics.compute_scores(table)["auroc"]
     assert found["size"] > 0.65 > 0.62 > found["background"] > 0.38
@@ -116,7 +126,9 @@ def test_the_same_seed_gives_the_same_scores():
     values, rows = world()
     for family in classical.FAMILIES:
         one, two = (
-            classical.score_cells(classical.fit_classifier(values, rows[rows.split == "train"], family, seed=4), values, rows)
+            classical.score_cells(
+                classical.fit_classifier(values, rows[rows.split == "train"], family, seed=4), values, rows
+            )
             for _ in range(2)
         )
         assert (one == two).all()

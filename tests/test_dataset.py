@@ -169,7 +169,9 @@ def test_the_pairs_of_a_sample_are_found_and_no_two_classes_are_one_cell(known_s
     rows = data.cells.drop_duplicates("cell").reset_index(drop=True)
     images = pixels.decode_cohort(data, 225, tmp_path, progress=False).images(rows)
     unrolls = [duplicates.unroll(i) for i in images]
-    compared = duplicates.confirm_pairs(dataset.propose_pairs(duplicates.hash_images(images), unrolls, rows), unrolls)
+    compared = duplicates.confirm_pairs(
+        dataset.propose_pairs(duplicates.hash_images(images), unrolls, rows), unrolls
+    )
     same = dataset.find_copies(compared, rows, LEAST)
     assert {frozenset((a, b)) for a, b in zip(same.subject_a, same.subject_b)} == known_sample.near
     assert len(same) == known_sample.pairs

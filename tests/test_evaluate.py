@@ -48,7 +48,10 @@ def test_published_system(tmp_path, published):
 
 
 def test_two_arms_with_validation_and_mapped_names(tmp_path):
-    test, before = draw_one_set(OneSetWorld(ALL=6, HEM=6, cells=15), 1), draw_one_set(OneSetWorld(ALL=12, HEM=12, cells=8), 2)
+    test, before = (
+        draw_one_set(OneSetWorld(ALL=6, HEM=6, cells=15), 1),
+        draw_one_set(OneSetWorld(ALL=12, HEM=12, cells=8), 2),
+    )
     for column in ("cell", "subject", "identity"):
         before[column] = "v" + before[column]
     table = (
@@ -81,7 +84,9 @@ def test_two_arms_with_validation_and_mapped_names(tmp_path):
 
 
 def test_many_splits(tmp_path):
-    table = pd.concat([draw_one_set(OneSetWorld(ALL=4, HEM=4, cells=10), i).assign(iteration=i) for i in range(5)])
+    table = pd.concat(
+        [draw_one_set(OneSetWorld(ALL=4, HEM=4, cells=10), i).assign(iteration=i) for i in range(5)]
+    )
     ran, out = judged(tmp_path, table, "--train-subjects", 40)
     assert ran.returncode == 0, ran.stderr
     found = json.loads((out / "evidence.json").read_text())

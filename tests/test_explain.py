@@ -48,7 +48,9 @@ def test_a_network_from_a_file_is_explained_alike(cells, tmp_path):
     network.save_model(model, tmp_path / "model.keras")
     again = explain.cut_network(network.load_model(tmp_path / "model.keras"))
     assert np.allclose(
-        explain.gradcam(explain.cut_network(model), images, labels), explain.gradcam(again, images, labels), atol=1e-6
+        explain.gradcam(explain.cut_network(model), images, labels),
+        explain.gradcam(again, images, labels),
+        atol=1e-6,
     )
 
 

@@ -6,9 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import on_small_disk
 from test_runs import LAST, run_of, write

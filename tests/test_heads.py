@@ -35,7 +35,11 @@ def world():
         }
     )
     x = rng.normal(size=(30, 20))[who] + rng.normal(size=(len(who), 20)) + 3 + 0.8 * (label == "ALL")[:, None]
-    return table, x.astype(np.float32), heads.part_masks(splits.split_monte_carlo(table, 3, 0.6, 0.2, 0.2), table.cell)
+    return (
+        table,
+        x.astype(np.float32),
+        heads.part_masks(splits.split_monte_carlo(table, 3, 0.6, 0.2, 0.2), table.cell),
+    )
 
 
 def truth(table):

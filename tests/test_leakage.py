@@ -90,12 +90,17 @@ def drawn(gains, iterations=4, people=40, seed=0):
 
 def test_scores_are_scikit_learn_s_and_their_means():
     own, apart = drawn({"image": 1.0, "identity": 0.3})
-    found = leakage.measure_optimism(leakage.resample_scores(own, apart, resamples=200)).set_index(["unit", "what"]).value
+    found = (
+        leakage.measure_optimism(leakage.resample_scores(own, apart, resamples=200))
+        .set_index(["unit", "what"])
+        .value
+    )
     from sklearn.metrics import roc_auc_score
 
-    mean = lambda table, unit: np.mean(
-        [roc_auc_score(t.label == "ALL", t.score) for _, t in table[table.arm == unit].groupby("iteration")]
-    )
+    def mean(table, unit):
+        each = table[table.arm == unit].groupby("iteration")
+        return np.mean([roc_auc_score(t.label == "ALL", t.score) for _, t in each])
+
     for unit in ("image", "identity"):
         assert found[unit, "claimed"] == pytest.approx(mean(own, unit)) and found[
             unit, "honest"
@@ -164,7 +169,12 @@ def test_what_cannot_be_measured_is_refused_before_a_training(change, said, tmp_
     given = dict(how=leakage.Protocol(), iterations=2, units=["copies", "identity"]) | change
     with pytest.raises(Refusal, match=said):
         leakage.train_networks(
-            cells, store, network.Network("small", size=32), training.TrainingRecipe(), folder=tmp_path, **given
+            cells,
+            store,
+            network.Network("small", size=32),
+            training.TrainingRecipe(),
+            folder=tmp_path,
+            **given,
         )
 
 

@@ -14,7 +14,7 @@ import nbformat
 import psutil
 import pytest
 
-from leukonb.files import Refusal, read_json, refusal_line
+from leukonb.files import read_json, refusal_line
 from leukonb.runs.notebook import begun_cells, check_parameters
 from leukonb.runs.process import execute_run
 from leukonb.runs.record import make_run

@@ -202,7 +202,7 @@ def format_intervals(
 def show_sentences(
     sentences: Iterable[str],
 ) -> None:
-    "Show what a reader must know before the figures, a paragraph each; nothing where there is nothing to say."
+    "Show what a reader must know before the figures, a paragraph each; nothing where nothing needs saying."
     from IPython.display import publish_display_data
 
     if texts := list(sentences):

@@ -55,7 +55,7 @@ def _copy(model: keras.Model) -> keras.Model:
 
 # %% ../../nbs/model/explain.ipynb #f95cf8c8
 def _after_maps(model: keras.Model) -> list:
-    "The layers that follow the layer `maps`, one after another; a `Refusal` where there is no such straight path."
+    "The layers that follow the layer `maps`, one after another; a `Refusal` where no straight path leads on."
     names = [layer.name for layer in model.layers]
     if "maps" not in names:
         last = ", ".join(names[-3:])
@@ -210,7 +210,7 @@ def occlusion_map(
     targets: Sequence[str],
     side: int = 0,  # of the square, pixels; an eighth of the image unless given
 ) -> np.ndarray:  # (n, size, size), log-odds lost
-    "What is lost where a square is painted over: the mean over all squares, half overlapping, that hold a pixel."
+    "What is lost where a square is painted over: the mean over the squares, half overlapping, of each pixel."
     side = side or max(4, images.shape[1] // 8)
     return np.stack([_lost(parts, image, target, side) for image, target in zip(images, targets)])
 
@@ -253,7 +253,7 @@ def gate_weighted_map(
     images: np.ndarray,
     targets: Sequence[str] | None = None,  # taken as by the other maps, and not used: it knows no class
 ) -> np.ndarray:
-    "The mean of the channels of F weighted by their gates, (n, h, w); equal weights where there are no gates."
+    "The mean of the channels of F weighted by their gates, (n, h, w); equal weights where there are none."
     f = np.asarray(parts.trunk(images.astype(np.float32)))
     weights = np.ones((len(f), f.shape[-1])) if parts.gate is None else parts.gate(f)
     return np.einsum("nhwc,nc->nhw", f, weights) / f.shape[-1]
@@ -265,8 +265,8 @@ def share_inside(
 ) -> pd.DataFrame:  # share, cell, others, for each image
     """The share of each map inside its cell, and what it has to be compared with.
 
-    `cell` is the cell's share of the frame, `others` the mean share of the other images' maps in this cell. The shares
-    of a map that is nowhere above zero are not a number."""
+    `cell` is the cell's share of the frame, `others` the mean share of the other images' maps in this cell.
+    The shares of a map that is nowhere above zero are not a number."""
     masks = np.stack([morphology.cell_mask(image) for image in images]).reshape(len(images), -1).astype(float)
     positive = np.maximum(enlarge_maps(maps, images.shape[1]), 0).reshape(len(images), -1)
     total = positive.sum(1, keepdims=True)
@@ -365,7 +365,8 @@ def randomise_weights(
 ) -> pd.DataFrame:  # map, order, stage, draw, image, alike
     """How alike each image's map is before and after each stage's weights are shuffled (Adebayo 2018).
 
-    Stages are shuffled from the logits down (`cascading`) and one `alone`. The network comes back as it was."""
+    Stages are shuffled from the logits down (`cascading`) and one `alone`. The network comes back as it
+    was."""
     first = {name: method(parts, images, targets) for name, method in methods.items()}
     touched, rows = {name: _touched(images, m.shape[1:]) for name, m in first.items()}, []
     for draw in range(draws):
@@ -474,7 +475,8 @@ def deletion_curves(
 ) -> pd.DataFrame:  # map, curve, image, step, shown (share of squares), odds, random
     """Log-odds as squares are painted over (`deletion`) and put back (`insertion`) (Petsiuk 2018).
 
-    `odds` follows the map, `random` is the mean of random orders. Cells of fewer than two squares are left out."""
+    `odds` follows the map, `random` is the mean of random orders. Cells of fewer than two squares are
+    left out."""
     size, rng, rows = images.shape[1], np.random.default_rng(seed), []
     side, large = side or max(2, size // 16), {name: enlarge_maps(m, size) for name, m in maps.items()}
     for i, (image, target) in enumerate(zip(images, targets)):
@@ -505,7 +507,7 @@ def rank_gains(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:  # map, curve, gain, low, high, cells, subjects
-    "The mean area between a map's curve and that of random orders, in log-odds, positive where the map is better."
+    "The mean area between a map's curve and that of random orders, in log-odds; positive: the map is better."
     gap = np.where(rows.curve == "deletion", rows.random - rows.odds, rows.odds - rows.random)
     area = rows.assign(gap=gap).groupby(["map", "curve", "image"], sort=False).gap.mean().reset_index()
     area["subject"] = np.asarray(subjects)[area.image]

@@ -289,7 +289,7 @@ _FADING = (float(np.float32(0.9)), float(np.float32(0.999)))
 def _adamw(
     w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, step: int, rate: float, recipe: HeadRecipe
 ) -> None:
-    "One step of one head, in place: weights, gradient, and both moments over .1 and .001, each (parameters,)."
+    "One step of one head, in place: weights, gradient, both moments over .1 and .001, each (parameters,)."
     number, norm = w.dtype.type, math.sqrt(float(np.dot(g, g)))
     if recipe.clip and norm > recipe.clip:
         g *= number(recipe.clip / norm)
@@ -785,7 +785,7 @@ def calibrate_head(
     scores: np.ndarray,  # (n,) of one head
     is_all: np.ndarray,  # (n,) bool
     held: np.ndarray,  # bool (n,), its validation cells
-    rule: str = "fixed",  # 'fixed' leaves .5 where it is, 'youden' moves the validation part's threshold there
+    rule: str = "fixed",  # 'fixed' leaves .5 as it is, 'youden' moves the validation part's threshold there
 ) -> np.ndarray:  # (n,)
     "A head's scores, temperature (Guo et al. 2017) and threshold fitted on its validation cells."
     from scipy.optimize import minimize_scalar
@@ -856,7 +856,8 @@ def identity_masks(
     taken = np.stack([np.bincount(codes, row, len(sums.identities)) for row in train])
     if not ((taken == 0) | (taken == sums.count)).all():
         raise Refusal(
-            "a split trains on some cells of an identity and not on others; sums over identities need whole ones"
+            "a split trains on some cells of an identity and not on others; "
+            "sums over identities need whole ones"
         )
     return (taken > 0).astype(float)
 
@@ -955,7 +956,7 @@ def score_closed_form(
     weights: np.ndarray,
     offsets: np.ndarray,  # from `solve_closed_form`
 ) -> np.ndarray:  # float64 (iterations, n)
-    "A score between 0 and 1 for each cell in each split: the logistic curve of the decision, .5 where it turns."
+    "A score between 0 and 1 for each cell in each split: the logistic function of the decision."
     return _sigmoid(weights @ np.asarray(features, np.float64).T + offsets[:, None])
 
 # %% ../../nbs/model/heads.ipynb #a7f468f0

@@ -293,7 +293,8 @@ def _read_config(path):
 # %% ../../nbs/model/network.ipynb #4a4df7c9
 def _check_model(model, path):
     "The model, its shapes and weights checked."
-    shape_in, shape_out = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    shape_in: Any = getattr(model, "input_shape", None)
+    shape_out = getattr(model, "output_shape", None)
     square = isinstance(shape_in, tuple) and len(shape_in) == 4 and shape_in[1] == shape_in[2]
     if not (square and shape_in[3] == 3):
         raise Refusal(f"{path} takes {shape_in}, not square RGB images; it is no model of cells")

@@ -243,7 +243,7 @@ def describe_subjects(
     rows: pd.DataFrame,  # subject, label
     found: pd.DataFrame,  # from `list_questionable`
 ) -> pd.DataFrame:  # label, subject, cells, area, lightness, at the frame, questionable
-    "Each subject's median size and lightness, and what share of its cells touches the frame or is questionable."
+    "Each subject's median size and lightness, and the share of its cells at the frame or questionable."
     table = rows[["label", "subject"]].reset_index(drop=True)
     table["area"] = features["size.area"].to_numpy()
     table["lightness"] = features["colour.mean_L"].to_numpy()
@@ -270,7 +270,7 @@ def intraclass_share(
     values: Sequence[float] | pd.Series,  # (n,)
     rows: pd.DataFrame,  # subject, label
 ) -> dict[str, float]:  # {class: share}
-    "The share of a measure's variance within a class that lies between its subjects (intraclass correlation)."
+    "The share of a measure's variance within a class that lies between its subjects."
     table = rows[["subject", "label"]].reset_index(drop=True).assign(value=np.asarray(values, float))
     return {label: _intraclass(cells.value, cells.subject) for label, cells in table.groupby("label")}
 
@@ -460,7 +460,8 @@ def _describe_joined(same: pd.DataFrame) -> list[str]:
     if len(joined):
         pairs = dict.fromkeys(f"{a} and {b}" for a, b in zip(joined.subject_a, joined.subject_b))
         said.append(
-            f"{len(joined):,} of them {'joins' if len(joined) == 1 else 'join'} two subjects: {', '.join(pairs)}. "
+            f"{len(joined):,} of them {'joins' if len(joined) == 1 else 'join'} two subjects: "
+            f"{', '.join(pairs)}. "
             "Digests of files do not see these; a split by identity may still cut them."
         )
     if odd := int((same.label_a != same.label_b).sum()):
@@ -474,7 +475,8 @@ def _describe_copies(
     "How many pairs are one cell, and how many known to be different would have been called so."
     wrong, hashed = int((apart.correlation >= least).sum()), compared.by.str.contains("hash")
     said = [
-        f"{len(same):,} of {len(compared):,} proposed pairs are one cell by their pixels, under different bytes; "
+        f"{len(same):,} of {len(compared):,} proposed pairs are one cell by their pixels, under different "
+        "bytes; "
         f"of pairs known to be different, {wrong:,} of {len(apart):,} would have been called so."
     ]
     if hashed.any():
@@ -504,7 +506,8 @@ def list_findings(
     if score is not None:
         auroc = metrics.auroc(rows.label == "ALL", score)
         said.append(
-            f"The label of {label:,} cells is suspected by classifiers whose own AUROC on identities they never "
+            f"The label of {label:,} cells is suspected by classifiers whose own AUROC on identities they "
+            "never "
             f"saw is {auroc:.2f}: the lower it is, the more of these suspicions are their mistake."
         )
     return said

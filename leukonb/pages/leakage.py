@@ -279,7 +279,7 @@ def _in_order(units: Iterable) -> list[str]:
 def measure_optimism(
     scores: Mapping[str, Mapping[str, np.ndarray]],  # from `resample_scores`
 ) -> pd.DataFrame:  # unit, what ('claimed', 'honest', 'given away'), value, low, high
-    "Of each way to split the claim, the score on people in no part of it, and the difference, with intervals."
+    "Of each way to split the claim, the score on new people, and the difference, with intervals."
     rows = []
     for unit, two in scores.items():
         for what, values in (*two.items(), ("given away", two["claimed"] - two["honest"])):
@@ -412,7 +412,8 @@ def describe_truth(
         )
         if not any(effects[name] for name in _CLASSES):
             said.append(
-                "So nothing in a cell tells its class, only whose it is: on people never seen every network is "
+                "So nothing in a cell tells its class, only whose it is: on people never seen every network "
+                "is "
                 "at .5 but for chance, and what a split claims above that is the leak."
             )
     return said
@@ -424,7 +425,8 @@ def _describe_unit(unit: str, claimed: pd.Series, honest: pd.Series, gap: pd.Ser
     if gap.low <= 0 <= gap.high:
         verdict = "not distinguishable from 0"
     return (
-        f"Split by {UNITS[unit]}: {claimed.value:.3f} claimed, {honest.value:.3f} on people in no part of it; "
+        f"Split by {UNITS[unit]}: {claimed.value:.3f} claimed, {honest.value:.3f} on people in no part of "
+        "it; "
         f"the difference is {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}), {verdict}."
     )
 

@@ -550,7 +550,8 @@ def group_by_study(
 ) -> dict[str, list[Run]]:
     """For each study with a finished run, its runs in the order to read them.
 
-    A report comes before the others, which follow as they were done, and a study with a report before the others.
+    A report comes before the others, which follow as they were done, and a study with a report comes
+    before one without.
     Of runs of one name only the newest is here.
     """
     newest = [r for r in runs if r.folder in pages and not pages[r.folder].endswith(f"-{r.key[:8]}.ipynb")]
