@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import leukonb
 from hypothesis import given, settings, strategies as st
 
 from leukonb.evidence import intervals, judgement, paired, predictions, resampled
@@ -222,3 +223,40 @@ def test_no_interval_of_a_mean_leaves_its_range(scores, ratio):
             bounds[0] - 1e-9 <= low <= found["mean"] + 1e-9
             and found["mean"] - 1e-9 <= high <= bounds[1] + 1e-9
         )
+
+
+def test_each_score_has_one_p_value_that_of_the_primary_test():
+    one_set, splits = judge(arms(gain=0.4)), pd.concat([arms(seed=i).assign(iteration=i) for i in range(4)])
+    many = judge(splits, train_subjects=60)
+    tests = ("permutation of identities", "corrected resampled t")
+    for judged, test in zip((one_set, many), tests):
+        main = judgement.primary_comparisons(judged.comparisons)
+        of_test = judged.comparisons[judged.comparisons.test == test].set_index("metric")
+        assert (
+            main.metric.is_unique and set(main.test) == {test} and main.metric[0] == judgement.PRIMARY_SCORE
+        )
+        assert main.p.tolist() == of_test.p[main.metric].tolist()
+        assert ((main.low <= main.difference) & (main.difference <= main.high)).all()
+    record = judgement.evidence_record(one_set)
+    assert record["primary"][0]["p"] == pytest.approx(record_p(one_set, "balanced_accuracy"))
+    assert judgement.evidence_record(judge(arms().query("arm == 'a'")))["primary"] == []
+
+
+def record_p(judged, metric):
+    rows = judged.comparisons.query("metric == @metric and test == 'permutation of identities'")
+    return rows.p.item()
+
+
+def test_the_page_draws_and_tabulates_the_primary_p_value(tmp_path):
+    arms(gain=0.4).to_csv(tmp_path / "two.csv", index=False)
+    words = ("--resamples", 200)
+    ran = leukonb("evaluate", tmp_path / "two.csv", "--out", tmp_path / "out", *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    every = pd.read_csv(tmp_path / "out/comparisons.csv")
+    permuted = every[every.test == "permutation of identities"].set_index("metric").p
+    shown = pd.read_csv(tmp_path / "out/compared.csv").set_index("metric")
+    assert shown.index[0] == "balanced_accuracy" and (shown.p == permuted[shown.index]).all()
+    page = (tmp_path / "out/page/runs/evaluate/judge-two.html").read_text()
+    assert "Primary comparison, balanced accuracy by permutation of identities" in page
+    for metric, p in permuted.items():
+        assert f"{metric.replace('_', ' ')}  (p = {p:.2g})" in page
