@@ -260,3 +260,17 @@ def test_the_page_draws_and_tabulates_the_primary_p_value(tmp_path):
     assert "Primary comparison, balanced accuracy by permutation of identities" in page
     for metric, p in permuted.items():
         assert f"{metric.replace('_', ' ')}  (p = {p:.2g})" in page
+
+
+def test_the_naive_test_of_splits_never_stands_alone():
+    splits = pd.concat([arms(seed=i).assign(iteration=i) for i in range(4)])
+    untold, told = judge(splits), judge(splits, train_subjects=60)
+    assert untold.comparisons.empty and untold.scores.low.isna().all()
+    assert all("--train-subjects" in untold.remarks[arm][0] for arm in "ab")
+    assert {"naive paired t", "corrected resampled t"} <= set(told.comparisons.test)
+    assert not any("--train-subjects" in text for text in told.remarks["a"])
+    learnt = splits.assign(split="train", subject="t" + splits.subject, identity="t" + splits.identity)
+    learnt["cell"] = "t" + learnt.cell
+    with_training = judge(pd.concat([splits, learnt]))
+    assert with_training.sizes == (14.0, 14.0) and len(with_training.comparisons) == len(told.comparisons)
+    assert judgement.evidence_record(untold)["comparisons"] == []

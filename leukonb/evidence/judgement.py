@@ -98,7 +98,8 @@ COMPARISON_COLUMNS = [
 
 def _compare_pairs(arms: Iterable[str], compare: Callable[[str, str], pd.DataFrame]) -> pd.DataFrame:
     "`compare` for each pair of arms; p-values are corrected over the pairs, test by test and score by score."
-    tables = [compare(a, b) for a, b in itertools.combinations(arms, 2)]
+    compared = [compare(a, b) for a, b in itertools.combinations(arms, 2)]
+    tables = [rows for rows in compared if len(rows)]
     if not tables:
         return pd.DataFrame(columns=COMPARISON_COLUMNS)
     groups = pd.concat(tables, ignore_index=True).groupby(["metric", "test"], sort=False)
@@ -178,12 +179,13 @@ def _posterior_row(first: np.ndarray, second: np.ndarray, overlap: tuple[float, 
 
 # %% ../../nbs/evidence/judgement.ipynb #36651f0f
 def _tests_over_splits(first: np.ndarray, second: np.ndarray, overlap: Overlap) -> list[dict]:
-    "The tests of one score of two arms; those that need the overlap only where it is known."
-    rows = [resampled.naive_t_test(first, second).row()]
-    if overlap:
-        corrected = resampled.corrected_t_test(first, second, *overlap)
-        same = resampled.equivalence_test(first, second, *overlap)
-        rows = [corrected.row(), same.row(), *rows, _posterior_row(first, second, overlap)]
+    "The tests of one score of two arms; none where the overlap is not known: the naive one never stands alone."
+    if not overlap:
+        return []
+    corrected = resampled.corrected_t_test(first, second, *overlap)
+    same = resampled.equivalence_test(first, second, *overlap)
+    naive = resampled.naive_t_test(first, second)
+    rows = [corrected.row(), same.row(), naive.row(), _posterior_row(first, second, overlap)]
     effect = {"effect_size": resampled.effect_size(first, second)} if (first != second).any() else {}
     return [{**row, **effect} for row in rows]
 
@@ -238,6 +240,13 @@ def _remarks_on_cells(rows: pd.DataFrame) -> list[str]:
         "tests, which need the same cell in both arms, are left out."
     ]
 
+# %% ../../nbs/evidence/judgement.ipynb #b9237906
+_NOT_KNOWN = (
+    "It is not known how many subjects each split trained on, so no mean has an interval and no arms are "
+    "compared: a test that takes splits for independent finds differences that are not there. Give the number "
+    "(--train-subjects), or add the training rows to the table."
+)
+
 # %% ../../nbs/evidence/judgement.ipynb #7c3e7e99
 def judge_table(
     table: pd.DataFrame,  # predictions, checked
@@ -262,6 +271,8 @@ def judge_table(
     iterations = rows.iteration.nunique()
     if iterations > 1:
         train, test = _sizes(table, rows, train_subjects)
+        if train is None:
+            remarks = {arm: [_NOT_KNOWN, *said] for arm, said in remarks.items()}
         parts = _judge_splits(by_arm, threshold, (train, test) if train else None)
         return Judgement(rows, threshold, *parts, remarks, iterations, (train, test))
     drawn = {"threshold": threshold, "resamples": resamples, "seed": seed}
