@@ -274,3 +274,20 @@ def test_the_naive_test_of_splits_never_stands_alone():
     with_training = judge(pd.concat([splits, learnt]))
     assert with_training.sizes == (14.0, 14.0) and len(with_training.comparisons) == len(told.comparisons)
     assert judgement.evidence_record(untold)["comparisons"] == []
+
+
+def test_the_score_of_the_other_class_and_exchanged_classes_are_said():
+    table = arms().query("arm == 'a'").reset_index(drop=True)
+    plain, of_hem = judge(table), judge(table.assign(score=1 - table.score))
+    alphabet = table.assign(label=(table.label == "HEM") * 1, score=1 - table.score)
+    exchanged = judge(alphabet)
+    assert not any("--label" in text for text in plain.remarks["a"])
+    assert "the score may be the probability of HEM (give 1 - score)" in of_hem.remarks["a"][0]
+    assert (
+        "the classes are exchanged" in exchanged.remarks["a"][0]
+        and "--label 0=ALL" in exchanged.remarks["a"][0]
+    )
+    mended = predictions.check_table(
+        alphabet.assign(score=1 - alphabet.score), labels={"0": "ALL", "1": "HEM"}
+    )
+    pd.testing.assert_frame_equal(judgement.judge_table(mended, **QUICK).scores, plain.scores)

@@ -36,15 +36,15 @@ class Judgement:
         "The arms, in the order of the table."
         return list(dict.fromkeys(self.table.arm))
 
-# %% ../../nbs/evidence/judgement.ipynb #e36167bb
+# %% ../../nbs/evidence/judgement.ipynb #b06a4d12
 def _refuse_untested(table: pd.DataFrame, source: str) -> None:
     "Refuse a table, or an arm of it, that has no test rows."
     for arm, parts in table.groupby("arm", sort=False)["split"]:
         if not (parts == "test").any():
             counts = ", ".join(f"{n} {part}" for part, n in parts.value_counts().items())
             raise Refusal(
-                f"{source}: arm {arm} has no test rows, only {counts}; mark the rows to judge with test in the "
-                "column split, or leave the column out if all are"
+                f"{source}: arm {arm} has no test rows, only {counts}; mark the rows to judge with test "
+                "in the column split, or leave the column out if all are"
             )
 
 # %% ../../nbs/evidence/judgement.ipynb #3e9bd903
@@ -179,7 +179,7 @@ def _posterior_row(first: np.ndarray, second: np.ndarray, overlap: tuple[float, 
 
 # %% ../../nbs/evidence/judgement.ipynb #36651f0f
 def _tests_over_splits(first: np.ndarray, second: np.ndarray, overlap: Overlap) -> list[dict]:
-    "The tests of one score of two arms; none where the overlap is not known: the naive one never stands alone."
+    "The tests of one score of two arms; none where the overlap is not known: the naive is never alone."
     if not overlap:
         return []
     corrected = resampled.corrected_t_test(first, second, *overlap)
@@ -240,11 +240,11 @@ def _remarks_on_cells(rows: pd.DataFrame) -> list[str]:
         "tests, which need the same cell in both arms, are left out."
     ]
 
-# %% ../../nbs/evidence/judgement.ipynb #b9237906
+# %% ../../nbs/evidence/judgement.ipynb #7b808820
 _NOT_KNOWN = (
     "It is not known how many subjects each split trained on, so no mean has an interval and no arms are "
-    "compared: a test that takes splits for independent finds differences that are not there. Give the number "
-    "(--train-subjects), or add the training rows to the table."
+    "compared: a test that takes splits for independent finds differences that are not there. Give the "
+    "number (--train-subjects), or add the training rows to the table."
 )
 
 # %% ../../nbs/evidence/judgement.ipynb #7c3e7e99

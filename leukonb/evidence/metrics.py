@@ -170,6 +170,26 @@ def _caveats_of_people(rows: pd.DataFrame) -> Iterator[str]:
             "scores counted by cell lean on it."
         )
 
+# %% ../../nbs/evidence/metrics.ipynb #878356e2
+def _caveats_of_classes(rows: pd.DataFrame) -> Iterator[str]:
+    "Scores that put the wrong class on top, and labels that contradict the names of C-NMC."
+    splits = [split for _, split in rows.groupby("iteration") if split.label.nunique() == 2]
+    areas = np.array([auroc(split.label == "ALL", split.score) for split in splits], float)
+    if len(areas) and areas.mean() < 0.35:
+        yield (
+            f"HEM cells score higher than ALL cells (area under the curve {areas.mean():.2f}): the score "
+            "may be the probability of HEM (give 1 - score), or the labels are exchanged (say what each "
+            "means with --label)."
+        )
+    people = rows.drop_duplicates("subject")
+    healthy = people.subject.str.fullmatch(r"[Hh]\d+")
+    if (healthy == (people.label == "ALL")).all():
+        yield (
+            "Every subject labelled ALL has a name that C-NMC gives to healthy subjects (H1, H2, ...), "
+            "and no other has: the classes are exchanged. Say so, as with --label 0=ALL --label 1=HEM, "
+            "and give 1 - score if the score is the probability of class 1."
+        )
+
 # %% ../../nbs/evidence/metrics.ipynb #9cb59592
 def find_caveats(
     table: pd.DataFrame,  # predictions of one arm
@@ -177,4 +197,5 @@ def find_caveats(
 ) -> list[str]:  # sentences
     "What keeps the scores of a table from meaning what they seem to."
     rows, decisions = select_test_rows(table), bool(table.attrs.get("decisions"))
-    return [*_caveats_of_calls(rows, threshold, decisions), *_caveats_of_people(rows)]
+    calls = _caveats_of_calls(rows, threshold, decisions)
+    return [*_caveats_of_classes(rows), *calls, *_caveats_of_people(rows)]
