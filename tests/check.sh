@@ -20,6 +20,8 @@ fi
 
 echo "== style"
 python tests/style.py
+if ! numbers=$(python tests/style.py --numbers --hold); then echo "$numbers"; exit 1; fi
+echo "$numbers" | grep "^total"
 
 echo "== examples in the notebooks"
 python tests/outputs.py check
