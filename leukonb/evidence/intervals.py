@@ -177,7 +177,7 @@ def _unseen_shares(
     hem_units: int,
     level: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:  # (r,) of ALL units, (r,) of HEM units
-    "The largest shares of units of another kind of which none may well be seen: the edge of the region above."
+    "The largest shares of units of another kind of which none may well be seen: the edge of the region."
     n, tail = all_units + hem_units, (1 - level) / 2
     part = np.union1d(np.linspace(0, 1, 201), [all_units / n])
     return 1 - tail ** (part / all_units), 1 - tail ** ((1 - part) / hem_units)
