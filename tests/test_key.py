@@ -16,6 +16,7 @@ from leukonb.runs.process import execute_run
 from leukonb.runs.record import Run, current_status, describe_standing, find_runs, make_run
 from leukonb.runs.study import list_studies, load_study, plan_study
 from leukonb.runs.sweep import execute_plan
+from leukonb.runs.verify import verify_run
 from leukonb.runs.watch import list_status
 from leukonb.verbs import site
 
@@ -418,6 +419,18 @@ def test_a_page_is_drawn_again_without_training(drawn):
     assert all(digest_file(run.folder / name) == d for name, d in run.result["files"].items())
     assert current_status(Run.read(run.folder)).get("note") is None
     assert again("6.0.1").get("kept") and len(find_runs(run.folder.parents[2])) == 1
+    verified = verify_run(Run.read(run.folder)).set_index("name")
+    assert verified.status["scores.csv"] == "equal", "a repetition of a run that was drawn again trains"
+
+
+def test_a_record_that_was_being_replaced_when_the_power_failed_is_put_back(drawn):
+    run, again = drawn
+    run.folder.rename(run.folder.with_name(f".{run.folder.name}.old77"))
+    half = run.folder.with_name(f".{run.folder.name}.half.tmp")
+    write_json(half / "run.json", {"key": run.key})
+    assert again("6.0.1")["drawn"] == "drawn again, not trained"
+    assert run.done and (run.folder / "states" / "weights.txt").read_text() == "0.91"
+    assert [p.name for p in run.folder.parent.iterdir()] == [run.folder.name]
 
 
 @pytest.mark.fault(

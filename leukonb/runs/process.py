@@ -248,12 +248,13 @@ def prepare_folder(
     run: Run,
     notebook: Path,  # the experiment, copied without its outputs
     threads: int,
+    redraw: bool = False,  # keep the environment in which the numbers were made
 ) -> None:
     "Write a run's folder: run.json, the notebook to execute, links to the files that parameters name."
     import nbformat
 
     run.folder.mkdir(parents=True, exist_ok=True)
-    if "drawn" not in run.manifest:
+    if not redraw:
         run.manifest["environment"] = describe_environment(threads)
     source = nbformat.read(notebook, 4)
     for cell in source.cells:
@@ -368,6 +369,22 @@ def wants_redraw(
     now = run.manifest.get("drawing")
     return run.done and now not in (None, stored, read_if_there(run.folder / ".redraw.json").get("drawing"))
 
+# %% ../../nbs/runs/process.ipynb #e4d24151
+def _remove_half_drawn(run: Run) -> None:
+    "Remove folders in which the page of a run was being drawn when its process was killed."
+    for left in run.folder.parent.glob(".*.tmp"):
+        if read_if_there(left / "run.json").get("key") == run.key:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _restore_record(run: Run) -> None:
+    "Put the record of a run back that was set aside for a new one when its process was killed."
+    if run.folder.exists():
+        return
+    for aside in run.folder.parent.glob(f".{run.folder.name}.old*"):
+        os.replace(aside, run.folder)
+        return
+
 # %% ../../nbs/runs/process.ipynb #559ab45f
 def execute_run(
     run: Run,
@@ -379,13 +396,14 @@ def execute_run(
     gpu: bool = True,  # whether it wants a GPU, where the machine has any
 ) -> dict[str, Any]:
     "Do a run that is not done, in a child process; draw a done one anew where it needs that; its status."
+    _restore_record(run)
     if not run.done:
         return _execute(run, notebook, limit, threads or os.cpu_count() or 1, stop, follow, gpu)
     if not wants_redraw(run):
         return run.status
     return redraw_run(run, notebook, limit, stop, follow, gpu)
 
-# %% ../../nbs/runs/process.ipynb #9695b2f0
+# %% ../../nbs/runs/process.ipynb #c31e91e2
 def _execute(
     run: Run,
     notebook: Path,
@@ -394,11 +412,12 @@ def _execute(
     stop: threading.Event | None,
     follow: Callable[[Run], object] | None,
     gpu: bool,
+    redraw: bool = False,
 ) -> dict[str, Any]:
     "Do a run in a child process; its status at the end."
-    prepare_folder(run, notebook, threads)
+    prepare_folder(run, notebook, threads, redraw)
     with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder / "log.txt", "ab") as log:
-        environment = _child_environment(private, threads, gpu, "drawn" in run.manifest)
+        environment = _child_environment(private, threads, gpu, redraw)
         child = _start_child(run, limit, environment, log)
         ended = _follow(child, run, limit, stop, follow)
     if not ended:
@@ -408,7 +427,7 @@ def _execute(
     write_json(run.folder / "status.json", state)
     return run.status
 
-# %% ../../nbs/runs/process.ipynb #55cb0f0b
+# %% ../../nbs/runs/process.ipynb #830b017f
 _CHILD = "import sys; from leukonb.runs.process import do_run; do_run(sys.argv[1], float(sys.argv[2]))"
 
 
@@ -448,7 +467,7 @@ def _follow(
     finally:
         kill_tree(child)
 
-# %% ../../nbs/runs/process.ipynb #b3129f23
+# %% ../../nbs/runs/process.ipynb #834d3ad2
 def redraw_run(
     run: Run,  # done, as planned now
     notebook: Path,  # the experiment
@@ -458,9 +477,9 @@ def redraw_run(
     gpu: bool = True,  # as for `execute_run`
 ) -> dict[str, Any]:
     "Draw a finished run's page anew and keep its numbers; its status, in which `drawn` says how that went."
-    _remove_half_drawn(run.folder)
     try:
         with hold_lock(run.folder):
+            _remove_half_drawn(run)
             if wants_redraw(run):
                 with staged(run.folder) as folder:
                     _redraw_into(Path(folder), run, notebook, limit, stop, follow, gpu)
@@ -468,7 +487,7 @@ def redraw_run(
         return {**run.status, "drawn": f"kept as drawn before: {refusal}"}
     return {**run.status, "drawn": "drawn again, not trained"}
 
-# %% ../../nbs/runs/process.ipynb #f3a788dd
+# %% ../../nbs/runs/process.ipynb #2d1e3308
 def _redraw_into(
     folder: Path,
     run: Run,
@@ -481,10 +500,10 @@ def _redraw_into(
     "Draw a run anew in another folder, which shall take the place of its own; a `Refusal` where it differs."
     stored = Run.read(run.folder).manifest
     manifest = {**stored, "drawing": run.manifest["drawing"], "drawn": "again, from kept states"}
-    new = Run(folder, manifest, run.sources)
+    new = Run(folder, manifest, check_files(Run(run.folder, stored)))
     _link_states(run.folder, folder)
     threads = stored.get("environment", {}).get("threads") or os.cpu_count() or 1
-    state = _execute(new, notebook, limit, threads, stop, follow, gpu)
+    state = _execute(new, notebook, limit, threads, stop, follow, gpu, redraw=True)
     reason = state.get("error", state["status"]) if state["status"] != "done" else ""
     if different := compare_results(run.result, new.result) if new.done else []:
         reason = f"{', '.join(different)} came out otherwise"
@@ -494,7 +513,7 @@ def _redraw_into(
         raise Refusal(reason)
     _keep_history(run.folder, folder)
 
-# %% ../../nbs/runs/process.ipynb #58b4c5a5
+# %% ../../nbs/runs/process.ipynb #519e6e71
 def compare_results(
     old: dict,  # what a run's result.json holds
     new: dict,
@@ -510,7 +529,7 @@ def compare_results(
         if digest([a.get(name)]) != digest([b.get(name)])
     ]
 
-# %% ../../nbs/runs/process.ipynb #29c7d162
+# %% ../../nbs/runs/process.ipynb #801ad3d8
 _STATES = (".keras", ".npy", ".npz", ".h5")
 
 
@@ -531,16 +550,9 @@ def _link_states(
         except OSError:
             shutil.copy2(path, link)
 
-# %% ../../nbs/runs/process.ipynb #73239938
+# %% ../../nbs/runs/process.ipynb #1bd3c266
 def _keep_history(old: Path, new: Path) -> None:
     "Let the folder that is to stand know what the old one knew: when the numbers were made, and the log."
     shutil.copy2(old / "status.json", new / "status.json")
     logs = [folder / "log.txt" for folder in (old, new) if (folder / "log.txt").is_file()]
     (new / "log.txt").write_bytes(b"".join(log.read_bytes() for log in logs))
-
-
-def _remove_half_drawn(folder: Path) -> None:
-    "Remove folders in which a page was being drawn when its process was killed."
-    for left in folder.parent.glob(f".{folder.name[:40]}*.tmp"):
-        with suppress(OSError):
-            shutil.rmtree(left)
