@@ -291,3 +291,11 @@ def test_the_score_of_the_other_class_and_exchanged_classes_are_said():
         alphabet.assign(score=1 - alphabet.score), labels={"0": "ALL", "1": "HEM"}
     )
     pd.testing.assert_frame_equal(judgement.judge_table(mended, **QUICK).scores, plain.scores)
+
+
+def test_one_image_under_two_subjects_of_one_identity_is_no_fault():
+    table = arms()
+    table["identity"] = table.identity.replace({"2": "1"})
+    at = table.index[(table.arm == "b") & (table.subject == "1")][0]
+    table.loc[at, "subject"] = "2"
+    assert len(predictions.check_table(table)) == len(table)
