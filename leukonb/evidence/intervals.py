@@ -235,7 +235,8 @@ def bootstrap_scores(
     """Scores with bootstrap intervals over whole units, drawn class by class.
 
     A score that is the same in every draw, such as 1 where all is right, has the exact interval over units
-    instead, and `method` says so; there is none for `brier` and `ece`, whose ends are then NaN. The bins of `ece` are those of the table, kept in every draw. Scores that need a ranking or a probability
+    instead, and `method` says so; there is none for `brier` and `ece`, whose ends are then NaN. The bins of
+    `ece` are those of the table, kept in every draw. Scores that need a ranking or a probability
     are left out where the table holds calls. A `Refusal` for an unknown score or method, several iterations,
     or a class of fewer than two units.
     """

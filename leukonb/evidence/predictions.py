@@ -155,7 +155,7 @@ def _refuse_two_labels(table: pd.DataFrame, source: str) -> None:
 def _refuse_shared_cells(table: pd.DataFrame, source: str) -> None:
     """Refuse a cell of two identities in one iteration, in whichever arm or part.
 
-    One image under two subjects who are one identity is what the release holds, and is no fault of the table."""
+    One image under two subjects who are one identity is what the release holds, and no fault of the table."""
     first = table.groupby(["iteration", "cell"])[["subject", "identity"]].transform("first")
     other = table.identity != first.identity
     if other.any():
