@@ -18,7 +18,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from ..draw.look import blank_figure, in_run
 from ..files import Refusal, write_table
-from . import rules_data, rules_model, rules_scores, rules_study  # noqa: F401  they enter their rules
+
+# each enters its rules as it is imported
+from . import rules_data, rules_model, rules_scores, rules_study  # noqa: F401
 from .records import Records
 from .rules import AUTHORS, MET, NOT_APPLICABLE, NOT_MET, PARTLY, RULES, STATUSES, Answer, answer
 from ..runs.key import package_folder
