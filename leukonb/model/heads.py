@@ -47,7 +47,7 @@ class HeadRecipe:
     batch: int = 64  # cells
     epochs: int = 20  # at most
     rate: float = 1e-4  # learning rate at the start of the cycle
-    peak: float = 1e-3  # and at its top
+    peak: float = 1e-3  # learning rate at the top of the cycle
     rising: float = 0.3  # share of the steps before the top
     decay: float = 1e-5  # of the weights, decoupled
     clip: float = 1.0  # norm of a head's gradient; 0 for none

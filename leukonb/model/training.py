@@ -48,7 +48,7 @@ class TrainingRecipe:
     batch: int = 8  # cells
     epochs: int = 100  # at most
     rate: float = 1e-4  # learning rate at the start of the cycle
-    peak: float = 1e-3  # and at its top
+    peak: float = 1e-3  # learning rate at the top of the cycle
     rising: float = 0.3  # share of the steps before the top
     schedule: str = "one-cycle"  # of the learning rate, or 'constant': `rate` throughout
     decay: float = 1e-5  # of the weights, decoupled

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_text', 'escape_title', 'strip_paths', 'relink_text',
-           'clean_cells', 'split_heading', 'write_page', 'describe_worth', 'list_warnings', 'data_digests',
-           'published_files', 'kept_notebook', 'provenance_html', 'stage_run', 'copy_offers', 'ended_pages',
-           'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook', 'list_library', 'study_title',
-           'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'render_site', 'finish_page',
+           'clean_cells', 'join_silent_cells', 'split_heading', 'write_page', 'describe_worth', 'list_warnings',
+           'data_digests', 'published_files', 'kept_notebook', 'provenance_html', 'stage_run', 'copy_offers',
+           'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook', 'list_library',
+           'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'render_site', 'finish_page',
            'outside_addresses', 'seal_site', 'build_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
@@ -183,6 +183,19 @@ def clean_cells(
         kept.append(nbformat.from_dict(copy))
     return kept
 
+# %% ../../nbs/verbs/site.ipynb #cc3bf4e6
+def join_silent_cells(
+    cells: Iterable[NotebookNode],  # from `clean_cells`
+) -> list[NotebookNode]:
+    "The cells of a page, each code cell that shows nothing put before the code cell that follows it."
+    joined: list[NotebookNode] = []
+    for cell in cells:
+        before = joined[-1] if joined else None
+        if before is not None and before.cell_type == cell.cell_type == "code" and not before.outputs:
+            cell = nbformat.from_dict({**cell, "source": f"{joined.pop().source}\n\n{cell.source}"})
+        joined.append(cell)
+    return joined
+
 # %% ../../nbs/verbs/site.ipynb #9286c4a8
 def split_heading(
     nb: NotebookNode,  # a notebook
@@ -313,7 +326,7 @@ def stage_run(
 ) -> None:
     "Stage the page of a finished run."
     title, claim, cells = split_heading(nbformat.read(run.notebook, 4))
-    cells = clean_cells(cells, Path(page).stem)
+    cells = join_silent_cells(clean_cells(cells, Path(page).stem))
     for cell in cells:
         _relink_cell(cell, run.folder.resolve(), page, places)
         if cell.cell_type == "code":
