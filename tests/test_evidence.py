@@ -156,4 +156,4 @@ def test_evidence_needs_no_deep_learning_library_and_no_other_room():
         f"assert not {heavy} & set(sys.modules)\n"
         f"assert not {{f'leukonb.{{room}}' for room in {rooms}}} & set(sys.modules)"
     )
-    assert len(modules) == 11 and subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert len(modules) > 10 and subprocess.run([sys.executable, "-c", code]).returncode == 0

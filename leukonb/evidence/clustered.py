@@ -195,10 +195,11 @@ def _intervals_of(
     }
     found = []
     for name in names:
-        (low, high), how = _ends(name, scores, errors, level), "effective sample"
         if sum(e.variance for e in errors[name]) < 1e-24:
             low, high = intervals.exact_ends(rows, labels, name, scores[name], threshold, level)
             how = "no interval" if np.isnan(low) else "exact interval"
+        else:
+            (low, high), how = _ends(name, scores, errors, level), "effective sample"
         found.append({"metric": name, "value": scores[name], "low": low, "high": high, "method": how})
     return found
 
