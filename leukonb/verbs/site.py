@@ -21,8 +21,9 @@ from urllib.parse import quote, unquote
 import pandas as pd
 import nbformat, yaml
 from nbformat import NotebookNode
-from ..files import Refusal, staged, write_text
+from ..files import Refusal, write_text
 from ..draw.look import figure_html, table_html
+from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
 from ..runs.notebook import begun_cells, notebooks_folder
 from leukonb.runs.record import (
@@ -780,17 +781,33 @@ def seal_site(
         if addresses := outside_addresses(text, p.suffix):
             raise Refusal(f"page {name} would load {addresses[0]}; take it out of its notebook")
 
+# %% ../../nbs/verbs/site.ipynb #b90f4ec8
+_EARLIER = "explore files index.html leukonb library plotly.min.js runs search.json site_libs"
+
+
+def _set_earlier_aside(
+    to: Path,  # where the site goes
+) -> None:
+    "Give the folder `_site` another name where it holds a site without a list, and only that."
+    found = {p.name for p in to.iterdir()} if to.is_dir() and not to.is_symlink() else set()
+    if to != Path("_site") or not {"index.html", "search.json"} <= found <= set(_EARLIER.split()):
+        return
+    numbered = (Path(f"_site.earlier{number}") for number in ("", *range(2, 10**6)))
+    aside = next(place for place in numbered if not os.path.lexists(place))
+    to.rename(aside)
+    print(f"{to} was built by an earlier version, which kept no list of its files; it is now {aside}")
+
 # %% ../../nbs/verbs/site.ipynb #ba7db13e
 def build_site(
     out: Path | str,  # where the runs are
     to: Path | str = "_site",  # where the site goes
 ) -> Path:
-    "Build the site from all that has been run, whole or not at all; its folder."
+    "Build the site from all that has been run; its folder, of which only an earlier site is replaced."
     to, runs = Path(to), find_runs(out)
     if not any(r.done for r in runs):
         raise Refusal(f"nothing has been run in {out}; run `leukonb run quick` first")
-    if to.is_dir() and any(to.iterdir()) and not (to / "search.json").is_file():
-        raise Refusal(f"{to} holds something that is not a site; name another folder")
+    _set_earlier_aside(to)
+    check_target(to, "site")
     with tempfile.TemporaryDirectory(prefix="leukonb-site-") as folder:
         project = Path(folder).resolve() / "project"
         stage_site(runs, project)
@@ -798,6 +815,6 @@ def build_site(
         for run in runs:
             if run.done or kept_notebook(run):
                 copy_offers(run, site)
-        with staged(to) as new:
+        with replacing(to, "site") as new:
             shutil.copytree(site, new, dirs_exist_ok=True)
     return to
