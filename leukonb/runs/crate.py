@@ -13,7 +13,8 @@ from typing import Any
 from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
-from ..files import Refusal, canonical, digest_file, staged
+from ..files import Refusal, canonical, digest_file
+from .keep import check_target, replacing
 from .record import Run, find_runs
 
 # %% ../../nbs/runs/crate.ipynb #70bb2840
@@ -115,19 +116,19 @@ def _describe_study(crate: ROCrate, study: str, finished: float) -> None:
 def export_crate(
     study: str,  # its name in the folder of runs
     out: str | Path,  # the folder of all runs, `_runs`
-    to: str | Path,  # the folder of the crate; an earlier crate there is replaced
+    to: str
+    | Path,  # the folder of the crate; of one that is there, what an earlier export has written is replaced
 ) -> Path:  # the folder of the crate
     "Write a study's finished runs as an RO-Crate, whole or not at all; a `Refusal` where none is finished."
     done, to = [run for run in find_runs(Path(out), study) if run.done], Path(to)
     if not done:
         raise Refusal(f"no finished run of {study} in {out}; leukonb run {study} makes them")
-    if to.is_dir() and any(to.iterdir()) and not (to / "ro-crate-metadata.json").is_file():
-        raise Refusal(f"{to} holds something that is not a crate; name another folder")
+    check_target(to, "crate")
     crate = ROCrate(version="1.1")
     _describe_study(crate, study, max(run.status.get("finished", 0) for run in done))
     for run in done:
         _add_action(crate, run)
     crate.root_dataset["mentions"] = [crate.dereference(f"#{run.key}") for run in done]
-    with staged(to) as folder:
+    with replacing(to, "crate") as folder:
         crate.write(folder)
     return to
