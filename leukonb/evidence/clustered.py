@@ -176,8 +176,26 @@ def _ends(name: str, scores: Mapping[str, float], errors: Errors, level: float) 
 METHODS = ("default", "percentile", "bca")
 
 
+def _scores_and_parts(
+    networks: Sequence[pd.DataFrame],  # the same rows scored by each network
+    names: Sequence[str],
+    threshold: float,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    "Every score and how it moves with each row, on average over networks."
+    truth, scores = (networks[0].label == "ALL").to_numpy(), dict.fromkeys(metrics.NAMES, 0.0)
+    parts = {name: np.zeros(len(truth)) for name in names}
+    for rows in networks:
+        ones, each = np.ones((len(rows), 1)), np.arange(len(rows))
+        whole = intervals.weighted_scores(rows, each, metrics.NAMES, threshold, ones)
+        for name, value in whole.items():
+            scores[name] += float(value[0]) / len(networks)
+        for name in names:
+            parts[name] += _cell_parts(truth, rows.score.to_numpy(float), name, threshold) / len(networks)
+    return scores, parts
+
+# %% ../../nbs/evidence/clustered.ipynb #22bc19dc
 def _intervals_of(
-    rows: pd.DataFrame,
+    networks: Sequence[pd.DataFrame],
     codes: np.ndarray,
     labels: np.ndarray,
     names: Sequence[str],
@@ -185,15 +203,10 @@ def _intervals_of(
     level: float,
 ) -> list[dict]:
     "A row for each score: metric, value, low, high, method."
-    truth, score = (rows.label == "ALL").to_numpy(), rows.score.to_numpy(float)
-    ones = np.ones((len(rows), 1))
-    whole = intervals.weighted_scores(rows, np.arange(len(rows)), metrics.NAMES, threshold, ones)
-    scores = {name: float(value[0]) for name, value in whole.items()}
-    errors = {
-        name: class_errors(_cell_parts(truth, score, name, threshold), codes, labels)
-        for name in dict.fromkeys([*names, "sensitivity", "specificity"])
-    }
-    found = []
+    needed = list(dict.fromkeys([*names, "sensitivity", "specificity"]))
+    scores, parts = _scores_and_parts(networks, needed, threshold)
+    errors = {name: class_errors(part, codes, labels) for name, part in parts.items()}
+    rows, found = networks[0], []
     for name in names:
         if sum(e.variance for e in errors[name]) < 1e-24:
             low, high = intervals.exact_ends(rows, labels, name, scores[name], threshold, level)
@@ -205,7 +218,7 @@ def _intervals_of(
 
 # %% ../../nbs/evidence/clustered.ipynb #3eaa1284
 def interval_scores(
-    table: pd.DataFrame,  # predictions of one arm, one iteration
+    table: pd.DataFrame,  # predictions of one arm, one iteration, one or several seeds
     names: Sequence[str] = NAMES,
     level: float = 0.95,
     threshold: float = 0.5,
@@ -220,16 +233,22 @@ def interval_scores(
     The balanced accuracy and the accuracy are put together from their classes (Zou & Donner 2008). A score
     that no unit departs from, such as 1, has the exact interval over units. Assumed is that units are
     independent, and that those which were not seen are like those which were. Each interval contains its
-    score and stays within what the score can be. A `Refusal` as by `intervals.bootstrap_scores`.
+    score and stays within what the score can be. Of several seeds it is their mean score, each network by
+    itself, with the interval of that mean over subjects; a bootstrap takes one seed. A `Refusal` as by
+    `intervals.bootstrap_scores`.
     """
     enough = max(100, resamples) if method == "default" else resamples
     intervals.check_request(table, names, enough, level, method, unit, METHODS)
     if method != "default":
         return intervals.bootstrap_scores(table, names, resamples, seed, by, unit, level, method, threshold)
-    rows, codes, labels = intervals.number_units(table, by, unit)
+    seeds = [table]
+    if "seed" in table and table.seed.nunique() > 1:
+        seeds = [own.sort_values("cell") for _, own in table.groupby("seed")]
+    numbered = [intervals.number_units(own, by, unit) for own in seeds]
+    networks, (_, codes, labels) = [rows for rows, _, _ in numbered], numbered[0]
     intervals.check_units(labels, unit)
     if table.attrs.get("decisions"):
         names = [n for n in names if n not in metrics.THRESHOLD_FREE]
-    found = pd.DataFrame(_intervals_of(rows, codes, labels, names, threshold, level))
+    found = pd.DataFrame(_intervals_of(networks, codes, labels, names, threshold, level))
     over = intervals.name_units(len(labels), unit)
     return found.assign(method=found.method + " over " + over, level=level, resamples=0, drawn=len(labels))
