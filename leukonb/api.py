@@ -62,6 +62,8 @@ def evaluate(
     if out is None and runs is None:
         return verb.judge_predictions(table, columns, labels, **terms)
     place = Path(runs) if runs is not None else Path(str(out), "runs")
+    if out is not None:
+        verb.check_folder(out)
     said = command or _state_call("evaluate", table, columns=columns, labels=labels, **terms)
     evidence = verb.execute_judgement(verb.plan_judgement(table, place, columns, said, labels, **terms))
     return evidence if out is None else verb.publish_evidence(evidence, place, out)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['parse_mapping', 'parse_labels', 'read_judged', 'Evidence', 'summarise_evidence', 'judge_predictions',
-           'plan_judgement', 'execute_judgement', 'publish_evidence']
+           'plan_judgement', 'check_folder', 'execute_judgement', 'publish_evidence']
 
 # %% ../../nbs/verbs/evaluate.ipynb #b447681d
-import re, shutil
+import ast, re, shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -17,7 +17,8 @@ import pandas as pd
 from ..draw.look import table_html
 from ..evidence import judgement, metrics, predictions
 from ..files import Refusal, digest_table, read_json, read_table
-from ..runs.notebook import check_parameters, find_experiment
+from ..runs.keep import check_target, replacing
+from ..runs.notebook import check_parameters, find_experiment, read_code
 from ..runs.process import execute_run
 from ..runs.record import Run, make_run
 
@@ -150,6 +151,27 @@ def judge_predictions(
     record = judgement.evidence_record(found, name)
     return Evidence(record, found.scores, found.naive, found.comparisons)
 
+# %% ../../nbs/verbs/evaluate.ipynb #97eb7aa5
+def _digest_judged(table: pd.DataFrame) -> str:
+    "The digest of what is judged: of the columns that `judge` reads, whatever the order of the rows."
+    return digest_table(table, [c for c in table if c in (*predictions.COLUMNS, "view")])
+
+
+def _keep_table(
+    table: pd.DataFrame,  # checked
+    folder: Path,  # of kept tables
+) -> tuple[Path, str]:  # the kept table and its digest
+    "Keep a table under its digest, unless it is there as it was."
+    digest = _digest_judged(table)
+    kept = folder / f"{digest[:16]}.parquet"
+    try:
+        sound = _digest_judged(read_table(kept)) == digest
+    except (Refusal, LookupError, TypeError):
+        sound = False
+    if not sound:
+        predictions.write_predictions(kept, table)
+    return kept, digest
+
 # %% ../../nbs/verbs/evaluate.ipynb #2cd4d879
 def plan_judgement(
     table: pd.DataFrame | Path | str,  # a table, or its CSV or Parquet file
@@ -162,10 +184,7 @@ def plan_judgement(
     "The run that judges a table, its table kept; a `Refusal` where the table or a parameter does not fit."
     effective = _check_terms(terms)
     checked, source = read_judged(table, columns, labels)
-    digest = digest_table(checked, [c for c in checked if c in (*predictions.COLUMNS, "view")])
-    kept = Path(out) / "_tables" / f"{digest[:16]}.parquet"
-    if not kept.is_file():
-        predictions.write_predictions(kept, checked)
+    kept, digest = _keep_table(checked, Path(out) / "_tables")
     given = {k: v for k, v in effective.items() if k not in ("table", "trainings")} | {"source": source}
     facts: dict[str, Any] = {"study": "evaluate", "size": "full", "synthetic": False, "command": command}
     facts["title"] = f"Evidence on {source}"
@@ -176,6 +195,35 @@ def plan_judgement(
 def _run_name(source: str) -> str:
     "The name of a run from the name of a table's file: small letters, digits and few signs."
     return re.sub(r"[^a-z0-9_.=+-]+", "-", Path(source).stem.lower()).strip("-.") or "table"
+
+# %% ../../nbs/verbs/evaluate.ipynb #2246546f
+_HELPED = ("evidence.json", "scores.csv", "naive.csv", "comparisons.csv", "parameters.csv")
+_WRITERS = ("show_table", "write_table")
+
+
+def _list_written(
+    notebook: Path,  # of an experiment
+) -> list[str]:  # names of files
+    "The tables that a judgement may write: those named in calls of its notebook, and those of its helpers."
+    sources = (re.sub(r"^\s*[%!].*", "", source, flags=re.M) for source, _ in read_code(notebook))
+    calls = [node for source in sources for node in ast.walk(ast.parse(source))]
+    given = [
+        a.value
+        for n in calls
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in _WRITERS
+        for a in n.args
+        if isinstance(a, ast.Constant) and isinstance(a.value, str)
+    ]
+    return [*_HELPED, *(f"{name.removesuffix('.csv')}.csv" for name in given if "/" not in name)]
+
+# %% ../../nbs/verbs/evaluate.ipynb #8aba9445
+def check_folder(
+    out: Path | str,  # that shall get evidence.json, the tables and the folder `page`
+) -> None:
+    "A `Refusal` where a judgement could not be written into a folder without replacing somebody's file."
+    names = _list_written(find_experiment("judge"))
+    check_target(out, "evaluation", names, alone=False)
+    check_target(Path(out) / "page", "site")
 
 # %% ../../nbs/verbs/evaluate.ipynb #a607b449
 def execute_judgement(
@@ -200,8 +248,8 @@ def publish_evidence(
     run, out = evidence.run, Path(out)
     if run is None:
         raise Refusal("evidence that no run has judged has no page; evaluate with out= makes one")
-    out.mkdir(parents=True, exist_ok=True)
-    for source in [run.folder / "evidence.json", *sorted(run.folder.glob("*.csv"))]:
-        shutil.copyfile(source, out / source.name)
+    with replacing(out, "evaluation", alone=False) as folder:
+        for source in [run.folder / "evidence.json", *sorted(run.folder.glob("*.csv"))]:
+            shutil.copyfile(source, folder / source.name)
     site.build_site(runs, out / "page")
     return replace(evidence, page=out / "page" / site.page_address(run, runs))
