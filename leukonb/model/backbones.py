@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['BACKBONES', 'Backbone', 'add_backbone', 'standardise_pixels', 'keep_pixels', 'build_small', 'from_keras',
-           'find_backbone']
+           'centre_pixels', 'find_backbone']
 
 # %% ../../nbs/model/backbones.ipynb #bb000004
 import difflib
+import functools
 import importlib
 import inspect
 import sys
@@ -19,6 +20,7 @@ import keras
 from keras import layers
 
 from ..files import Refusal
+from . import lite
 
 # %% ../../nbs/model/backbones.ipynb #bb000007
 @dataclass(frozen=True)
@@ -134,6 +136,18 @@ add_backbone(
         scale=standardise_pixels,
     )
 )
+
+# %% ../../nbs/model/backbones.ipynb #ada666f9
+def centre_pixels(images: keras.KerasTensor) -> keras.KerasTensor:
+    "Images of 0 to 255 from about -1 to 1, as EfficientNet-Lite was trained."
+    return layers.Rescaling(1 / 128, offset=-127 / 128, name="scale")(images)
+
+
+for _name in lite.SIZES:
+    build = functools.partial(lite.build_lite, _name)
+    add_backbone(
+        Backbone(_name, build, centre_pixels, ("imagenet",), depth=lite.DEPTH, source="arXiv 1905.11946")
+    )
 
 # %% ../../nbs/model/backbones.ipynb #bb000026
 def _import_backbone(name):
