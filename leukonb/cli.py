@@ -249,11 +249,15 @@ def _audit(a: Namespace) -> int:
     from leukonb import api
     from leukonb.data.audit import print_audit
     from leukonb.files import write_json
+    from leukonb.runs.keep import check_file, replacing_file
 
+    if a.json:
+        check_file(a.json, "audit")
     found = api.audit(a.folder, a.subject_pattern)
     print_audit(found.record)
     if a.json:
-        write_json(a.json, found.record)
+        with replacing_file(a.json, "audit") as out:
+            write_json(out, found.record)
     return 1 if found.refused else 0
 
 # %% ../nbs/cli.ipynb #3905337f
@@ -376,11 +380,14 @@ def _screen_table(rows: Any, title: str) -> Any:
 def _predict(a: Namespace) -> None:
     from leukonb import api
     from leukonb.files import Refusal, write_table
+    from leukonb.runs.keep import check_file, replacing_file
 
     if a.out.suffix not in (".csv", ".parquet"):
         raise Refusal(f"--out {a.out}: name a .csv or .parquet file")
+    check_file(a.out, "table of predictions")
     table = api.predict(a.model, a.paths, views=a.views, abstain=a.abstain)
-    write_table(a.out, table)
+    with replacing_file(a.out, "table of predictions") as out:
+        write_table(out, table)
     counts = f"{(table.verdict == 'ALL').sum()} called ALL, {(table.verdict == 'unsure').sum()} unsure"
     print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")
 
