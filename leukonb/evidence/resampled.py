@@ -145,6 +145,7 @@ def summarise_splits(
     n_train: float,  # subjects in training
     n_test: float,  # subjects in the test part
     bounds: tuple[float, float] = (0.0, 1.0),  # what the score can be
+    level: float = 0.95,  # of the interval of the mean
 ) -> dict[str, float]:
     """Mean, spread, percentile range and corrected interval of the mean of an arm's scores, each by its name.
 
@@ -156,7 +157,8 @@ def summarise_splits(
         raise Refusal(
             f"scores from {scores.min():g} to {scores.max():g} are not within {bounds}; give bounds="
         )
-    interval_low, interval_high = _keep_in_range(corrected_t_test(scores, 0.0, n_train, n_test), bounds)
+    corrected = corrected_t_test(scores, 0.0, n_train, n_test, level)
+    interval_low, interval_high = _keep_in_range(corrected, bounds)
     low, high = np.percentile(scores, [2.5, 97.5])
     return {
         "splits": len(scores),
