@@ -194,7 +194,7 @@ def test_a_class_without_an_error_gets_an_exact_interval_and_the_rest_is_drawn()
     table = table.assign(score=table.score.where(table.label == "HEM", 0.9))
     found = judge(table).scores.set_index("metric")
     assert found.low["sensitivity"] == pytest.approx(0.025 ** (1 / 7)) and found.high["sensitivity"] == 1
-    assert found.method["specificity"].startswith("percentile") and found.low["specificity"] < 1
+    assert found.method["specificity"].startswith("effective") and found.low["specificity"] < 1
     wrong = judge(table.assign(score=table.score.where(table.label == "HEM", 0.1))).scores.set_index("metric")
     assert wrong.low["sensitivity"] == 0
     assert wrong.high["sensitivity"] == pytest.approx(1 - 0.025 ** (1 / 7))

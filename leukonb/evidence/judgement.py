@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['SCORE_COLUMNS', 'COMPARISON_COLUMNS', 'Overlap', 'PRIMARY_SCORE', 'PRIMARY_TESTS', 'Parts', 'Judgement',
-           'check_subjects', 'select_arm', 'primary_comparisons', 'judge_table', 'scores_by_split', 'evidence_record',
-           'write_evidence']
+           'check_subjects', 'select_arm', 'infer_training_subjects', 'primary_comparisons', 'judge_table',
+           'scores_by_split', 'evidence_record', 'write_evidence']
 
 # %% ../../nbs/evidence/judgement.ipynb #d8ff0680
 import itertools, math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 import numpy as np
 import pandas as pd
-from . import intervals, metrics, paired, predictions, resampled
+from . import answers, clustered, metrics, networks, paired, predictions, resampled
+from .networks import Networks
 from ..files import Refusal, digest_table, write_json, write_table
 
 # %% ../../nbs/evidence/judgement.ipynb #241785e9
@@ -24,17 +26,25 @@ class Judgement:
 
     table: pd.DataFrame  # the judged rows
     threshold: float
-    scores: pd.DataFrame  # arm, metric, value, low, high, method, n_subjects
+    scores: pd.DataFrame  # the columns of `SCORE_COLUMNS`, of a single network
     naive: pd.DataFrame  # the same over cells
     comparisons: pd.DataFrame  # a, b, metric, test, difference, low, high, statistic, df, p, ...
     remarks: dict[str, list[str]]  # per arm, sentences
     iterations: int
     sizes: tuple[float | None, float | None] = (None, None)  # subjects in training and test, of many splits
+    sizes_from: str = ""  # how the first is known: 'training rows', 'told', 'inferred', or not at all
+    ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)  # as `scores`, of arms of several seeds
+    people: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.count_people`
+    terms: dict[str, Any] = field(default_factory=dict)  # level, method, resamples, permutations, seed
 
     @property
     def arms(self) -> list[str]:
         "The arms, in the order of the table."
         return list(dict.fromkeys(self.table.arm))
+
+    def networks(self, arm: str) -> dict[tuple[int, int], pd.DataFrame]:
+        "The rows of each network of an arm, by iteration and seed (`networks.split_networks`)."
+        return networks.split_networks(self.table, arm)
 
 # %% ../../nbs/evidence/judgement.ipynb #b06a4d12
 def _refuse_untested(table: pd.DataFrame, source: str) -> None:
@@ -68,7 +78,7 @@ def check_subjects(table: pd.DataFrame, source: str = "table") -> pd.DataFrame:
 
 # %% ../../nbs/evidence/judgement.ipynb #2cb96cbb
 def select_arm(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
-    "One arm's rows, a row for each cell and iteration: its views and seeds are averaged."
+    "One arm as an ensemble, a row for each cell and iteration: its views and seeds are averaged."
     chosen = predictions.merge_views(rows[rows.arm == arm])
     if chosen.seed.nunique() > 1:
         keys = [c for c in predictions.COLUMNS if c not in ("score", "seed")]
@@ -78,17 +88,48 @@ def select_arm(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
 
 # %% ../../nbs/evidence/judgement.ipynb #5b339278
 SCORE_COLUMNS = ["arm", "metric", "value", "low", "high", "method", "n_subjects"]
+SCORE_COLUMNS += ["networks", "sd", "least", "most"]  # how many were averaged, and their spread
 
 
-def _scores_on_one_set(by_arm: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
-    "Every score of every arm on one test set, with intervals; `options` are those of `bootstrap_scores`."
-    tables = [
-        intervals.bootstrap_scores(rows, metrics.NAMES, **options).assign(
-            arm=arm, n_subjects=rows.identity.nunique()
-        )
-        for arm, rows in by_arm.items()
-    ]
-    return pd.concat(tables, ignore_index=True)[SCORE_COLUMNS]
+def _mean_intervals(seeds: Sequence[pd.DataFrame], **options) -> pd.DataFrame:
+    "The intervals of each seed by a bootstrap, their ends averaged: no narrower than that of the mean score."
+    each = [clustered.interval_scores(rows, metrics.NAMES, **options) for rows in seeds]
+    if len(each) == 1:
+        return each[0]
+    ends = pd.concat(each).groupby("metric", sort=False)[["value", "low", "high"]].mean()
+    return each[0].assign(**{c: ends[c].to_numpy() for c in ends}, method=each[0].method + ", ends averaged")
+
+# %% ../../nbs/evidence/judgement.ipynb #a0d6edea
+def _score_arm(arm: str, looked: Networks, threshold: float, **options) -> pd.DataFrame:
+    "Every score of the networks of an arm on one test set, averaged; `options` are of `interval_scores`."
+    rows = list(looked.values())
+    if options["method"] == "default":
+        together = pd.concat(rows, ignore_index=True) if len(rows) > 1 else rows[0]
+        together.attrs["decisions"] = rows[0].attrs["decisions"]
+        found = clustered.interval_scores(together, metrics.NAMES, threshold=threshold, **options)
+    else:
+        found = _mean_intervals(rows, threshold=threshold, **options)
+    each = networks.score_networks(looked, threshold)
+    spread = pd.DataFrame([networks.summarise_networks(each, name) for name in found.metric])
+    of = f"{networks.describe_networks(looked)}; " if len(rows) > 1 else ""
+    found = found.assign(arm=arm, n_subjects=rows[0].identity.nunique(), method=of + found.method)
+    return pd.concat([found, spread.drop(columns="value")], axis=1)[SCORE_COLUMNS]
+
+# %% ../../nbs/evidence/judgement.ipynb #d91e320f
+def _score_naively(arm: str, looked: Networks, threshold: float, level: float = 0.95) -> pd.DataFrame:
+    "The scores of an arm with the interval that takes cells for independent."
+    found = _score_arm(arm, looked, threshold, level=level, unit="cell", method="default")
+    return found.assign(method=found.method + " (naive: takes cells for independent)")
+
+# %% ../../nbs/evidence/judgement.ipynb #2603a9ea
+def _score_ensembles(rows: pd.DataFrame, by_arm: Mapping[str, Networks], **options) -> pd.DataFrame:
+    "The scores of each arm's ensemble on one test set, of the arms that are several seeds."
+    found = [pd.DataFrame(columns=SCORE_COLUMNS)]
+    for arm, looked in by_arm.items():
+        if len(looked) > 1:
+            name = f"{arm}, ensemble of {len(looked)} seeds"
+            found.append(_score_arm(name, {(0, 0): select_arm(rows, arm)}, **options))
+    return pd.concat(found[1:] or found, ignore_index=True)
 
 # %% ../../nbs/evidence/judgement.ipynb #26da7408
 COMPARISON_COLUMNS = [
@@ -105,37 +146,102 @@ def _compare_pairs(arms: Iterable[str], compare: Callable[[str, str], pd.DataFra
     groups = pd.concat(tables, ignore_index=True).groupby(["metric", "test"], sort=False)
     return pd.concat([resampled.adjust_holm(rows) for _, rows in groups], ignore_index=True)
 
+# %% ../../nbs/evidence/judgement.ipynb #5048a8a7
+def _pair_seeds(first: Networks, second: Networks) -> pd.DataFrame:  # as `paired.pair_arms`, pairs stacked
+    "The cells of two arms on one test set side by side, once for each pair of their seeds."
+    one, two = list(first.values()), list(second.values())
+    pairs = zip(one, two) if len(one) == len(two) else itertools.product(one, two)
+    a, b = (rows[0].arm.iloc[0] for rows in (one, two))
+    both = [paired.pair_arms(pd.concat(pair), a, b).assign(pair=k) for k, pair in enumerate(pairs)]
+    stacked = pd.concat(both, ignore_index=True)
+    stacked.attrs["decisions"] = any(rows.attrs["decisions"] for rows in both)
+    return stacked
+
+# %% ../../nbs/evidence/judgement.ipynb #6533fc69
+_OF_SHARES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
+
+
+def _compare_seeds(first: Networks, second: Networks, threshold: float, terms: Mapping) -> pd.DataFrame:
+    "The comparisons of a single network of each arm, averaged over pairs of seeds, that respect subjects."
+    both = _pair_seeds(first, second)
+    drawn = {"seed": terms["seed"], "threshold": threshold}
+    tests = [
+        *paired.bootstrap_difference(both, _OF_SHARES, terms["resamples"], **drawn).items(),
+        *paired.permutation_test(both, _OF_SHARES, terms["permutations"], **drawn).items(),
+        ("accuracy by identity", paired.wilcoxon_test(both, threshold)),
+        ("accuracy by identity", paired.equivalence_test(both, threshold=threshold)),
+    ]
+    a, b = (next(iter(arm.values())).arm.iloc[0] for arm in (first, second))
+    rows = pd.DataFrame([{"a": a, "b": b, "metric": name, **test.row()} for name, test in tests])
+    return rows.assign(note=rows.note + f"; a single network: mean over {both.pair.nunique()} pairs of seeds")
+
+# %% ../../nbs/evidence/judgement.ipynb #005bbf5c
+def _compare_on_one_set(first: Networks, second: Networks, threshold: float, terms: Mapping) -> pd.DataFrame:
+    "Every comparison of two arms on one test set."
+    one, two = list(first.values()), list(second.values())
+    if len(one) > 1 or len(two) > 1:
+        return _compare_seeds(first, second, threshold, terms)
+    a, b = (rows[0].arm.iloc[0] for rows in (one, two))
+    drawn = {k: terms[k] for k in ("resamples", "permutations", "seed")}
+    return paired.compare_arms(pd.concat([one[0], two[0]]), a, b, threshold=threshold, **drawn)
+
+# %% ../../nbs/evidence/judgement.ipynb #c378a77d
+def _unseen(times: pd.Series) -> float:
+    "About how many subjects were never tested, from how often each was (Chao 1984); 0 in cross-validation."
+    if (times == 1).all():
+        return 0.0
+    once, twice = int((times == 1).sum()), int((times == 2).sum())
+    return once * (once - 1) / (2 * (twice + 1))
+
+
+def infer_training_subjects(table: pd.DataFrame) -> float | None:  # predictions of many splits
+    """How many subjects a split trained on at most, on average: all whom it did not test or validate on.
+
+    None where the table does not show the whole group, or a split leaves none of a class to train on.
+    """
+    held = table.loc[table.split != "train", ["iteration", "identity", "label", "split"]].drop_duplicates()
+    tested = held[held.split == "test"]
+    people = held.drop_duplicates("identity").set_index("identity").label
+    if set(people.index) != set(tested.identity) or _unseen(tested.identity.value_counts()) >= 0.5:
+        return None
+    known = held.drop_duplicates(["iteration", "identity"]).groupby(["iteration", "label"]).size()
+    left = people.value_counts() - known.unstack(fill_value=0)
+    return float(left.sum(axis=1).mean()) if (left >= 1).all(axis=None) else None
+
 # %% ../../nbs/evidence/judgement.ipynb #4e00bd19
 def _sizes(
     table: pd.DataFrame,
     rows: pd.DataFrame,  # its test rows
     train_subjects: int | None,  # where the table has no training rows
-) -> tuple[float | None, float]:
-    "Subjects in training, None where it is not known, and in test of a split, on average over iterations."
+) -> tuple[float | None, float, str]:
+    "Subjects in training (None where not known) and in test of a split, on average, and whence the first."
     test = float(rows.groupby("iteration").identity.nunique().mean())
     learnt = table[table.split == "train"]
     if len(learnt):
-        return float(learnt.groupby("iteration").identity.nunique().mean()), test
+        return float(learnt.groupby("iteration").identity.nunique().mean()), test, "training rows"
     if train_subjects is None:
-        return None, test
+        inferred = infer_training_subjects(table)
+        return inferred, test, "inferred" if inferred else ""
     if train_subjects < 1:
         raise Refusal(f"train_subjects = {train_subjects}: give how many subjects each split trained on")
-    return float(train_subjects), test
+    return float(train_subjects), test, "told"
 
 # %% ../../nbs/evidence/judgement.ipynb #613e3acd
-def _by_iteration(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    "Every score of one arm in every iteration: a row for each iteration, a column for each score."
-    scores = {}
-    for iteration, split in rows.groupby("iteration"):
-        split.attrs["decisions"] = rows.attrs.get("decisions", False)
-        scores[iteration] = metrics.compute_scores(split, threshold)
-    return pd.DataFrame(scores).T
+def _by_iteration(looked: Networks, threshold: float) -> pd.DataFrame:
+    "Every score of one arm in every iteration, averaged over seeds: a row for each iteration."
+    each = networks.score_networks(looked, threshold)
+    return each.drop(columns="seed").groupby("iteration").mean()
 
 # %% ../../nbs/evidence/judgement.ipynb #c71551ea
 Overlap = tuple[float, float] | None  # subjects in training and in test of a split, where both are known
 
 
-def _mean_over_splits(values: np.ndarray, overlap: Overlap, bounds: tuple[float, float] = (0.0, 1.0)) -> dict:
+def _mean_over_splits(
+    values: np.ndarray,
+    overlap: Overlap,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    level: float = 0.95,
+) -> dict:
     "The mean of one score over splits, with the corrected interval where the sizes are known."
     of = f"mean of {len(values)} splits"
     if overlap is None:
@@ -144,24 +250,24 @@ def _mean_over_splits(values: np.ndarray, overlap: Overlap, bounds: tuple[float,
     if np.ptp(values) == 0:
         method = f"{of}; no interval, since all splits have the same score"
         return {"value": float(values.mean()), "low": math.nan, "high": math.nan, "method": method}
-    spread = resampled.summarise_splits(values, *overlap, bounds)
+    spread = resampled.summarise_splits(values, *overlap, bounds, level)
     ends = {end: spread[f"interval of the mean, {end}"] for end in ("low", "high")}
     method = f"{of}, corrected resampled t interval on the arcsine scale"
     return {"value": float(values.mean()), **ends, "method": method}
 
 # %% ../../nbs/evidence/judgement.ipynb #48cda790
 def _scores_over_splits(
-    arm: str, rows: pd.DataFrame, each: pd.DataFrame, overlap: Overlap
+    arm: str, looked: Networks, each: pd.DataFrame, overlap: Overlap, level: float = 0.95
 ) -> pd.DataFrame:  # the columns of `SCORE_COLUMNS`
     "Every score of one arm, as its mean over the splits in which it is defined; two are needed."
-    means = {name: each[name].dropna().to_numpy() for name in metrics.NAMES}
-    means = {
-        name: _mean_over_splits(v, overlap, (-1.0 if name == "mcc" else 0.0, 1.0))
-        for name, v in means.items()
-        if len(v) >= 2
-    }
-    n = rows.identity.nunique()
-    rows = [{"arm": arm, "metric": name, **mean, "n_subjects": n} for name, mean in means.items()]
+    n = len(set().union(*(rows.identity for rows in looked.values())))
+    facts, rows = {"n_subjects": n, "networks": len(looked)}, []
+    for name in metrics.NAMES:
+        values = each[name].dropna().to_numpy()
+        if len(values) >= 2:
+            mean = _mean_over_splits(values, overlap, (-1.0 if name == "mcc" else 0.0, 1.0), level)
+            spread = networks.summarise_networks(each, name)
+            rows.append({"arm": arm, "metric": name, **spread, **mean, **facts})
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 # %% ../../nbs/evidence/judgement.ipynb #ef4cfa66
@@ -178,13 +284,15 @@ def _posterior_row(first: np.ndarray, second: np.ndarray, overlap: tuple[float, 
     }
 
 # %% ../../nbs/evidence/judgement.ipynb #36651f0f
-def _tests_over_splits(first: np.ndarray, second: np.ndarray, overlap: Overlap) -> list[dict]:
+def _tests_over_splits(
+    first: np.ndarray, second: np.ndarray, overlap: Overlap, level: float = 0.95
+) -> list[dict]:
     "The tests of one score of two arms; none where the overlap is not known: the naive is never alone."
     if not overlap:
         return []
-    corrected = resampled.corrected_t_test(first, second, *overlap)
+    corrected = resampled.corrected_t_test(first, second, *overlap, level)
     same = resampled.equivalence_test(first, second, *overlap)
-    naive = resampled.naive_t_test(first, second)
+    naive = resampled.naive_t_test(first, second, level)
     rows = [corrected.row(), same.row(), naive.row(), _posterior_row(first, second, overlap)]
     effect = {"effect_size": resampled.effect_size(first, second)} if (first != second).any() else {}
     return [{**row, **effect} for row in rows]
@@ -196,6 +304,7 @@ def _compare_over_splits(
     b: str,
     overlap: Overlap,
     names: Sequence[str] = ("accuracy", "balanced_accuracy", "weighted_f1", "auroc"),
+    level: float = 0.95,
 ) -> pd.DataFrame:
     "Two arms over the splits that both have; a score that is undefined in one of them is left out."
     shared = each[a].index.intersection(each[b].index)
@@ -205,7 +314,7 @@ def _compare_over_splits(
     for name in names:
         first, second = (each[arm].loc[shared, name].to_numpy() for arm in (a, b))
         if np.isfinite(first - second).all():
-            tests = _tests_over_splits(first, second, overlap)
+            tests = _tests_over_splits(first, second, overlap, level)
             rows += [{"a": a, "b": b, "metric": name, **test} for test in tests]
     return pd.DataFrame(rows)
 
@@ -247,6 +356,31 @@ _NOT_KNOWN = (
     "number (--train-subjects), or add the training rows to the table."
 )
 
+
+def _remark_on_sizes(sizes: tuple[float | None, float | None], whence: str, splits: int) -> list[str]:
+    "What must be said of the number of training subjects of many splits: that it is not known, or inferred."
+    train, test = sizes
+    if train is None or test is None:
+        return [_NOT_KNOWN]
+    if whence != "inferred":
+        return []
+    wider = math.sqrt((1 / splits + 2 * test / train) / (1 / splits + test / train)) - 1
+    return [
+        f"How many subjects each split trained on is not in the table. It is taken to be {train:.4g}, all "
+        "whom the split neither tested nor validated on, an inference and the most it can be. If splits left "
+        f"people out, intervals are wider (by {100 * wider:.0f} % at half as many) and p-values larger. Give "
+        "the number (--train-subjects) where it is known."
+    ]
+
+# %% ../../nbs/evidence/judgement.ipynb #ce7985ce
+def _count_people(by_arm: Mapping[str, Networks], threshold: float, overlap: Overlap, level: float):
+    "People called rightly by each arm; over splits with the corrected interval of the mean share."
+    counts = [
+        networks.count_people(looked, threshold, level, overlap).assign(arm=arm)
+        for arm, looked in by_arm.items()
+    ]
+    return pd.concat(counts, ignore_index=True)
+
 # %% ../../nbs/evidence/judgement.ipynb #7c3e7e99
 def judge_table(
     table: pd.DataFrame,  # predictions, checked
@@ -254,65 +388,103 @@ def judge_table(
     resamples: int = 2000,
     permutations: int = 5000,
     seed: int = 0,
-    level: float = 0.95,  # of the intervals on one test set
-    method: str = "percentile",  # of the bootstrap, or 'bca'
+    level: float = 0.95,  # of the intervals
+    method: str = "default",  # of the intervals on one test set, as `clustered.interval_scores` takes it
     train_subjects: int | None = None,  # of many splits, if the table has no training rows
+    tell: Callable[[str], object] = len,  # called with what is being computed, before it is
 ) -> Judgement:
     """Scores with intervals and comparisons of every pair of arms, of one test set or of many splits.
 
-    A `Refusal` where the threshold is no probability or a class has too few subjects (`check_subjects`).
+    A `Refusal` where the threshold is no probability, a class has too few subjects (`check_subjects`), or
+    the seeds of an arm did not score the same cells.
     """
     if not 0 <= threshold <= 1:
         raise Refusal(f"threshold {threshold!r} is not between 0 and 1")
     rows = predictions.select_test_rows(check_subjects(table))
-    by_arm = {arm: select_arm(rows, arm) for arm in dict.fromkeys(rows.arm)}
-    shared = _remarks_on_cells(rows)
-    remarks = {arm: [*shared, *metrics.find_caveats(judged, threshold)] for arm, judged in by_arm.items()}
-    iterations = rows.iteration.nunique()
-    if iterations > 1:
-        train, test = _sizes(table, rows, train_subjects)
-        if train is None:
-            remarks = {arm: [_NOT_KNOWN, *said] for arm, said in remarks.items()}
-        parts = _judge_splits(by_arm, threshold, (train, test) if train else None)
-        return Judgement(rows, threshold, *parts, remarks, iterations, (train, test))
-    drawn = {"threshold": threshold, "resamples": resamples, "seed": seed}
-    parts = _judge_one_set(by_arm, drawn, {"level": level, "method": method}, permutations)
-    return Judgement(rows, threshold, *parts, remarks, iterations)
+    by_arm = {arm: networks.split_networks(rows, arm) for arm in dict.fromkeys(rows.arm)}
+    splits = rows.iteration.nunique()
+    train, test, whence = _sizes(table, rows, train_subjects) if splits > 1 else (None, None, "")
+    overlap = (train, test) if train and test else None
+    terms = {"level": level, "method": method, "resamples": resamples, "permutations": permutations}
+    terms["seed"] = seed
+    judge = _judge_splits if splits > 1 else _judge_one_set
+    parts = judge(rows, by_arm, threshold, overlap, terms, tell)
+    people = _count_people(by_arm, threshold, overlap, level)
+    about_sizes = _remark_on_sizes((train, test), whence, splits) if splits > 1 else []
+    remarks = _list_remarks(rows, by_arm, threshold, about_sizes)
+    more = {"ensembles": parts[3], "people": people, "terms": terms, "sizes_from": whence}
+    return Judgement(rows, threshold, *parts[:3], remarks, splits, (train, test), **more)
+
+# %% ../../nbs/evidence/judgement.ipynb #91adb940
+def _list_remarks(
+    rows: pd.DataFrame, by_arm: Mapping[str, Networks], threshold: float, about_sizes: list[str]
+) -> dict[str, list[str]]:  # by arm
+    "The sentences that a reader should see before the figures."
+    splits, remarks = rows.iteration.nunique(), {}
+    shared = [*about_sizes, *_remarks_on_cells(rows)]
+    for arm, looked in by_arm.items():
+        seeds = len(looked) // splits
+        several = (
+            f"Arm {arm} is {seeds} seeds: its scores are those of a single network, the mean over seeds. "
+        )
+        several += f"The ensemble of {seeds} seeds, which averages the scores of each cell, is named as such."
+        own = [several] if seeds > 1 else []
+        remarks[arm] = [*shared, *own, *metrics.find_caveats(select_arm(rows, arm), threshold)]
+    return remarks
 
 # %% ../../nbs/evidence/judgement.ipynb #22e14123
-Parts = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # scores, naive scores, comparisons
+Parts = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]  # scores, naive, comparisons, ensembles
 
 
-def _judge_splits(by_arm: Mapping[str, pd.DataFrame], threshold: float, overlap: Overlap) -> Parts:
+def _judge_splits(
+    rows: pd.DataFrame,
+    by_arm: Mapping[str, Networks],
+    threshold: float,
+    overlap: Overlap,
+    terms: Mapping[str, Any],
+    tell: Callable[[str], object],
+) -> Parts:
     "Scores and comparisons of many splits; there are no naive scores, since no cells are drawn."
-    each = {arm: _by_iteration(rows, threshold) for arm, rows in by_arm.items()}
-    scores = [_scores_over_splits(arm, rows, each[arm], overlap) for arm, rows in by_arm.items()]
-    compared = _compare_pairs(by_arm, lambda a, b: _compare_over_splits(each, a, b, overlap))
-    return pd.concat(scores, ignore_index=True), pd.DataFrame(columns=SCORE_COLUMNS), compared
+    tell(f"scores of {rows.iteration.nunique()} splits")
+    level, none = terms["level"], pd.DataFrame(columns=SCORE_COLUMNS)
+    each = {arm: _by_iteration(looked, threshold) for arm, looked in by_arm.items()}
+    scores = [_scores_over_splits(arm, by_arm[arm], each[arm], overlap, level) for arm in by_arm]
+    tell("comparisons over splits")
+    compared = _compare_pairs(by_arm, lambda a, b: _compare_over_splits(each, a, b, overlap, level=level))
+    return pd.concat(scores, ignore_index=True), none, compared, none
 
 # %% ../../nbs/evidence/judgement.ipynb #b05625ac
 def _judge_one_set(
-    by_arm: Mapping[str, pd.DataFrame],
-    drawn: dict,  # threshold, resamples and seed, of every bootstrap
-    interval: dict,  # level and method, of the intervals over subjects
-    permutations: int,
+    rows: pd.DataFrame,
+    by_arm: Mapping[str, Networks],
+    threshold: float,
+    overlap: Overlap,  # not known of one set
+    terms: Mapping[str, Any],
+    tell: Callable[[str], object],
 ) -> Parts:
-    "Scores, naive scores and comparisons of one test set."
-    scores = _scores_on_one_set(by_arm, **drawn, **interval)
-    naive = _scores_on_one_set(by_arm, **drawn, unit="cell", level=interval["level"])
+    "Scores, naive scores, comparisons and ensembles of one test set."
+    options = {k: terms[k] for k in ("level", "method", "resamples", "seed")} | {"threshold": threshold}
+    tell("scores with intervals over subjects")
+    scores = [_score_arm(arm, looked, **options) for arm, looked in by_arm.items()]
+    naive = [_score_naively(arm, looked, threshold, terms["level"]) for arm, looked in by_arm.items()]
+    ensembles = _score_ensembles(rows, by_arm, **options)
 
     def compare(a: str, b: str) -> pd.DataFrame:
-        both = pd.concat([by_arm[a], by_arm[b]])
-        return paired.compare_arms(both, a, b, permutations=permutations, **drawn)
+        tell(f"comparison of {a} and {b}")
+        return _compare_on_one_set(by_arm[a], by_arm[b], threshold, terms)
 
-    return scores, naive, _compare_pairs(by_arm, compare)
+    return (
+        *(pd.concat(x, ignore_index=True) for x in (scores, naive)),
+        _compare_pairs(by_arm, compare),
+        ensembles,
+    )
 
 # %% ../../nbs/evidence/judgement.ipynb #6524c197
 def scores_by_split(judgement: Judgement) -> pd.DataFrame:  # arm, iteration, and a column for each score
-    "Every score of every arm in every iteration."
+    "Every score of every arm in every iteration, averaged over seeds."
     tables = []
     for arm in judgement.arms:
-        each = _by_iteration(select_arm(judgement.table, arm), judgement.threshold)
+        each = _by_iteration(judgement.networks(arm), judgement.threshold)
         tables.append(each.rename_axis("iteration").reset_index().assign(arm=arm))
     return pd.concat(tables, ignore_index=True)
 
@@ -323,23 +495,44 @@ def _number(value):
         return None
     return value.item() if isinstance(value, np.generic) else value
 
+
+def _plain(rows: pd.DataFrame) -> list[dict]:
+    "Rows of a table as JSON knows them."
+    return [{k: _number(v) for k, v in row.items()} for row in rows.to_dict("records")]
+
 # %% ../../nbs/evidence/judgement.ipynb #0d830d67
+_BINS = {"bins": 10, "binning": "bins of equal numbers of cells"}  # of the calibration error
+
+
 def _named(rows: pd.DataFrame) -> dict[str, dict]:
-    "Rows of scores as {metric: {value, low, high, method, n_subjects}}."
-    kept = ("value", "low", "high", "method", "n_subjects")
-    return {row["metric"]: {k: _number(row[k]) for k in kept} for row in rows.to_dict("records")}
+    "Rows of scores as {metric: {value, low, high, method, n_subjects, networks, and their spread}}."
+    found = {}
+    for row in _plain(rows.drop(columns="arm")):
+        name = row.pop("metric")
+        found[name] = row if row["networks"] > 1 else {k: row[k] for k in SCORE_COLUMNS[2:8]}
+        found[name] |= _BINS if name == "ece" else {}
+    return found
 
 # %% ../../nbs/evidence/judgement.ipynb #a4eb1fe6
 def _arm_record(judgement: Judgement, arm: str) -> dict:
     "What was found of one arm."
     scores, naive = (_named(rows[rows.arm == arm]) for rows in (judgement.scores, judgement.naive))
-    return {"scores": scores, "naive": naive, "remarks": judgement.remarks[arm]}
+    looked, counts = judgement.networks(arm), judgement.people[judgement.people.arm == arm]
+    seeds = len(looked) // judgement.iterations
+    record: dict[str, Any] = {"scores": scores, "naive": naive, "remarks": judgement.remarks[arm]}
+    record |= {"shown": networks.describe_networks(looked), "seeds": seeds, "splits": judgement.iterations}
+    record["people"] = {row.pop("label"): row for row in _plain(counts.drop(columns="arm"))}
+    if seeds > 1 and len(judgement.ensembles):
+        name = f"{arm}, ensemble of {seeds} seeds"
+        record["ensemble"] = _named(judgement.ensembles[judgement.ensembles.arm == name])
+    return record
 
 # %% ../../nbs/evidence/judgement.ipynb #404ea2df
 def _table_record(judgement: Judgement, source: str) -> dict:
     "Which table was judged: its name, its digest and its counts."
     rows, (train, test) = judgement.table, judgement.sizes
     columns = ["cell", "subject", "identity", "label", "score", "iteration", "arm", "seed"]
+    of_class = rows.groupby("label").identity.nunique()
     return {
         "source": source,
         "digest": digest_table(rows, columns),
@@ -347,8 +540,10 @@ def _table_record(judgement: Judgement, source: str) -> dict:
         "cells": rows.cell.nunique(),
         "subjects": rows.subject.nunique(),
         "identities": rows.identity.nunique(),
+        "by_class": {label: int(of_class.get(label, 0)) for label in ("ALL", "HEM")},
         "iterations": judgement.iterations,
         "train_subjects": train,
+        "train_subjects_from": judgement.sizes_from or None,
         "test_subjects": test,
     }
 
@@ -359,18 +554,20 @@ def evidence_record(
 ) -> dict:
     "The record of a judgement, ready for JSON."
     arms = {arm: _arm_record(judgement, arm) for arm in judgement.arms}
-    comparisons = judgement.comparisons.to_dict("records")
-    main = primary_comparisons(judgement.comparisons) if comparisons else judgement.comparisons
-    return {
+    comparisons = judgement.comparisons
+    main = primary_comparisons(comparisons) if len(comparisons) else comparisons
+    record = {
         "schema": 1,
         "table": _table_record(judgement, source),
         "threshold": judgement.threshold,
+        "terms": judgement.terms,
         "arm": judgement.arms[0],
         **arms[judgement.arms[0]],
         "arms": arms,
-        "comparisons": [{k: _number(v) for k, v in row.items()} for row in comparisons],
-        "primary": [{k: _number(v) for k, v in row.items()} for row in main.to_dict("records")],
+        "comparisons": _plain(comparisons),
+        "primary": _plain(main),
     }
+    return {"answer": answers.state_answer(record), **record, "methods": answers.describe_methods(record)}
 
 # %% ../../nbs/evidence/judgement.ipynb #400f993a
 def write_evidence(
@@ -378,10 +575,17 @@ def write_evidence(
     folder: str | Path,
     source: str = "table",  # what the table is called
 ) -> Path:  # of evidence.json
-    "Write evidence.json, scores.csv, naive.csv and comparisons.csv."
-    folder = Path(folder)
+    """Write evidence.json, methods.json, scores.csv, naive.csv, comparisons.csv and people.csv.
+
+    Where an arm is several seeds, also ensembles.csv.
+    """
+    folder, record = Path(folder), evidence_record(judgement, source)
     write_table(folder / "scores.csv", judgement.scores)
     write_table(folder / "naive.csv", judgement.naive)
     write_table(folder / "comparisons.csv", judgement.comparisons)
-    write_json(folder / "evidence.json", evidence_record(judgement, source))
+    write_table(folder / "people.csv", judgement.people)
+    if len(judgement.ensembles):
+        write_table(folder / "ensembles.csv", judgement.ensembles)
+    write_json(folder / "methods.json", record["methods"])
+    write_json(folder / "evidence.json", record)
     return folder / "evidence.json"

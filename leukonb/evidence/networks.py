@@ -10,7 +10,7 @@ __all__ = ['Networks', 'split_networks', 'describe_networks', 'score_networks', 
 from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
-from . import abstention, metrics, subjects
+from . import abstention, metrics, resampled, subjects
 from .predictions import merge_views
 from ..files import Refusal
 
@@ -149,32 +149,48 @@ _VERDICT = [
     "networks",
 ]
 
-# %% ../../nbs/evidence/networks.ipynb #f1c3ea3d
+# %% ../../nbs/evidence/networks.ipynb #38a3f391
+def _count_right(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:  # label, right, people
+    "How many identities are called rightly and how many there are: of ALL, of HEM, of both."
+    means = rows.groupby("identity").agg(score=("score", "mean"), label=("label", "first"))
+    right = (means.score >= threshold) == (means.label == "ALL")
+    classes = {"ALL": means.label == "ALL", "HEM": means.label == "HEM", "both": means.label != ""}
+    counts = [{"label": k, "right": right[own].sum(), "people": own.sum()} for k, own in classes.items()]
+    return pd.DataFrame(counts)
+
+# %% ../../nbs/evidence/networks.ipynb #02575fb3
 def count_people(
     networks: Networks,
     threshold: float = 0.5,
     level: float = 0.95,
+    overlap: tuple[float, float] | None = None,  # subjects in training and in test of many splits, if known
 ) -> pd.DataFrame:  # label ('ALL', 'HEM', 'both'), right, people, share, low, high, fewest, most
     """How many identities of each class, and of both, are called rightly by the mean score of their cells.
 
-    Means over networks, with an exact interval of the share, and the fewest and the most of any network. Over
-    several splits the interval is NaN: the same people are in many of them.
+    Means over networks, and the fewest and the most of any. The interval of the share is exact on one test
+    set; over splits it is the corrected one, and NaN where `overlap` is not known.
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    counts = [_count_right(rows, threshold) for rows in networks.values()]
-    right, people = (np.mean([c[part] for c in counts], axis=0) for part in (0, 1))
-    low, high = proportion_confint(right, people, 1 - level, "beta")
-    if len({iteration for iteration, _ in networks}) > 1:
-        low = high = np.full(3, np.nan)
-    ends = {"fewest": np.min([c[0] for c in counts], axis=0), "most": np.max([c[0] for c in counts], axis=0)}
-    found = {"label": ["ALL", "HEM", "both"], "right": right, "people": people, "share": right / people}
-    return pd.DataFrame({**found, "low": low, "high": high, **ends})
+    each = [_count_right(rows, threshold).assign(split=i) for (i, _), rows in networks.items()]
+    counts = pd.concat(each, ignore_index=True)
+    groups = counts.groupby("label", sort=False)
+    found = groups[["right", "people"]].mean()
+    found = found.assign(share=found.right / found.people)
+    found["low"], found["high"] = proportion_confint(found.right, found.people, 1 - level, "beta")
+    if counts.split.nunique() > 1:
+        counts["share"] = counts.right / counts.people
+        by_split = counts.groupby(["label", "split"], sort=False).share.mean()
+        for label in found.index:
+            found.loc[label, ["low", "high"]] = _ends_over_splits(by_split[label], overlap, level)
+    return found.assign(fewest=groups.right.min(), most=groups.right.max()).reset_index()
 
-# %% ../../nbs/evidence/networks.ipynb #312d2c3a
-def _count_right(rows: pd.DataFrame, threshold: float) -> tuple[list[int], list[int]]:
-    "How many identities are called rightly and how many there are: of ALL, of HEM, of both."
-    means = rows.groupby("identity").agg(score=("score", "mean"), label=("label", "first"))
-    right = (means.score >= threshold) == (means.label == "ALL")
-    classes = [means.label == "ALL", means.label == "HEM", means.label != ""]
-    return [int(right[own].sum()) for own in classes], [int(own.sum()) for own in classes]
+# %% ../../nbs/evidence/networks.ipynb #c102c809
+def _ends_over_splits(
+    shares: pd.Series, overlap: tuple[float, float] | None, level: float
+) -> tuple[float, float]:
+    "The corrected interval of a mean share over splits; NaN where it cannot be made."
+    if overlap is None or np.ptp(shares) == 0:
+        return np.nan, np.nan
+    found = resampled.summarise_splits(shares, *overlap, level=level)
+    return found["interval of the mean, low"], found["interval of the mean, high"]
