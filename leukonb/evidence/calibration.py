@@ -269,11 +269,21 @@ def choose_threshold(
 def decision_curve(
     table: pd.DataFrame,  # predictions
     thresholds: ArrayLike | None = None,  # probabilities at which one would act; .01 to .99 unless given
+    prevalence: float | None = None,  # the share of ALL where one would act; that of the table unless given
 ) -> pd.DataFrame:  # threshold, model, all, none
-    "Net benefit of acting on the scores, on all cells, on none (Vickers & Elkin 2006)."
+    """Net benefit of acting on the scores, on all cells, on none (Vickers & Elkin 2006).
+
+    A `Refusal` for a prevalence or a threshold that is not between 0 and 1.
+    """
     truth, scores = _truth(table)
     t = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, float)
-    odds, base = t / (1 - t), truth.mean()
-    acted = scores[None, :] >= t[:, None]
-    model = (acted & (truth == 1)).mean(1) - (acted & (truth == 0)).mean(1) * odds
-    return pd.DataFrame({"threshold": t, "model": model, "all": base - (1 - base) * odds, "none": 0.0})
+    share = truth.mean() if prevalence is None else prevalence
+    if not (0 < share < 1 and ((t > 0) & (t < 1)).all()):
+        raise Refusal(f"prevalence {share!r}, thresholds {t.min():g} to {t.max():g}: all are between 0 and 1")
+    odds = t / (1 - t)
+    ill, well = (
+        1 - np.searchsorted(np.sort(scores[truth == kind]), t) / max(1, (truth == kind).sum())
+        for kind in (1, 0)
+    )
+    model, everyone = share * ill - (1 - share) * well * odds, share - (1 - share) * odds
+    return pd.DataFrame({"threshold": t, "model": model, "all": everyone, "none": 0.0})
