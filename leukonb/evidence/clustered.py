@@ -185,8 +185,9 @@ def _scores_and_parts(
     truth, scores = (networks[0].label == "ALL").to_numpy(), dict.fromkeys(metrics.NAMES, 0.0)
     parts = {name: np.zeros(len(truth)) for name in names}
     for rows in networks:
-        ones, each = np.ones((len(rows), 1)), np.arange(len(rows))
-        whole = intervals.weighted_scores(rows, each, metrics.NAMES, threshold, ones)
+        whole = intervals.weighted_scores(
+            rows, (~truth).astype(int), metrics.NAMES, threshold, np.ones((2, 1))
+        )
         for name, value in whole.items():
             scores[name] += float(value[0]) / len(networks)
         for name in names:
