@@ -14,7 +14,7 @@ from ..files import Refusal
 
 # %% ../../nbs/evidence/coverage.ipynb #a077f45e
 COLUMNS = ["subjects", "ALL", "HEM", "classifier", "auroc", "sizes", "metric", "method", "worlds", "truth"]
-COLUMNS += ["coverage", "error", "below", "above", "width", "verdict"]
+COLUMNS += ["coverage", "error", "low", "high", "below", "above", "width", "verdict"]
 
 
 @lru_cache(maxsize=None)
@@ -27,7 +27,7 @@ def _distance(size: tuple[int, int], ALL: int, HEM: int) -> float:
     "How far a simulated size is from given numbers of subjects: the ratios of both classes, as logarithms."
     return abs(math.log(size[0] / ALL)) + abs(math.log(size[1] / HEM))
 
-
+# %% ../../nbs/evidence/coverage.ipynb #11544bc5
 def nearest_size(
     table: pd.DataFrame,  # as `read_coverage` gives it
     ALL: int,  # subjects
@@ -42,14 +42,10 @@ def nearest_size(
 # %% ../../nbs/evidence/coverage.ipynb #e9b93215
 def _describe_share(row: pd.Series) -> str:
     "A count as a share with its exact 95 % interval, in words."
-    from statsmodels.stats.proportion import proportion_confint
+    held = f"{row.coverage:.0%} of {row.worlds:,} simulated studies ({row.low:.0%} to {row.high:.0%})"
+    return held.replace("%", " %")
 
-    low, high = proportion_confint(round(row.coverage * row.worlds), row.worlds, 0.05, "beta")
-    return f"{row.coverage:.0%} of {row.worlds:,} simulated studies ({low:.0%} to {high:.0%})".replace(
-        "%", " %"
-    )
-
-
+# %% ../../nbs/evidence/coverage.ipynb #4437f17a
 def _describe_worst(rows: pd.DataFrame, usual: pd.Series) -> str:
     "The world in which the interval holds least often, in words; nothing where that is the usual one."
     worst = rows.loc[rows.coverage.idxmin()]
@@ -63,7 +59,7 @@ def _describe_worst(rows: pd.DataFrame, usual: pd.Series) -> str:
 # %% ../../nbs/evidence/coverage.ipynb #225658ee
 def describe(
     metric: str,  # a score, such as 'auroc'
-    method: str,  # of the interval, as `clustered.interval_scores` takes it
+    method: str,  # of the interval: 'default', 'by subject' (each counts once), 'percentile', 'bca', 'naive'
     all_subjects: int,
     hem_subjects: int,
     table: pd.DataFrame | None = None,  # as `read_coverage` gives it, which is taken unless given

@@ -149,13 +149,14 @@ def population_scores(
 ) -> dict[str, float]:  # every score by name
     "The scores of an arm in the population that a world's test sets are drawn from."
     subjects = subjects if by == "cell" else subjects // 10
-    many, rng = replace(world, ALL=subjects, HEM=subjects), np.random.default_rng(0)
+    many = replace(world, ALL=subjects, HEM=subjects, shared=1.0)  # the same luck for both arms
+    rng = np.random.default_rng(0)
     sizes, means = _draw_subjects(rng, many)
     which = "ab".index(arm)
     weights = _by_subject(many, (world.ALL, world.HEM)).astype(float)
     if by == "cell":
         weights *= sizes
-        score = 1 / (1 + np.exp(-(means[which] + _mixed(rng, len(sizes), world.shared)[which])))
+        score = 1 / (1 + np.exp(-(means[which] + rng.standard_normal(len(sizes)))))
     else:
         score = _mean_by_subject(rng, sizes, means[which])
     return _weighted_scores(score, _by_subject(many, (1, -1)) > 0, weights)
@@ -215,7 +216,8 @@ def cnmc_world(
             f"{', '.join(map(str, CNMC_SIZES))} subjects and {', '.join(CLASSIFIERS)}"
         )
     auroc = CLASSIFIERS[classifier]
-    world = OneSetWorld(**CNMC_SIZES[subjects], distance=distance_of(auroc), **changes)
+    distance = distance_of(auroc, changes.get("between", OneSetWorld.between))
+    world = OneSetWorld(**CNMC_SIZES[subjects], distance=distance, **changes)
     return _at_auroc(world, auroc) if world.informative else world
 
 # %% ../../nbs/evidence/worlds.ipynb #559537ab
