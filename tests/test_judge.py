@@ -281,15 +281,11 @@ def test_the_score_of_the_other_class_and_exchanged_classes_are_said():
     plain, of_hem = judge(table), judge(table.assign(score=1 - table.score))
     alphabet = table.assign(label=(table.label == "HEM") * 1, score=1 - table.score)
     exchanged = judge(alphabet)
-    assert not any("--label" in text for text in plain.remarks["a"])
-    assert "the score may be the probability of HEM (give 1 - score)" in of_hem.remarks["a"][0]
-    assert (
-        "the classes are exchanged" in exchanged.remarks["a"][0]
-        and "--label 0=ALL" in exchanged.remarks["a"][0]
-    )
-    mended = predictions.check_table(
-        alphabet.assign(score=1 - alphabet.score), labels={"0": "ALL", "1": "HEM"}
-    )
+    assert not any("--positive" in text or "--invert" in text for text in plain.remarks["a"])
+    assert "If the score is the probability of HEM, say --invert" in of_hem.remarks["a"][0]
+    assert "the classes are exchanged" in exchanged.remarks["a"][0]
+    assert "--positive 0" in exchanged.remarks["a"][0]
+    mended = predictions.check_table(alphabet, positive="0", invert=True)
     pd.testing.assert_frame_equal(judgement.judge_table(mended, **QUICK).scores, plain.scores)
 
 

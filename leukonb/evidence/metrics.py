@@ -177,17 +177,52 @@ def _caveats_of_classes(rows: pd.DataFrame) -> Iterator[str]:
     areas = np.array([auroc(split.label == "ALL", split.score) for split in splits], float)
     if len(areas) and areas.mean() < 0.35:
         yield (
-            f"HEM cells score higher than ALL cells (area under the curve {areas.mean():.2f}): the score "
-            "may be the probability of HEM (give 1 - score), or the labels are exchanged (say what each "
-            "means with --label)."
+            f"HEM cells score higher than ALL cells (area under the curve {areas.mean():.2f}). If the score "
+            "is the probability of HEM, say --invert; if the labels mean the opposite, say with --positive "
+            "which of them is ALL."
         )
     people = rows.drop_duplicates("subject")
-    healthy = people.subject.str.fullmatch(r"[Hh]\d+")
-    if (healthy == (people.label == "ALL")).all():
+    healthy, is_all = people.subject.str.fullmatch(r"[Hh]\d+"), people.label == "ALL"
+    if (healthy == is_all).all():
         yield (
-            "Every subject labelled ALL has a name that C-NMC gives to healthy subjects (H1, H2, ...), "
-            "and no other has: the classes are exchanged. Say so, as with --label 0=ALL --label 1=HEM, "
-            "and give 1 - score if the score is the probability of class 1."
+            "Every subject labelled ALL has a name that C-NMC gives to healthy subjects (H1, H2, ...), and "
+            "no other has: the classes are exchanged. Say --positive with the label that means ALL "
+            "(--positive 0 where Keras numbered all 0 and hem 1), and --invert if the score is the "
+            "probability of HEM."
+        )
+    elif people.subject.str.fullmatch(r"[Hh]?\d+").all() and healthy.any() and (healthy & is_all).any():
+        named = people.subject[healthy & is_all]
+        yield (
+            f"Of the subjects labelled ALL {len(named)} have names that C-NMC gives to healthy subjects "
+            f"({', '.join(named[:3])}); look whether their labels are right."
+        )
+
+# %% ../../nbs/evidence/metrics.ipynb #5e03623d
+def _plain_names(names: pd.Series) -> pd.Series:
+    "Names without capitals, blanks, leading zeros and a final .0."
+    plain = names.str.casefold().str.replace(r"\s+", "", regex=True)
+    return plain.str.replace(r"\.0+$", "", regex=True).str.replace(r"(?<!\d)0+(?=\d)", "", regex=True)
+
+
+def _caveats_of_names(rows: pd.DataFrame) -> Iterator[str]:
+    "Identities that may be one under two names, and names of cells in the place of people."
+    names = rows.identity.drop_duplicates()
+    plain = _plain_names(names)
+    several = plain.duplicated(keep=False)
+    if several.any():
+        pair = " and ".join(names[plain == plain[several].iloc[0]][:2])
+        yield (
+            f"Some subjects differ only in zeros, capitals or a final .0 of their names, such as {pair}. "
+            f"They are counted as {len(names)}; if those are one each, they are {plain.nunique()}, and "
+            "every interval is too narrow. Write each name in one way."
+        )
+    cells = rows.groupby("identity").cell.nunique()
+    if cells.mean() < 1.5:
+        single = "a single cell" if (cells == 1).all() else f"{cells.mean():.2g} cells on average"
+        yield (
+            f"Each of the {len(cells):,} subjects has {single}. If their column holds names of cells, every "
+            "interval is as narrow as if each cell were a person: say which column is the person's "
+            "(--map subject=NAME), or look the people up (--map cell=subject --subjects FILE)."
         )
 
 # %% ../../nbs/evidence/metrics.ipynb #9cb59592
@@ -198,4 +233,9 @@ def find_caveats(
     "What keeps the scores of a table from meaning what they seem to."
     rows, decisions = select_test_rows(table), bool(table.attrs.get("decisions"))
     calls = _caveats_of_calls(rows, threshold, decisions)
-    return [*_caveats_of_classes(rows), *calls, *_caveats_of_people(rows)]
+    return [
+        *_caveats_of_classes(rows),
+        *_caveats_of_names(rows),
+        *calls,
+        *_caveats_of_people(rows),
+    ]
