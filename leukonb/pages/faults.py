@@ -36,7 +36,7 @@ _CODE = {  # group: title, modules of the package whose code has to stand the fa
         "files cli runs/notebook runs/key runs/record runs/process runs/study runs/sweep runs/watch "
         "runs/cluster",
     ),
-    "site": ("The site", "files runs/record draw/look verbs/site"),
+    "site": ("The site", "files runs/keep runs/record draw/look verbs/site"),
 }
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     group: (title, tuple(f"{name}.py" for name in modules.split()))

@@ -97,7 +97,7 @@ def _refuse_shared(folder: Path, what: str) -> None:
     "A `Refusal` where a folder holds other things than this output and nothing of this output."
     names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     if others := [name for name in names if name not in _BESIDE and not name.startswith(".")]:
-        lacks = f"no {what} with a list {LIST} (earlier versions of leukonb wrote none)"
+        lacks = f"is not a {what} with leukonb's list {LIST} (earlier versions wrote none)"
         raise Refusal(f"{folder} holds {others[0]} and {lacks}; name a new or an empty folder")
 
 # %% ../../nbs/runs/keep.ipynb #7bd91362
@@ -143,9 +143,11 @@ def _flush(path: Path) -> None:
 
 # %% ../../nbs/runs/keep.ipynb #7e1b1689
 def _write_list(folder: Path, written: dict[str, Written]) -> None:
-    "Write a folder's list."
+    "Write a folder's list: first where new files wait, so that nothing half written is left beside it."
     stated = {what: dict(sorted(files.items())) for what, files in written.items() if files}
-    write_json(folder / LIST, {"note": _NOTE, "schema": 1, "written": stated})
+    write_json(folder / _NEW / LIST, {"note": _NOTE, "schema": 1, "written": stated})
+    os.replace(folder / _NEW / LIST, folder / LIST)
+    _flush(folder)
 
 # %% ../../nbs/runs/keep.ipynb #5011f450
 def _move_files(new: Path, folder: Path, names: Iterable[str]) -> None:
