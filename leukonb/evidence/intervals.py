@@ -33,12 +33,14 @@ def draw_units(
 # %% ../../nbs/evidence/intervals.ipynb #c3806e72
 def _auroc(truth: np.ndarray, score: np.ndarray, unit: np.ndarray, weights: np.ndarray) -> np.ndarray:
     "AUROC of each weighting, NaN where a class has no weight."
+    order = np.argsort(score)  # a search for values in their order is ten times as fast
+    truth, score, unit = truth[order], score[order], unit[order]
     positive, negative = np.unique(unit[truth]), np.unique(unit[~truth])
-    wins = np.empty((len(positive), len(negative)))
+    wins, ill, whose = np.empty((len(positive), len(negative))), score[truth], unit[truth]
     for j, u in enumerate(negative):
-        marks = np.sort(score[~truth & (unit == u)])
-        below = (np.searchsorted(marks, score, "left") + np.searchsorted(marks, score, "right")) / 2
-        wins[:, j] = np.bincount(unit[truth], below[truth], len(weights))[positive]
+        marks = score[~truth & (unit == u)]
+        below = (np.searchsorted(marks, ill, "left") + np.searchsorted(marks, ill, "right")) / 2
+        wins[:, j] = np.bincount(whose, below, len(weights))[positive]
     cells = np.bincount(unit, minlength=len(weights))
     won = ((wins.T @ weights[positive]) * weights[negative]).sum(0)
     total = (cells[positive] @ weights[positive]) * (cells[negative] @ weights[negative])
