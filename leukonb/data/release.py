@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NAME', 'COLUMNS', 'parse_name', 'released_table', 'match_digests', 'rank_subject', 'join_subjects',
-           'released_identities', 'build_table', 'pack_table', 'remake_table']
+           'released_identities', 'read_names', 'released_names', 'find_people', 'build_table', 'pack_table',
+           'remake_table', 'remake_names']
 
 # %% ../../nbs/data/release.ipynb #b2015e83
 import io, lzma, re
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 import pandas as pd
-from ..files import write_bytes
+from ..files import Refusal, write_bytes
 
 # %% ../../nbs/data/release.ipynb #1e5bf6c4
 NAME = re.compile(
@@ -98,8 +99,61 @@ def released_identities() -> dict[str, str]:
     "The identity of each released subject."
     return join_subjects(released_table())
 
+# %% ../../nbs/data/release.ipynb #33d78257
+def read_names(
+    labels: pd.DataFrame,  # Patient_ID, new_names and labels: the label table of the preliminary test
+) -> pd.DataFrame:  # cell, subject, identity, label
+    "Whose cells the files of a label table are; a `Refusal` where a row contradicts itself."
+    facts = [parse_name(name) for name in labels.Patient_ID]
+    for row, (fact, label) in enumerate(zip(facts, labels.labels.astype(str))):
+        if not fact or (fact["label"] == "ALL") != (label.strip() in ("1", "1.0", "ALL")):
+            name = labels.Patient_ID.iloc[row]
+            raise Refusal(f"label table, row {row + 2}: {name} has the label {label}; mend the row")
+    subjects = pd.Series([str(fact["subject"]) for fact in facts], dtype="str")
+    identities = subjects.map(lambda subject: released_identities().get(subject, subject))
+    people = {"subject": subjects, "identity": identities, "label": [fact["label"] for fact in facts]}
+    return pd.DataFrame({"cell": labels.new_names.to_numpy(), **people})
+
+
+@lru_cache
+def released_names() -> pd.DataFrame:
+    "Whose cells the 1,867 files of the preliminary test are: cell, subject, identity, label."
+    data = lzma.decompress((_package() / "preliminary.csv.xz").read_bytes())
+    return read_names(pd.read_csv(io.BytesIO(data)))
+
+# %% ../../nbs/data/release.ipynb #f7dfe649
+def _whose(name: str) -> dict:
+    "Subject and label of one name of a file or digest; nothing where it is none of the release."
+    last = re.split(r"[/\\]", name.strip())[-1]
+    if facts := parse_name(last):
+        return facts
+    if re.fullmatch(r"[0-9a-f]{64}", last):
+        return next((row for row in _by_digest().get(last, []) if isinstance(row["subject"], str)), {})
+    return _by_number().get(last, {})
+
+
+@lru_cache
+def _by_number() -> dict[str, dict]:
+    "The rows of `released_names` by the name of the file."
+    return {row["cell"]: row for row in released_names().to_dict("records")}
+
+
+def find_people(
+    names: Iterable[str],  # of files, with folders or without, or digests
+) -> pd.DataFrame | None:  # cell (as named), subject, identity, label
+    "Whose cells they are; None unless every one of them is in the release."
+    rows = []
+    for name in dict.fromkeys(names):
+        if not (facts := _whose(name)):
+            return None
+        identity = released_identities().get(facts["subject"], facts["subject"])
+        whose = {"subject": facts["subject"], "identity": identity, "label": facts["label"]}
+        rows.append({"cell": name, **whose})
+    return pd.DataFrame(rows)
+
 # %% ../../nbs/data/release.ipynb #4f97178d
 COLUMNS = ["cell", "part", "fold", "subject", "image", "number", "label"]
+_LABELS = "C-NMC_test_prelim_phase_data_labels.csv"
 _PARTS = {"training_data": "training", "validation_data": "preliminary", "testing_data": "final"}
 
 
@@ -116,7 +170,7 @@ def build_table(
 ) -> pd.DataFrame:  # with the columns of COLUMNS
     "The table of all released files, from their digests and labels."
     files = pd.read_csv(Path(folder) / "sha256.csv")
-    labels = pd.read_csv(Path(folder) / "C-NMC_test_prelim_phase_data_labels.csv")
+    labels = pd.read_csv(Path(folder) / _LABELS)
     files = files[files.path.str.endswith(".bmp")]
     names = dict(zip(labels.new_names, labels.Patient_ID))
     rows = pd.DataFrame([{"cell": cell, **_row(path, names)} for path, cell in zip(files.path, files.sha256)])
@@ -136,3 +190,11 @@ def remake_table(
 ) -> Path:
     "Write the package's table anew from the metadata of the release."
     return write_bytes(path, pack_table(build_table(folder)))
+
+
+def remake_names(
+    folder: str | Path,  # with the label CSV of the preliminary test
+    path: str | Path,  # the file to write, such as leukonb/data/preliminary.csv.xz
+) -> Path:
+    "Write the package's label table of the preliminary test anew."
+    return write_bytes(path, pack_table(pd.read_csv(Path(folder) / _LABELS)))
