@@ -121,33 +121,39 @@ def average_risk(
         risks.append(curve.risk.to_numpy()[last])
     return pd.DataFrame({"coverage": shares, "risk": np.mean(risks, axis=0)})
 
-# %% ../../nbs/evidence/networks.ipynb #bdecd829
+# %% ../../nbs/evidence/networks.ipynb #d6fe73e5
+def _mean_scores(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    "Of each identity of one network: label, cells, mean score, vote, whether the mean is on the right side."
+    groups = rows.assign(called=rows.score >= threshold).groupby("identity")
+    means = groups.agg(label=("label", "first"), cells=("score", "size"), mean=("score", "mean"))
+    right = (means["mean"] >= threshold) == (means.label == "ALL")
+    return means.assign(vote=groups.called.mean(), **{"share right": right})
+
+# %% ../../nbs/evidence/networks.ipynb #feb68996
 def average_verdicts(
     networks: Networks,
     threshold: float = 0.5,
     seed: int = 0,
-) -> pd.DataFrame:  # identity, label, cells, mean, low, high, vote, verdict, right, share right, networks
-    """What each identity is called by its mean score over all networks that judged it.
+    most: int | None = None,  # identities with an interval, the worst off; all unless given
+) -> pd.DataFrame:  # identity, label, cells, mean, vote, low, high, share right, networks, verdict, right
+    """What each identity is called by its mean score over all networks that judged it, the worst off first.
 
     `low` and `high` are the least and the greatest mean score of any network; of one, the 95 % interval
     over the identity's own cells. `share right` is the share of networks that call it rightly.
     """
-    draws = 500 if len(networks) == 1 else 1
-    each = [subjects.subject_verdicts(rows, threshold, draws, seed) for rows in networks.values()]
-    if len(each) == 1:
-        return each[0].drop(columns="sure").assign(**{"share right": each[0].right * 1.0, "networks": 1})
-    groups = pd.concat(each, ignore_index=True).groupby("identity")
-    means = {name: (name, "mean") for name in ("cells", "mean", "vote")}
-    rows = groups.agg(label=("label", "first"), **means, low=("mean", "min"), high=("mean", "max"))
+    groups = pd.concat([_mean_scores(x, threshold) for x in networks.values()]).groupby("identity")
+    rows = groups[["cells", "mean", "vote", "share right"]].mean()
+    rows.insert(0, "label", groups.label.first())
+    rows = rows.assign(low=groups["mean"].min(), high=groups["mean"].max(), networks=groups.size())
     rows["verdict"] = np.where(rows["mean"] >= threshold, "ALL", "HEM")
-    rows = rows.assign(right=rows.verdict == rows.label, networks=groups.size())
-    return rows.assign(**{"share right": groups.right.mean()}).reset_index()[_VERDICT]
-
-# %% ../../nbs/evidence/networks.ipynb #3a4f2c0d
-_VERDICT = [
-    *("identity", "label", "cells", "mean", "low", "high", "vote", "verdict", "right", "share right"),
-    "networks",
-]
+    rows["right"] = rows.verdict == rows.label
+    margin = (rows["mean"] - threshold) * np.where(rows.label == "ALL", 1, -1)
+    rows = rows.loc[margin.sort_values(kind="stable").index]
+    if len(networks) == 1:
+        shown, only = rows.index[:most], next(iter(networks.values()))
+        drawn = subjects.subject_verdicts(only[only.identity.isin(shown)], threshold, seed=seed)
+        rows[["low", "high"]] = drawn.set_index("identity")[["low", "high"]].reindex(rows.index)
+    return rows.reset_index()
 
 # %% ../../nbs/evidence/networks.ipynb #38a3f391
 def _count_right(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:  # label, right, people
