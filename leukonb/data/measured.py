@@ -24,7 +24,7 @@ from ..files import Refusal, atomic, digest
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measured:
     "What was measured on the cells of a cohort, its rows in the cohort's order."
 
@@ -44,6 +44,13 @@ class Measured:
     def attribution(self) -> str:
         "The line that is due wherever a number made from these cells is shown; empty where none is stated."
         return str(self.facts.get("attribution", ""))
+
+    def __repr__(self) -> str:
+        cells, cues, seen = self.cells, self.cues.shape[1], "no embedding"
+        if self.embedding is not None:
+            seen = f"{self.embedding.shape[1]:,} features of {self.facts.get('network', 'a network')}"
+        counts = f"{len(cells):,} cells of {cells.subject.nunique()} subjects"
+        return f"{counts}: {cues} cues, {seen}; licence: {self.facts.get('licence', 'not stated')}"
 
 # %% ../../nbs/data/measured.ipynb #bed8fd51
 def round_features(
