@@ -528,19 +528,25 @@ def _arm_record(judgement: Judgement, arm: str) -> dict:
     return record
 
 # %% ../../nbs/evidence/judgement.ipynb #404ea2df
-def _table_record(judgement: Judgement, source: str) -> dict:
-    "Which table was judged: its name, its digest and its counts."
+def _table_record(judgement: Judgement, source: str, reading: Iterable[str]) -> dict:
+    "Which table was judged: its name, how it was read, its digest and its counts."
     rows, (train, test) = judgement.table, judgement.sizes
     columns = ["cell", "subject", "identity", "label", "score", "iteration", "arm", "seed"]
-    of_class = rows.groupby("label").identity.nunique()
+    of_class, of_subject = rows.groupby("label").identity.nunique(), rows.groupby("subject").cell.nunique()
     return {
         "source": source,
+        "reading": list(reading),
         "digest": digest_table(rows, columns),
         "rows": len(rows),
         "cells": rows.cell.nunique(),
         "subjects": rows.subject.nunique(),
         "identities": rows.identity.nunique(),
         "by_class": {label: int(of_class.get(label, 0)) for label in ("ALL", "HEM")},
+        "cells_of_subject": {
+            "fewest": int(of_subject.min()),
+            "median": float(of_subject.median()),
+            "most": int(of_subject.max()),
+        },
         "iterations": judgement.iterations,
         "train_subjects": train,
         "train_subjects_from": judgement.sizes_from or None,
@@ -551,6 +557,7 @@ def _table_record(judgement: Judgement, source: str) -> dict:
 def evidence_record(
     judgement: Judgement,
     source: str = "table",  # what the table is called
+    reading: Iterable[str] = (),  # sentences on how it was read, see `check_table`
 ) -> dict:
     "The record of a judgement, ready for JSON."
     arms = {arm: _arm_record(judgement, arm) for arm in judgement.arms}
@@ -558,7 +565,7 @@ def evidence_record(
     main = primary_comparisons(comparisons) if len(comparisons) else comparisons
     record = {
         "schema": 1,
-        "table": _table_record(judgement, source),
+        "table": _table_record(judgement, source, reading),
         "threshold": judgement.threshold,
         "terms": judgement.terms,
         "arm": judgement.arms[0],
@@ -574,12 +581,13 @@ def write_evidence(
     judgement: Judgement,
     folder: str | Path,
     source: str = "table",  # what the table is called
+    reading: Iterable[str] = (),  # sentences on how it was read
 ) -> Path:  # of evidence.json
     """Write evidence.json, methods.json, scores.csv, naive.csv, comparisons.csv and people.csv.
 
     Where an arm is several seeds, also ensembles.csv.
     """
-    folder, record = Path(folder), evidence_record(judgement, source)
+    folder, record = Path(folder), evidence_record(judgement, source, reading)
     write_table(folder / "scores.csv", judgement.scores)
     write_table(folder / "naive.csv", judgement.naive)
     write_table(folder / "comparisons.csv", judgement.comparisons)
