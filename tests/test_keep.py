@@ -7,6 +7,7 @@ import pytest
 from test_site import built, run
 
 from leukonb import api, cli
+from leukonb.data.phantom import draw_cohort
 from leukonb.files import digest_file, refusal_line, write_json
 from leukonb.runs import keep
 from leukonb.runs.crate import export_crate
@@ -257,3 +258,30 @@ def test_a_table_of_predictions_does_not_replace_somebodys_table(scores, capsys)
     assert cli.main(["audit", ".", "--json", "scores.csv"]) == 1
     assert "scores.csv is not a file that leukonb wrote" in capsys.readouterr().err
     assert scores.read_bytes() == before
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="A synthetic cohort is drawn again where its folder holds something else",
+    injected="a file of one's own, a changed image, a link, a mark of an earlier version",
+    promise="refused with the file's name; nothing is replaced",
+)
+@pytest.mark.parametrize("way", ["a file", "a changed image", "a link", "an earlier version"])
+def test_a_phantom_is_drawn_only_over_a_phantom(tmp_path, way):
+    def draw():
+        return draw_cohort(tmp_path / "drawn", subjects=4, cells=1, size=64, progress=False)
+
+    draw()
+    drawn = draw()
+    image = next(drawn.rglob("*.bmp"))
+    if way == "a file":
+        (drawn / "notes.txt").write_text("mine")
+    elif way == "a changed image":
+        image.write_bytes(image.read_bytes() + b"mine")
+    elif way == "a link":
+        (drawn / "more").symlink_to(tmp_path)
+    else:
+        write_json(drawn / "PHANTOM.json", {"phantom": 1, "images": 4})
+    before = contents(drawn)
+    name = {"a file": "notes.txt", "a changed image": image.name, "a link": "more"}.get(way, "drawn")
+    assert name in refusal_line(draw) and contents(drawn) == before

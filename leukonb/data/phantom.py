@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.fft import ifft2, next_fast_len
-from ..files import Refusal, canonical, digest, staged
+from ..files import Refusal, canonical, digest, digest_file, read_json, staged
 
 # %% ../../nbs/data/phantom.ipynb #ffd0ba56
 @dataclass(frozen=True)
@@ -358,6 +358,29 @@ def _write_all(table, root, size, people, seed, workers, progress):
         for _ in pool.map(lambda job: _write(job, root, size, people, seed), jobs):
             bar.update()
 
+# %% ../../nbs/data/phantom.ipynb #4c8a3d33
+def _digest_drawn(folder: Path) -> dict[str, str]:
+    "For each file of a phantom, its SHA-256; for a link, nothing."
+    found = [p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir()]
+    return {
+        p.relative_to(folder).as_posix(): "" if p.is_symlink() else digest_file(p)
+        for p in found
+        if p.name != "PHANTOM.json"
+    }
+
+
+def _refuse_foreign(folder: Path) -> None:
+    "Refuse a phantom's folder with files in it that were not drawn, or were changed since."
+    if not (folder / "PHANTOM.json").is_file():
+        return
+    if (drawn := read_json(folder / "PHANTOM.json").get("files")) is None:
+        why = "was drawn by an earlier version, which did not list its files"
+        raise Refusal(f"{folder} {why}; remove it or name a new folder")
+    for name, now in _digest_drawn(folder).items():
+        if drawn.get(name) != now:
+            whose = "was changed since" if name in drawn else "is no file that its phantom was drawn with"
+            raise Refusal(f"{folder / name} {whose}; move it away or name a new folder; nothing was replaced")
+
 # %% ../../nbs/data/phantom.ipynb #a31f4aff
 def _check_folder(folder, need: int):
     "Refuse a folder that holds something else than a phantom, or a disk without room."
@@ -365,6 +388,8 @@ def _check_folder(folder, need: int):
         raise Refusal(f"{folder} is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "PHANTOM.json").is_file():
         raise Refusal(f"{folder} is not empty and holds no phantom; name a new folder")
+    if folder.is_dir():
+        _refuse_foreign(folder)
     above = next(p for p in [folder.absolute(), *folder.absolute().parents] if p.is_dir())
     if (room := shutil.disk_usage(above).free) < need:
         raise Refusal(
@@ -408,6 +433,6 @@ def draw_cohort(
     with staged(folder) as root:
         _write_all(table, root, size, people, seed, workers, progress)
         _write_labels(table, root)
-        text = canonical(dict(phantom=1, parameters=mark, images=len(table)))
+        text = canonical(dict(phantom=1, parameters=mark, images=len(table), files=_digest_drawn(root)))
         (root / "PHANTOM.json").write_text(text + "\n")
     return folder

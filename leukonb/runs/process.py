@@ -192,11 +192,12 @@ def is_final(
     return state.get("finished", 0) > since and not stopped
 
 # %% ../../nbs/runs/process.ipynb #a4e9ea50
-def _clear(folder: Path) -> None:
+def _clear(run: Run) -> None:
     "Remove what an earlier try left: result, progress, notebook, and files that are only half written."
+    folder = run.folder
     outside = (".run.json.", "..source.ipynb.", ".status.json.")  # a parent may be writing these
     half = (p for p in folder.rglob(".*.tmp*") if p.is_file() and not p.name.startswith(outside))
-    for left in [folder / "result.json", folder / "progress.json", *folder.glob("[!.]*.ipynb"), *half]:
+    for left in [folder / "result.json", folder / "progress.json", run.notebook, *half]:
         left.unlink(missing_ok=True)
 
 # %% ../../nbs/runs/process.ipynb #b8f74c89
@@ -214,7 +215,7 @@ def do_run(
             return
         if gpu:
             os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, "LEUKONB_GPUS": ""}
-        _clear(run.folder)
+        _clear(run)
         _live(run, limit, {"gpu": gpu} if gpu else {})
 
 # %% ../../nbs/runs/process.ipynb #3e4dd087
@@ -552,7 +553,23 @@ def _link_states(
 
 # %% ../../nbs/runs/process.ipynb #1bd3c266
 def _keep_history(old: Path, new: Path) -> None:
-    "Let the folder that is to stand know what the old one knew: when the numbers were made, and the log."
+    "Let the folder that is to stand know what the old one knew: times, log, and files of somebody's own."
+    _bring_along(old, new)
     shutil.copy2(old / "status.json", new / "status.json")
     logs = [folder / "log.txt" for folder in (old, new) if (folder / "log.txt").is_file()]
     (new / "log.txt").write_bytes(b"".join(log.read_bytes() for log in logs))
+
+# %% ../../nbs/runs/process.ipynb #857f607b
+_OURS = ("run.json", "result.json", "status.json", "progress.json", "log.txt")
+
+
+def _bring_along(old: Path, new: Path) -> None:
+    "Copy what lies in a run's folder and no run has written; a name that is taken stays the new one's."
+    written = {*_OURS, *read_if_there(old / "result.json").get("files", {})}
+    for path in sorted(p for p in old.rglob("*") if p.is_file()):
+        name = path.relative_to(old)
+        if name.as_posix() in written or any(part.startswith(".") for part in name.parts):
+            continue
+        if not os.path.lexists(new / name):
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, new / name, follow_symlinks=False)
