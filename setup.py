@@ -1,4 +1,4 @@
-"""Install leukonb as settings.ini describes it; the experiments and studies travel inside the package."""
+"""Install leukonb as settings.ini describes it; the experiments, studies and published records travel inside the package."""
 
 import shutil
 from configparser import ConfigParser
@@ -23,6 +23,7 @@ def travelling():
     nbs = here / "nbs"
     found = [nbs / "_quarto.yml", nbs / "index.ipynb"]
     found += [p for kind in ("*.ipynb", "studies/*.yml") for p in sorted((nbs / "experiments").glob(kind))]
+    found += [p for p in sorted((nbs / "_published").rglob("*")) if p.is_file()]
     return {Path("leukonb") / p.relative_to(nbs): p for p in found}
 
 
