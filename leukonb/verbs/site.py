@@ -26,6 +26,7 @@ from ..draw.look import figure_html, table_html
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
 from ..runs.notebook import begun_cells, notebooks_folder
+from ..runs.published import describe_published, find_published, is_published
 from leukonb.runs.record import (
     Run,
     current_status,
@@ -36,9 +37,9 @@ from leukonb.runs.record import (
 )
 
 # %% ../../nbs/verbs/site.ipynb #f5c712d5
-def _name_parts(run: Run) -> tuple[str, str, str]:
-    "Study, experiment and name of a run; two runs may share them."
-    return run.folder.parts[-3], run.experiment, run.name
+def _name_parts(run: Run) -> tuple[str, str, str, str]:
+    "Where its pages are, study, experiment and name of a run; two runs may share them."
+    return "published" if is_published(run) else "runs", run.folder.parts[-3], run.experiment, run.name
 
 
 def page_addresses(
@@ -49,9 +50,9 @@ def page_addresses(
     newest = {_name_parts(run): run for run in done}
     pages = {}
     for run in done:
-        study, experiment, name = _name_parts(run)
-        suffix = "" if newest[study, experiment, name] is run else f"-{run.key[:8]}"
-        pages[run.folder] = f"runs/{study}/{experiment}-{name}{suffix}.ipynb"
+        place, study, experiment, name = _name_parts(run)
+        suffix = "" if newest[place, study, experiment, name] is run else f"-{run.key[:8]}"
+        pages[run.folder] = f"{place}/{study}/{experiment}-{name}{suffix}.ipynb"
     return pages
 
 # %% ../../nbs/verbs/site.ipynb #882afacb
@@ -252,8 +253,9 @@ def describe_worth(
 
 
 def list_warnings(run: Run) -> list[NotebookNode]:
-    "What must be known before figures are read: made-up data, small size, missing runs, what has changed."
-    said = [("warning", describe_worth(run)), ("important", describe_missing(run))]
+    "What must be known before figures are read: whose they are, made-up data, small size, what has changed."
+    said = [("important", describe_published(run)), ("warning", describe_worth(run))]
+    said += [("important", describe_missing(run))]
     said += [("important", sentence) for sentence in describe_standing(run)]
     return [_callout(kind, text) for kind, text in said if text]
 
@@ -273,7 +275,7 @@ _PUBLISHED = ("run.json", "result.json", "*.csv", "*.md", "*.png", "evidence.jso
 
 def published_files(run: Run) -> dict[Path, str]:
     "The files of a run that has a page which a reader may take away: for each, its place in the site."
-    place = f"files/{'/'.join(run.folder.parts[-3:])}"
+    place = f"files/{'published/' * is_published(run)}{'/'.join(run.folder.parts[-3:])}"
     if run.done:
         files = [p for kind in _PUBLISHED for p in sorted(run.folder.glob(kind))] + [run.notebook]
         return {p: f"{place}/{p.name}" for p in files if p.is_file()}
@@ -527,12 +529,13 @@ def _list_run(run: Run) -> dict[str, str | None]:
     "A run as a row of the list."
     status, said = run.status, run.manifest
     where = f"in cell {status['cell']}: " if status.get("cell") else ""
+    said_of = [*["published"] * is_published(run), status["status"]]
     return {
         "study": run.folder.parts[-3],
         "experiment": run.experiment,
         "run": run.name,
         "key": run.key[:8],
-        "status": ", ".join(dict.fromkeys([status["status"], current_status(run)["status"]])),
+        "status": ", ".join(dict.fromkeys([*said_of, current_status(run)["status"]])),
         "took": f"{status['seconds']:.0f} s" if "seconds" in status else "",
         "size": said.get("size"),
         "data": _DATA.get(said.get("synthetic"), "none"),
@@ -561,30 +564,29 @@ def stage_runs(
 def group_by_study(
     runs: Iterable[Run],
     pages: Mapping[Path, str],  # for a finished run's folder, its page
+    published: bool = False,  # the published records, and not what was run here
 ) -> dict[str, list[Run]]:
     """For each study with a finished run, its runs in the order to read them.
 
     A report comes before the others, which follow as they were done, and a study with a report comes
     before one without.
-    Of runs of one name only the newest is here.
+    Of runs of one name only the newest is here. Published records are grouped by themselves.
     """
     newest = [r for r in runs if r.folder in pages and not pages[r.folder].endswith(f"-{r.key[:8]}.ipynb")]
+    newest = [r for r in newest if is_published(r) == published]
     newest.sort(key=lambda r: (r.experiment != "report", r.status.get("started", 0), r.experiment, r.name))
     studies: dict[str, list[Run]] = {}
     for run in newest:
         studies.setdefault(run.folder.parts[-3], []).append(run)
     return dict(sorted(studies.items(), key=lambda named: (named[1][0].experiment != "report", named[0])))
 
-# %% ../../nbs/verbs/site.ipynb #c9a33387
-def stage_home(
-    runs: Sequence[Run],
-    pages: Mapping[Path, str],  # for a finished run's folder, its page
-    to: Path,  # the folder of the staged site
-    places: Mapping[str, str],  # for a file on the disk, its place in the site
-) -> None:
-    "Stage the home page: index.ipynb of the notebooks with a table of the studies under its claim."
+# %% ../../nbs/verbs/site.ipynb #c5eef82a
+def _list_studies(
+    runs: Sequence[Run], pages: Mapping[Path, str], caption: str, published: bool = False
+) -> list[NotebookNode]:
+    "The table of studies, a row for each; none where there is no study."
     rows, fronts = [], []
-    for study, those in group_by_study(runs, pages).items():
+    for study, those in group_by_study(runs, pages, published).items():
         title, shows = study_title(study)
         said = those[0].manifest
         data = _DATA.get(said.get("synthetic"), "none")
@@ -598,9 +600,20 @@ def stage_home(
             }
         )
         fronts.append(html_address(pages[those[0].folder]))
-    table = table_html(pd.DataFrame(rows), "Studies", {"study": fronts})
-    studies = _raw_html(f"<div class='studies'>{table}</div>")
-    stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, studies)
+    table = table_html(pd.DataFrame(rows), caption, {"study": fronts})
+    return [_raw_html(f"<div class='studies'>{table}</div>")] if rows else []
+
+# %% ../../nbs/verbs/site.ipynb #c9a33387
+def stage_home(
+    runs: Sequence[Run],
+    pages: Mapping[Path, str],  # for a finished run's folder, its page
+    to: Path,  # the folder of the staged site
+    places: Mapping[str, str],  # for a file on the disk, its place in the site
+) -> None:
+    "Stage the home page: index.ipynb of the notebooks with a table of the studies under its claim."
+    studies = _list_studies(runs, pages, "Studies")
+    records = _list_studies(runs, pages, "Published records: studies that were run elsewhere", published=True)
+    stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *studies, *records)
 
 # %% ../../nbs/verbs/site.ipynb #84335ab7
 def _library_sections(config: dict, nbs: Path, pages: Mapping[Path, str]) -> list[dict]:
@@ -627,7 +640,11 @@ def _list_sidebar(
         {"section": escape_title(study_title(name)[0]), "contents": [pages[r.folder] for r in those]}
         for name, those in group_by_study(runs, pages).items()
     ]
-    return [*front, *studies, *_library_sections(config, nbs, library)]
+    records = [
+        pages[r.folder] for those in group_by_study(runs, pages, published=True).values() for r in those
+    ]
+    shelf = [{"section": "Published records", "contents": records}] if records else []
+    return [*front, *studies, *shelf, *_library_sections(config, nbs, library)]
 
 # %% ../../nbs/verbs/site.ipynb #b3318815
 def _read_look(nbs: Path) -> dict:
@@ -676,7 +693,8 @@ def _stage_look(config: dict, to: Path) -> None:
     "Write how the site looks, with its style sheet and plotly.js."
     import plotly
 
-    rendered = ["index.ipynb", "runs/**/*.ipynb", "library/**/*.ipynb", "explore/**/*.ipynb"]
+    folders = ("runs", "published", "library", "explore")
+    rendered = ["index.ipynb", *(f"{folder}/**/*.ipynb" for folder in folders)]
     config["project"] |= {"render": rendered, "resources": ["plotly.min.js"]}
     write_text(to / "_quarto.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     for name in ("site.css", "head.html"):
@@ -806,6 +824,7 @@ def build_site(
     to, runs = Path(to), find_runs(out)
     if not any(r.done for r in runs):
         raise Refusal(f"nothing has been run in {out}; run `leukonb run quick` first")
+    runs += find_published()
     _set_earlier_aside(to)
     check_target(to, "site")
     with tempfile.TemporaryDirectory(prefix="leukonb-site-") as folder:
