@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from . import layouts, release
 from .layouts import Reading, escape_name, natural_key, problem_row
-from ..files import Refusal, digest_file, digest_table, read_json, write_json, write_table
+from ..files import Refusal, digest, digest_file, digest_table, read_json, write_json, write_table
 
 # %% ../../nbs/data/cohort.ipynb #2ffde87d
 _MOST = 8192  # pixels a side; a released image has 450 or 600
@@ -175,12 +175,14 @@ class Cohort:
     cells: pd.DataFrame  # a row an image file: see COLUMNS
     root: Path  # what `path` is relative to
     problems: pd.DataFrame  # path, reason, refused: files that cannot be used, and remarks
+    measured: str = ""  # the digest of the measurements that stand for the images, where there are none
 
     @property
     def digest(self) -> str:
         "SHA-256 over what is known of every row but its path: what the data are, whatever their folder."
         known = ["cell", "subject", "identity", "label", "part", "fold", "image", "number"]
-        return digest_table(self.cells, known)
+        rows = digest_table(self.cells, known)
+        return digest([rows, self.measured]) if self.measured else rows
 
     @property
     def synthetic(self) -> bool:
@@ -416,6 +418,7 @@ def save_cohort(
         "root": os.path.relpath(cohort.root.resolve(), folder.resolve()),
         "images": len(cohort.cells),
         "synthetic": cohort.synthetic,
+        "measured": cohort.measured,
         "problems": cohort.problems.to_dict("records"),
     }
     write_json(folder / "cohort.json", note)
@@ -445,7 +448,8 @@ def load_cohort(
     note, table = _read_note(folder), folder / "cohort.parquet"
     cells = pd.read_parquet(table)
     cells = cells.astype(object).where(cells.notna(), None).astype(COLUMNS)
-    cohort = Cohort(cells, (folder / note["root"]).resolve(), _problem_table(note["problems"]))
+    root, problems = (folder / note["root"]).resolve(), _problem_table(note["problems"])
+    cohort = Cohort(cells, root, problems, note.get("measured", ""))
     if cohort.digest != note["digest"]:
         raise Refusal(f"{table} does not have the digest stated beside it; {_AGAIN}")
     if not cohort.root.is_dir():

@@ -247,6 +247,8 @@ def decode_cohort(
 
     if not 8 <= size <= 1024:
         raise Refusal(f"size is {size} pixels; give 8 to 1024")
+    if getattr(cohort, "measured", ""):
+        raise Refusal("this cohort holds measurements and no images; give a folder of images (--data FOLDER)")
     rows = cohort.cells.drop_duplicates("cell").sort_values("cell")
     cells, path = list(rows.cell), Path(folder) / f"pixels-{size}.u8"
     path.parent.mkdir(parents=True, exist_ok=True)
