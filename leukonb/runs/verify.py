@@ -16,6 +16,7 @@ import pandas as pd
 from ..files import Refusal, digest, digest_file, read_table
 from .notebook import find_experiment
 from .process import execute_run
+from .published import find_published
 from .record import Run, changed_inputs, check_files, compare_libraries
 from .record import describe_environment, find_runs
 
@@ -202,17 +203,21 @@ def verify_run(
             raise Refusal(f"run again, {run.folder.name} is {ended['status']}: {ended.get('error', '')}")
         return compare_runs(run, new)
 
+# %% ../../nbs/runs/verify.ipynb #152897cd
+def _find_named(name: str, known: list[Run]) -> list[Run]:
+    "The runs that a name may mean: by folder, key, name, experiment and name, or else by the key's beginning."
+    exact = [r for r in known if name in (r.folder.name, r.key, r.name, f"{r.experiment}/{r.name}")]
+    return exact or [r for r in known if len(name) > 3 and r.key.startswith(name)]
+
 # %% ../../nbs/runs/verify.ipynb #75ab4ba6
 def find_run(
-    name: str,  # a run's folder, or the name or key of a run under `out`
+    name: str,  # a run's folder, or the name or key of a run under `out` or of a published record
     out: str | Path = "_runs",  # the folder of all runs
 ) -> Run:
     "The run that is meant; a `Refusal` where none or several are."
     if (Path(name) / "run.json").is_file():
         return Run.read(name)
-    known = find_runs(Path(out))
-    exact = [r for r in known if name in (r.folder.name, r.key, r.name, f"{r.experiment}/{r.name}")]
-    matching = exact or [r for r in known if len(name) > 3 and r.key.startswith(name)]
+    matching = _find_named(name, find_runs(Path(out))) or _find_named(name, find_published())
     if len(matching) == 1:
         return matching[0]
     if matching:
