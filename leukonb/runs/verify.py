@@ -205,7 +205,7 @@ def verify_run(
 
 # %% ../../nbs/runs/verify.ipynb #152897cd
 def _find_named(name: str, known: list[Run]) -> list[Run]:
-    "The runs that a name may mean: by folder, key, name, experiment and name, or else by the key's beginning."
+    "The runs that a name may mean: by folder, key or name, or else by the beginning of the key."
     exact = [r for r in known if name in (r.folder.name, r.key, r.name, f"{r.experiment}/{r.name}")]
     return exact or [r for r in known if len(name) > 3 and r.key.startswith(name)]
 
