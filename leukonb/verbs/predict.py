@@ -6,7 +6,7 @@
 __all__ = ['list_images', 'recorded_digest', 'calibrated_sets', 'predict_images']
 
 # %% ../../nbs/verbs/predict.ipynb #cd5d039c
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -19,27 +19,50 @@ from .extras import require_extra
 def list_images(
     paths: Iterable[Path | str] | Path | str,  # files and folders, one or several
 ) -> pd.DataFrame:  # path, cell
-    "The image files among the paths with the digest of each; a `Refusal` for what cannot be used."
-    single, files = isinstance(paths, (str, Path)), []
-    for path in map(Path, [paths] if single else paths):  # type: ignore[list-item, arg-type]
-        if not path.exists():
-            raise Refusal(f"{path}: there is no such file or folder")
-        inside = layouts.list_folder(path).images if path.is_dir() else [path]
-        if not inside:
-            raise Refusal(f"{path} holds no image; name images or folders of images")
-        files += inside
-    rows = [(path.as_posix(), _measure_cell(path)) for path in dict.fromkeys(files)]
+    "The image files among the paths with the digest of each; a `Refusal` that names all that cannot be used."
+    single = isinstance(paths, (str, Path))
+    found = [_find_images(path) for path in map(Path, [paths] if single else paths)]  # type: ignore[list-item, arg-type]
+    files = list(dict.fromkeys(file for images, _ in found for file in images))
+    measured = list(cohorts.measure_files(files))
+    wrong = [problem for _, problems in found for problem in problems]
+    wrong += [f"{layouts.escape_name(p)} {m}" for p, m in zip(files, measured) if isinstance(m, Refusal)]
+    _refuse_all(wrong)
+    rows = [(path.as_posix(), m[0]) for path, m in zip(files, measured) if not isinstance(m, Refusal)]
     return pd.DataFrame(rows, columns=["path", "cell"])
 
 # %% ../../nbs/verbs/predict.ipynb #637598a7
-def _measure_cell(path: Path) -> str:
-    "The digest of an image; a `Refusal` that names the file and what is wrong with it."
-    if path.suffix.lower() not in layouts.SUFFIXES:
-        raise Refusal(f"{path} is no image by its name; {', '.join(sorted(layouts.SUFFIXES))} are read")
+def _find_images(path: Path) -> tuple[list[Path], list[str]]:
+    "The images at a path, a file or a folder, and what is wrong with it, a clause each."
+    name = layouts.escape_name(path)
     try:
-        return cohorts.measure_file(path)[0]
-    except Refusal as refusal:
-        raise Refusal(f"{path} {refusal}") from None
+        is_there, is_folder = path.exists(), path.is_dir()
+    except OSError as error:
+        return [], [f"{name} cannot be read ({error.strerror}); mend its permissions"]
+    if is_folder:
+        inside = layouts.list_folder(path)
+        wrong = [f"{name}/{row['path']} {row['reason']}" for row in inside.problems]
+        empty = [] if inside.images or wrong else [f"{name} holds no image; name images or folders of images"]
+        return inside.images, wrong + empty
+    if not is_there:
+        return [], [f"{name}: there is no such file or folder"]
+    if path.suffix.lower() not in layouts.SUFFIXES:
+        return [], [f"{name} is no image by its name; {', '.join(sorted(layouts.SUFFIXES))} are read"]
+    return [path], []
+
+# %% ../../nbs/verbs/predict.ipynb #d10595ec
+_MOST = 50  # named in one line
+
+
+def _refuse_all(
+    wrong: Sequence[str],  # a clause each
+) -> None:
+    "A `Refusal` that names everything that cannot be used, where anything is."
+    if len(wrong) == 1:
+        raise Refusal(f"{wrong[0]}; nothing was scored")
+    if wrong:
+        more = [f"and {len(wrong) - _MOST:,} more"] if len(wrong) > _MOST else []
+        listed = ". ".join([*wrong[:_MOST], *more])
+        raise Refusal(f"{len(wrong):,} files or folders cannot be used, and nothing was scored. {listed}")
 
 # %% ../../nbs/verbs/predict.ipynb #eb4ca0a0
 def recorded_digest(
