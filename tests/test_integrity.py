@@ -55,16 +55,16 @@ def table(tmp_path):
 @pytest.mark.fault(
     group="runs",
     fault="The kept copy of a judged table was changed",
-    injected="perfect scores, a file cut off, a folder without columns of ours",
+    injected="other scores, a file cut off, a table without columns of ours",
     promise="made anew from the table that is judged",
 )
-@pytest.mark.parametrize("way", ["perfect", "cut off", "other columns"])
+@pytest.mark.parametrize("way", ["other scores", "cut off", "other columns"])
 def test_a_kept_table_that_was_changed_is_made_anew(table, tmp_path, way):
     evaluate.plan_judgement(table, tmp_path)
     (kept,) = (tmp_path / "_tables").iterdir()
     right = kept.read_bytes()
-    if way == "perfect":
-        pd.read_parquet(kept).assign(score=lambda t: t.label.astype(float)).to_parquet(kept)
+    if way == "other scores":
+        pd.read_parquet(kept).assign(score=1.0).to_parquet(kept)
     elif way == "cut off":
         kept.write_bytes(right[:100])
     else:
