@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['equal_mass_bins', 'reliability_bins', 'brier_score', 'expected_calibration_error', 'correct_calibration_error',
-           'select_fitting_rows', 'refuse_shared', 'Scaling', 'fit_scaling', 'Threshold', 'fixed_threshold',
+           'log_odds', 'select_fitting_rows', 'refuse_shared', 'Scaling', 'fit_scaling', 'Threshold', 'fixed_threshold',
            'choose_threshold', 'decision_curve']
 
 # %% ../../nbs/evidence/calibration.ipynb #bd82783f
@@ -117,7 +117,10 @@ def correct_calibration_error(
     return {"ece": found, "by chance": chance, "corrected": part * found if known else math.nan}
 
 # %% ../../nbs/evidence/calibration.ipynb #440f1e09
-def _logit(scores: np.ndarray, edge: float = 1e-7) -> np.ndarray:
+def log_odds(
+    scores: np.ndarray,  # probabilities
+    edge: float = 1e-7,  # as near as a score counts to 0 and 1
+) -> np.ndarray:
     "Log-odds of scores, kept finite at 0 and 1."
     p = np.clip(scores, edge, 1 - edge)
     return np.log(p / (1 - p))
@@ -174,14 +177,14 @@ class Scaling:
         scores = table.score.to_numpy(float)
         if self.method == "isotonic":
             return table.assign(score=np.interp(scores, *self.knots))
-        return table.assign(score=1 / (1 + np.exp(-_logit(scores) / self.temperature)))
+        return table.assign(score=1 / (1 + np.exp(-log_odds(scores) / self.temperature)))
 
 # %% ../../nbs/evidence/calibration.ipynb #7866e18a
 def _fit_temperature(truth: np.ndarray, scores: np.ndarray) -> float:
     "The temperature with the least log loss, between exp(-4) and exp(4)."
     from scipy.optimize import minimize_scalar
 
-    logits, sign = _logit(scores), 1 - 2 * truth
+    logits, sign = log_odds(scores), 1 - 2 * truth
 
     def log_loss(log_t: float) -> float:
         return np.logaddexp(0, sign * logits * math.exp(-log_t)).mean()
