@@ -4,20 +4,25 @@
 
 # %% auto #0
 __all__ = ['Arms', 'HEADLINE', 'MOST_SUBJECTS', 'RULES', 'list_arms', 'describe_arms', 'begin_progress', 'count_judged',
-           'tabulate_scores', 'describe_coverage', 'compare_ensembles', 'tabulate_effects', 'list_verdicts',
-           'describe_verdicts', 'list_failed', 'tabulate_people', 'tabulate_heterogeneity', 'list_validated',
-           'keep_probabilities', 'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration',
-           'tabulate_points', 'list_benefits', 'list_risks', 'tabulate_abstention', 'describe_promises']
+           'tabulate_scores', 'describe_coverage', 'compare_ensembles', 'tabulate_effects', 'tabulate_spread',
+           'tabulate_comparisons', 'tabulate_tests', 'list_posteriors', 'list_verdicts', 'describe_verdicts',
+           'name_arm', 'join_verdicts', 'list_failed', 'tabulate_people', 'tabulate_heterogeneity', 'list_validated',
+           'keep_probabilities', 'describe_calls', 'rescale_networks', 'list_mended', 'list_reliability',
+           'tabulate_calibration', 'tabulate_points', 'list_benefits', 'list_risks', 'tabulate_abstention',
+           'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+from html import escape
 from ..draw.judged import name_score
 from ..draw.look import format_intervals, in_run
 from ..evidence import abstention, calibration, clustered, coverage, intervals, networks, subjects
 from ..evidence.judgement import Judgement
 from ..evidence.networks import Networks
+from ..evidence.predictions import count_cells
 from ..files import write_json
 
 # %% ../../nbs/pages/judge.ipynb #9d317fd2
@@ -51,17 +56,21 @@ def begin_progress(steps: int) -> Callable[[str], None]:
     return tell
 
 # %% ../../nbs/pages/judge.ipynb #9d365ccc
-def count_judged(
-    judged: Judgement, arms: Arms
-) -> pd.DataFrame:  # arm, networks, class, people, subjects, cells
-    "How many people, subjects and cells of each class each arm was judged on."
-    rows = judged.table
-    counts = rows.groupby(["arm", "label"], sort=False).agg(
-        people=("identity", "nunique"), subjects=("subject", "nunique"), cells=("cell", "nunique")
-    )
-    counts = counts.reset_index().rename(columns={"label": "class"})
-    counts.insert(1, "networks", counts.arm.map({arm: len(looked) for arm, looked in arms.items()}))
-    return counts if (counts.people != counts.subjects).any() else counts.drop(columns="subjects")
+def count_judged(judged: Judgement) -> pd.DataFrame:  # arm, class, splits, people, subjects, cells
+    "How many people, subjects and cells of each class each arm was judged on; columns that say something."
+    counts = count_cells(judged.table).rename(columns={"identities": "people", "label": "class"})
+    counts["cells of a subject"] = [
+        f"{r.fewest} to {r.most}, median {r.median:g}" for r in counts.itertuples()
+    ]
+    shown = [
+        *(["arm"] if len(judged.arms) > 1 else []),
+        "class",
+        *(["iterations"] if judged.iterations > 1 else []),
+        "people",
+        *(["subjects"] if (counts.people != counts.subjects).any() else []),
+        *("cells", "cells of a subject"),
+    ]
+    return counts[shown].rename(columns={"iterations": "splits"})
 
 
 def _describe_spread(rows: pd.DataFrame) -> list[str]:
@@ -147,6 +156,58 @@ def tabulate_effects(arms: Arms, threshold: float) -> pd.DataFrame:  # arm, icc,
     effects = pd.concat(rows, ignore_index=True)
     return effects[["arm", *(c for c in effects if c != "arm")]].rename(columns={"icc": "ICC"})
 
+# %% ../../nbs/pages/judge.ipynb #8c0c2e35
+def tabulate_spread(
+    rows: Sequence[Mapping[str, object]],
+) -> pd.DataFrame:  # arm, score, splits, mean, sd, ranges
+    "Mean, deviation and both ranges of the scores over splits; `rows` are from `resampled.summarise_splits`."
+    table = pd.DataFrame(rows)
+    table["score"] = table.score.map(name_score)
+    table["sd of splits"] = table["standard deviation"]
+    kept = ["arm", "score", "splits", "mean", "sd of splits"]
+    for name in ("central 95 % of splits", "interval of the mean"):
+        ends = table[[f"{name}, low", f"{name}, high"]].set_axis(["low", "high"], axis=1)
+        table[name] = format_intervals(ends)
+        kept.append(name)
+    return table[kept]
+
+# %% ../../nbs/pages/judge.ipynb #74952c32
+def _pair_columns(rows: pd.DataFrame) -> list[str]:
+    "The column of pairs, where there is more than one."
+    return ["pair"] if len(set(zip(rows.a, rows.b))) > 1 else []
+
+
+def tabulate_comparisons(
+    main: pd.DataFrame,
+) -> pd.DataFrame:  # pair, score, difference and interval, p, p Holm
+    "The primary test of every score and pair; `main` is from `judgement.primary_comparisons`."
+    rows = main.assign(value=main.difference)
+    rows["pair"] = rows.a + " - " + rows.b
+    rows["score"] = rows.metric.map(name_score) + np.where(rows.primary, " (primary)", "")
+    rows["difference"] = format_intervals(rows)
+    pair = _pair_columns(rows)
+    rows = rows.rename(columns={"p_holm": "p, Holm"})
+    return rows[[*pair, "score", "difference", "p", *(["p, Holm"] if pair else [])]]
+
+# %% ../../nbs/pages/judge.ipynb #d3a28ccf
+def tabulate_tests(compared: pd.DataFrame) -> pd.DataFrame:  # pair, score, test, difference and interval, p
+    "Every test of every pair and score; those that take cells or splits for independent are marked."
+    naive = compared.note.str.contains("assumes independent") & ~compared.test.str.startswith("naive")
+    rows = compared.assign(value=compared.difference, pair=compared.a + " - " + compared.b)
+    rows["score"] = rows.metric.map(name_score)
+    rows["difference"] = format_intervals(rows)
+    rows["test"] = rows.test.where(~naive, rows.test + " (naive)")
+    pair = _pair_columns(rows)
+    rows = rows.rename(columns={"p_holm": "p, Holm"})
+    return rows[[*pair, "score", "test", "difference", "p", *(["p, Holm"] if pair else [])]]
+
+
+def list_posteriors(compared: pd.DataFrame) -> list[str]:  # sentences
+    "What the Bayesian tests say, pair by pair and score by score."
+    rows = compared[compared.test == "Bayesian correlated t"]
+    notes = [f"{r.a} - {r.b}, {name_score(r.metric)}: {r.note}." for r in rows.itertuples()]
+    return list(dict.fromkeys(notes))
+
 # %% ../../nbs/pages/judge.ipynb #c9a0cbfd
 MOST_SUBJECTS = 100  # in a figure
 
@@ -176,6 +237,20 @@ def describe_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> list[str]:  # sen
     return said
 
 # %% ../../nbs/pages/judge.ipynb #98bc2525
+def name_arm(fig: go.Figure, arm: str, arms: int) -> go.Figure:
+    "The figure, with the name of its arm above it where there are several."
+    if arms > 1:
+        fig.update_layout(title=escape(arm), margin_t=80)
+    return fig
+
+
+def join_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:  # arm, identity, label, cells, ...
+    "The verdicts on all subjects by all arms in one table."
+    tables = [rows.assign(arm=arm) for arm, rows in verdicts.items()]
+    joined = pd.concat(tables, ignore_index=True)
+    return joined[["arm", *(column for column in joined if column != "arm")]]
+
+# %% ../../nbs/pages/judge.ipynb #3a0bacb9
 def list_failed(
     verdicts: Mapping[str, pd.DataFrame],
 ) -> pd.DataFrame:  # arm, subject, label, cells, mean, ...
@@ -228,6 +303,16 @@ def list_validated(everything: pd.DataFrame, arms: Arms) -> dict[str, dict[tuple
 def keep_probabilities(arms: Arms) -> dict[str, Networks]:
     "The arms that hold probabilities, without those that hold calls."
     return {arm: x for arm, x in arms.items() if not next(iter(x.values())).attrs["decisions"]}
+
+
+def describe_calls(arms: Arms) -> list[str]:  # sentences
+    "Which arms hold calls, so that the sections that need probabilities are without them."
+    probable = keep_probabilities(arms)
+    without = [arm for arm in arms if arm not in probable]
+    needs = "calibration, net benefit and abstention, which need probabilities"
+    if not probable:
+        return [f"The table holds calls, 0 or 1, so {needs}, are not shown."]
+    return [f"{', '.join(without)}: calls, 0 or 1; {needs}, are of the other arms."] if without else []
 
 # %% ../../nbs/pages/judge.ipynb #998e9b51
 def rescale_networks(
