@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from . import calibration, intervals
-from .clustered import beta_ends, class_errors, effective_cells
+from .clustered import beta_ends, class_errors, effective_cells, unit_errors
 from ..files import Refusal
 
 # %% ../../nbs/evidence/utility.ipynb #ad95dda9
@@ -75,12 +75,15 @@ def _collect(table: pd.DataFrame, by: str, unit: str, level: float) -> _Judged:
 # %% ../../nbs/evidence/utility.ipynb #adbc743c
 def _shares(judged: _Judged, called: np.ndarray, level: float) -> tuple[Share, Share]:  # of ALL, of HEM
     "The share of each class that is called ALL, with its interval; a call may be a part of one."
-    kind, cells = (~judged.truth).astype(int), np.array([judged.truth.sum(), (~judged.truth).sum()])
-    shares = np.bincount(kind, called, 2) / cells
-    parts = (called - shares[kind]) / cells[kind]
+    units, ill = len(judged.labels), judged.labels == "ALL"
+    got, squares, sizes = (np.bincount(judged.unit, x, units) for x in (called, called**2, None))
+    cells = np.where(ill, sizes[ill].sum(), sizes[~ill].sum())
+    share = np.where(ill, got[ill].sum(), got[~ill].sum()) / cells
+    sums, squares = (got - share * sizes) / cells, (squares - 2 * share * got + share**2 * sizes) / cells**2
+    errors = unit_errors(sums, squares, sizes.astype(float), judged.labels)
+    shares = (float(got[own].sum() / sizes[own].sum()) for own in (ill, ~ill))
     ill, well = (
-        Share(float(p), *beta_ends(p, effective_cells(p, [error], level), level))
-        for p, error in zip(shares, class_errors(parts, judged.unit, judged.labels))
+        Share(p, *beta_ends(p, effective_cells(p, [error], level), level)) for p, error in zip(shares, errors)
     )
     return ill, well
 
