@@ -62,11 +62,15 @@ def features(
 
 # %% ../nbs/api.ipynb #d4a8102e
 def evaluate(
-    table: pd.DataFrame | Path | str,  # for each cell subject, label, score; or a CSV or Parquet file of it
+    table: pd.DataFrame | Path | str,  # for each cell subject, label, score; or a file of it, see below
     out: Path | str | None = None,  # a folder that gets evidence.json, the tables and a page
     *,
     columns: Mapping[str, str] | None = None,  # {our column: theirs}, such as {'score': 'probability'}
     labels: Mapping[str, str] | None = None,  # {their label: 'ALL' or 'HEM'}
+    positive: str | None = None,  # instead of `labels`, of two labels the one that means ALL
+    scale: str | None = None,  # of the scores, 'percent' or 'logit', where they are no probabilities
+    invert: bool = False,  # where the score is the probability of HEM
+    subjects: pd.DataFrame | Path | str | None = None,  # a table of cells and subjects, or 'C-NMC'
     threshold: float = 0.5,  # of the score, decided before the test was looked at
     train_subjects: int | None = None,  # that each of many splits trained on, if the table has no such rows
     resamples: int = 2000,  # of subjects, for the intervals
@@ -78,20 +82,25 @@ def evaluate(
 
     The result shows its scores; `scores`, `naive` (intervals over cells, too narrow) and `comparisons` are
     tables, and `record` is what evidence.json holds. Without `out` and `runs` nothing is written. With `out`
-    the experiment `judge` is run, and `page` is the page that it makes. A `Refusal` where the table or a
+    the experiment `judge` is run, and `page` is the page that it makes. A file may be CSV with any separator,
+    Excel (.xlsx) or Parquet, packed or not; '-' is what is piped in. A `Refusal` where the table or a
     parameter does not fit.
     """
     from pathlib import Path
     from leukonb.verbs import evaluate as verb
 
-    terms = dict(threshold=threshold, train_subjects=train_subjects, resamples=resamples, method=method)
+    terms: dict[str, Any] = dict(
+        threshold=threshold, train_subjects=train_subjects, resamples=resamples, method=method
+    )
+    reading = dict(positive=positive, scale=scale, invert=invert, subjects=subjects)
     if out is None and runs is None:
-        return verb.judge_predictions(table, columns, labels, **terms)
+        return verb.judge_predictions(table, columns, labels, reading, **terms)
     place = Path(runs) if runs is not None else Path(str(out), "runs")
     if out is not None:
         verb.check_folder(out)
-    said = command or _state_call("evaluate", table, columns=columns, labels=labels, **terms)
-    evidence = verb.execute_judgement(verb.plan_judgement(table, place, columns, said, labels, **terms))
+    said = command or _state_call("evaluate", table, columns=columns, labels=labels, **reading, **terms)
+    run = verb.plan_judgement(table, place, columns, said, labels, reading, **terms)
+    evidence = verb.execute_judgement(run)
     return evidence if out is None else verb.publish_evidence(evidence, place, out)
 
 # %% ../nbs/api.ipynb #0f93acaf

@@ -102,17 +102,32 @@ def _add_cluster(p: argparse.ArgumentParser) -> None:
     p.add_argument("--tls", type=Path, nargs=3, metavar=("CA", "CERT", "KEY"), help=text)
 
 # %% ../nbs/cli.ipynb #5f212273
-def _add_evaluate(verbs: Any) -> None:
-    p = verbs.add_parser("evaluate", help="judge anyone's table of predictions")
-    table = "CSV or Parquet, for each cell: subject, label, score"
-    optional = "optionally cell, identity, arm, iteration, split, seed"
-    p.add_argument("table", metavar="TABLE", type=Path, help=f"{table}; {optional}")
-    text = "write evidence.json, the tables and the page there; without it they stay with the run in _runs"
-    p.add_argument("--out", type=Path, metavar="DIR", help=text)
+def _add_reading(p: argparse.ArgumentParser) -> None:
+    "What a table of predictions does not say itself."
     text = "the table's name for a column, such as score=probability; may be given again"
     p.add_argument("--map", action="append", default=[], metavar="OURS=THEIRS", help=text)
     text = "what a label means; may be given again"
     p.add_argument("--label", action="append", default=[], metavar="THEIRS=ALL|HEM", help=text)
+    text = "instead of --label, of two labels the one that means ALL; the other means HEM"
+    p.add_argument("--positive", metavar="LABEL", help=text)
+    text = "what the scores are, if they are no probabilities: percentages or log-odds"
+    p.add_argument("--scale", choices=("percent", "logit"), help=text)
+    text = "the score is the probability of HEM: 1 less the score is used"
+    p.add_argument("--invert", action="store_true", help=text)
+    text = (
+        "a table that says whose cells they are: cell (or path) and subject, or C-NMC's label file; or C-NMC"
+    )
+    p.add_argument("--subjects", metavar="FILE", help=text)
+
+# %% ../nbs/cli.ipynb #f694d617
+def _add_evaluate(verbs: Any) -> None:
+    p = verbs.add_parser("evaluate", help="judge anyone's table of predictions")
+    table = "CSV, Excel or Parquet, or - for what is piped in; for each cell: subject, label, score"
+    optional = "optionally cell, identity, arm, iteration, split, seed"
+    p.add_argument("table", metavar="TABLE", type=Path, help=f"{table}; {optional}")
+    text = "write evidence.json, the tables and the page there; without it they stay with the run in _runs"
+    p.add_argument("--out", type=Path, metavar="DIR", help=text)
+    _add_reading(p)
     text = "of the score, decided beforehand (default 0.5)"
     p.add_argument("--threshold", type=float, default=0.5, help=text)
     text = "how many subjects each of many splits trained on, if the table has no training rows"
@@ -377,6 +392,10 @@ def _evaluate(a: Namespace) -> None:
         a.out,
         columns=evaluate.parse_mapping(a.map),
         labels=evaluate.parse_labels(a.label) or None,
+        positive=a.positive,
+        scale=a.scale,
+        invert=a.invert,
+        subjects=a.subjects,
         threshold=a.threshold,
         train_subjects=a.train_subjects,
         resamples=a.resamples,
@@ -386,7 +405,7 @@ def _evaluate(a: Namespace) -> None:
     )
     rows = evaluate.summarise_evidence(evidence.record)
     Console().print(_screen_table(rows, evidence.title))
-    print("\n".join(evidence.remarks))
+    print("\n".join([*evidence.facts, *evidence.remarks]))
     if evidence.page:
         print(f"evidence.json and the tables are in {a.out}; the page is {evidence.page}")
     elif evidence.run:
