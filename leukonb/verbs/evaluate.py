@@ -7,8 +7,9 @@ __all__ = ['parse_mapping', 'parse_labels', 'read_judged', 'Evidence', 'describe
            'judge_predictions', 'plan_judgement', 'check_folder', 'execute_judgement', 'publish_evidence']
 
 # %% ../../nbs/verbs/evaluate.ipynb #b447681d
-import ast, re, shutil
-from collections.abc import Mapping, Sequence
+import ast, re, shutil, sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -119,6 +120,11 @@ class Evidence:
         return f"Evidence on {self.record['table']['source']}: {', '.join(self.arms)}"
 
     @property
+    def answer(self) -> list[str]:
+        "Three sentences: how many people, how many called rightly, which arm is better."
+        return list(self.record["answer"])
+
+    @property
     def facts(self) -> list[str]:
         "What was judged, and how the table was read."
         return [describe_table(self.record["table"]), *self.record["table"]["reading"]]
@@ -130,11 +136,12 @@ class Evidence:
 
     def __repr__(self) -> str:
         rows = summarise_evidence(self.record).to_string(index=False)
-        return "\n".join([self.title, *self.facts, rows, *self.remarks])
+        return "\n".join([self.title, *self.answer, rows, *self.facts, *self.remarks])
 
     def _repr_html_(self) -> str:
+        answer = "".join(f"<p>{escape(text)}</p>" for text in self.answer)
         said = "".join(f"<li>{escape(text)}</li>" for text in [*self.facts, *self.remarks])
-        return table_html(summarise_evidence(self.record), self.title) + f"<ul>{said}</ul>"
+        return answer + table_html(summarise_evidence(self.record), self.title) + f"<ul>{said}</ul>"
 
 # %% ../../nbs/verbs/evaluate.ipynb #75d99ea8
 def describe_table(
@@ -153,24 +160,40 @@ def _interval(score: Mapping[str, Any] | None) -> str:
     known = score is not None and score["low"] is not None
     return f"{score['low']:.4f} to {score['high']:.4f}" if score is not None and known else ""
 
+# %% ../../nbs/verbs/evaluate.ipynb #4ccd319d
+def _print_scores(arm: str, scores: Mapping[str, Any], naive: Mapping[str, Any]) -> list[dict[str, str]]:
+    "The rows of one arm, or of its ensemble, as they are printed."
+    rows = []
+    for name in (n for n in metrics.NAMES if n in scores):
+        score = scores[name]
+        spread = f"{score['sd']:.4f}" if score.get("sd") is not None else ""
+        rows.append(
+            {
+                "arm": arm,
+                "score": f"{name} ({score['bins']} {score['binning']})" if "bins" in score else name,
+                "value": f"{score['value']:.4f}" if score["value"] is not None else "undefined",
+                "sd of networks": spread,
+                "over subjects": _interval(score),
+                "over cells (too narrow)": _interval(naive.get(name)),
+            }
+        )
+    return rows
 
+# %% ../../nbs/verbs/evaluate.ipynb #79298526
 def summarise_evidence(
     record: Mapping[str, Any],  # what evidence.json holds
-) -> pd.DataFrame:  # arm, score, value, over subjects, over cells
+) -> (
+    pd.DataFrame
+):  # arm, score, value, over subjects, over cells; the spread where an arm is several networks
     "What to print: each score with its interval over subjects, and the one over cells."
-    rows = [
-        {
-            "arm": arm,
-            "score": name,
-            "value": f"{score['value']:.4f}" if score["value"] is not None else "undefined",
-            "over subjects": _interval(score),
-            "over cells (too narrow)": _interval(found["naive"].get(name)),
-        }
-        for arm, found in record["arms"].items()
-        for name in metrics.NAMES
-        if (score := found["scores"].get(name))
-    ]
-    return pd.DataFrame(rows).drop(columns="arm" if len(record["arms"]) == 1 else [])
+    rows = []
+    for arm, found in record["arms"].items():
+        several = found["shown"] != "one network"
+        rows += _print_scores(f"{arm}, {found['shown']}" if several else arm, found["scores"], found["naive"])
+        rows += _print_scores(f"{arm}, ensemble of {found['seeds']} seeds", found.get("ensemble", {}), {})
+    table = pd.DataFrame(rows)
+    empty = [c for c in ("sd of networks", "over cells (too narrow)") if not table[c].any()]
+    return table.drop(columns=[*empty, *(["arm"] if table.arm.nunique() == 1 else [])])
 
 # %% ../../nbs/verbs/evaluate.ipynb #0b3c629b
 def judge_predictions(
@@ -238,8 +261,8 @@ def _run_name(source: str) -> str:
 
 # %% ../../nbs/verbs/evaluate.ipynb #2246546f
 _HELPED = (
-    *("evidence.json", "scores.csv", "naive.csv", "comparisons.csv", "people.csv", "ensembles.csv"),
-    "parameters.csv",
+    *("evidence.json", "methods.json", "scores.csv", "naive.csv", "comparisons.csv", "people.csv"),
+    *("ensembles.csv", "parameters.csv"),
 )
 _WRITERS = ("show_table", "write_table")
 
@@ -268,12 +291,30 @@ def check_folder(
     check_target(out, "evaluation", names, alone=False)
     check_target(Path(out) / "page", "site")
 
+# %% ../../nbs/verbs/evaluate.ipynb #5cd8b405
+@contextmanager
+def _show_parts() -> Iterator[Callable[[Run], None] | None]:
+    "What to call with a run that is going, so that a terminal shows what it is at."
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("judging") as line:
+
+        def follow(run: Run) -> None:
+            if state := run.progress:
+                line.update(f"judging: {state['message']} ({state['step']} of {state['of']})")
+
+        yield follow
+
 # %% ../../nbs/verbs/evaluate.ipynb #a607b449
 def execute_judgement(
     run: Run,  # from `plan_judgement`
 ) -> Evidence:
     "Do the run, unless it is done, and read what it found; a `Refusal` where it does not end well."
-    status = execute_run(run, find_experiment("judge"))
+    with _show_parts() as follow:
+        status = execute_run(run, find_experiment("judge"), follow=follow)
     if status["status"] != "done":
         raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
     scores, naive, tests = (read_table(run.folder / f"{k}.csv") for k in ("scores", "naive", "comparisons"))
@@ -292,7 +333,8 @@ def publish_evidence(
     if run is None:
         raise Refusal("evidence that no run has judged has no page; evaluate with out= makes one")
     with replacing(out, "evaluation", alone=False) as folder:
-        for source in [run.folder / "evidence.json", *sorted(run.folder.glob("*.csv"))]:
+        records = [run.folder / name for name in ("evidence.json", "methods.json")]
+        for source in [*records, *sorted(run.folder.glob("*.csv"))]:
             shutil.copyfile(source, folder / source.name)
     site.build_site(runs, out / "page")
     return replace(evidence, page=out / "page" / site.page_address(run, runs))
