@@ -252,8 +252,8 @@ def fit_pilot(
     for label, n in counts.items():
         if n < 3:
             raise Refusal(
-                f"the pilot has {n} {label} subject{'s' * (n != 1)}, which does not show how subjects differ; "
-                "give one with at least 3 of each class, or state what you expect (--icc)"
+                f"the pilot has {n} {label} subject{'s' * (n != 1)}, too few to show how subjects "
+                "differ; give one with at least 3 of each class, or state what you expect (--icc)"
             )
     if name == "auroc" and table.attrs.get("decisions"):
         raise Refusal("the pilot holds calls, 0 or 1, and no AUROC can be planned from them; give its scores")
