@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['draw_reliability', 'draw_decision_curve', 'draw_predictive_values', 'draw_risk_coverage', 'draw_abstention',
-           'draw_verdicts', 'draw_two_intervals', 'draw_differences', 'draw_critical_difference', 'draw_by_split',
-           'draw_rates', 'draw_power', 'draw_shared', 'draw_exposed']
+           'draw_verdicts', 'draw_two_intervals', 'draw_by_group', 'draw_means_by_group', 'draw_differences',
+           'draw_critical_difference', 'draw_by_split', 'draw_rates', 'draw_power', 'draw_shared', 'draw_exposed']
 
 # %% ../../nbs/draw/charts.ipynb #5021ca4b
 from collections.abc import Mapping
@@ -193,6 +193,61 @@ def draw_two_intervals(
             fig.add_scatter(x=rows.value, y=places, error_x=bars, **dots, **hover)
     ticks = dict(tickvals=list(range(len(names))), ticktext=[n.replace("_", " ") for n in names])
     return fig.update_yaxes(range=[len(names) - 0.4, -0.6], **ticks).update_xaxes(title="score")
+
+# %% ../../nbs/draw/charts.ipynb #b593bd2f
+def _describe_groups(rows: pd.DataFrame) -> list[str]:
+    "The groups by name, with their numbers of subjects where these are known."
+    if "ALL" not in rows:
+        return [str(name) for name in rows.group]
+    return [f"{r.group} ({r.ALL} ALL, {r.HEM} HEM)" for r in rows.itertuples()]
+
+
+def draw_by_group(
+    rows: pd.DataFrame,  # group, value, low, high, and ALL and HEM if known; a row for each group
+    title: str,  # what the value is
+    reference: float | None = None,  # a line, such as the slope of a calibrated classifier
+) -> go.Figure:
+    "A value of each group with its interval, one below the other."
+    rows, fig = rows[rows.value.notna()], blank_figure(height=110 + 36 * len(rows))
+    symbols = np.where(rows.low.isna(), "circle-open", "circle")
+    fig.add_scatter(
+        x=rows.value,
+        y=_describe_groups(rows),
+        mode="markers",
+        marker=dict(size=9, color=ACCENT, symbol=symbols),
+        error_x=error_bars(
+            rows.value, rows.low.fillna(rows.value), rows.high.fillna(rows.value), color=ACCENT
+        ),
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        showlegend=False,
+    )
+    if reference is not None:
+        fig.add_vline(x=reference, line=_DOTTED)
+    fig.update_yaxes(autorange="reversed", type="category")
+    return fig.update_xaxes(title=title).update_layout(margin_t=20)
+
+# %% ../../nbs/draw/charts.ipynb #4d911557
+def draw_means_by_group(
+    means: pd.DataFrame,  # from `subgroups.mean_scores`: group, identity, label, cells, mean
+) -> go.Figure:
+    "The mean score of each subject, group by group and class by class."
+    groups = list(dict.fromkeys(means.group))
+    fig, rng = blank_figure(height=130 + 60 * len(groups)), np.random.default_rng(0)
+    for label, shift in (("ALL", -0.17), ("HEM", 0.17)):
+        own = means[means.label == label]
+        places = own.group.map(groups.index) + shift + rng.uniform(-0.07, 0.07, len(own))
+        fig.add_scatter(
+            x=own["mean"],
+            y=places,
+            mode="markers",
+            name=f"{label} subjects",
+            marker=dict(size=8, color=COLOURS[label], opacity=0.7),
+            customdata=own[["identity", "cells"]],
+            hovertemplate="%{customdata[0]}: mean %{x:.2f}, %{customdata[1]} cells<extra></extra>",
+        )
+    ticks = dict(tickvals=list(range(len(groups))), ticktext=groups, range=[len(groups) - 0.5, -0.5])
+    fig.update_xaxes(title="mean score of a subject's cells", range=[-0.02, 1.02])
+    return fig.update_yaxes(**ticks)
 
 # %% ../../nbs/draw/charts.ipynb #7f44ba34
 def draw_differences(
