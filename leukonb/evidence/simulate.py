@@ -240,8 +240,9 @@ def coverage_rates(
 
     The coverage has its binomial standard error and its exact 95 % interval, `low` to `high`."""
     pairs = dict.fromkeys((kind, name) for kind, name, _ in simulated)
+    ends = simulated.sort_index(axis=1)
     rows = [
-        {"metric": name, "method": kind, **_coverage(simulated[kind, name], truths[kind, name])}
+        {"metric": name, "method": kind, **_coverage(ends[kind, name], truths[kind, name])}
         for kind, name in pairs
     ]
     return pd.DataFrame(rows)
@@ -263,9 +264,9 @@ def arm_rates(
     pd.DataFrame
 ):  # metric, test, worlds, gap, claims, error, low, high, verdict, coverage, error, width, ...
     "How often each test claims a difference, and how often its interval, if any, contains the true one."
-    rows = []
+    rows, results = [], simulated.sort_index(axis=1)
     for test, name in dict.fromkeys((test, name) for test, name, _ in simulated):
-        said = simulated[test, name]
+        said = results[test, name]
         rates = claim_rates(said[["p"]], level).iloc[0]
         row = {"metric": name, "test": test, "worlds": rates.worlds, "gap": gaps.get(name, np.nan)}
         row |= {"claims": rates.share, **rates[["error", "low", "high", "verdict"]]}
