@@ -51,7 +51,7 @@ setup(
     license="Apache-2.0",
     keywords=settings["keywords"],
     packages=find_packages(include=["leukonb", "leukonb.*"]),
-    package_data={"leukonb": [f"**/*.{kind}" for kind in ("xz", "css", "html", "js", "json", "csv", "yml")]},
+    package_data={"leukonb": [f"**/*.{kind}" for kind in ("xz", "parquet", "css", "html", "js", "json", "csv", "yml")]},
     python_requires=f">={settings['min_python']},<3.14",
     install_requires=words("requirements"),
     extras_require={extra: words(f"{key}_requirements") for extra, key in EXTRAS.items()},

@@ -57,8 +57,8 @@ def features(
         from leukonb.verbs.extras import require_extra
 
         require_extra("train")
-    options = dict(size=size, network_size=network_size, subject_pattern=subject_pattern, progress=progress)
-    return measure_folder(folder, out, weights, **options, **origin)
+    where = (size, network_size, subject_pattern)
+    return measure_folder(folder, out, weights, *where, progress=progress, origin=origin)
 
 # %% ../nbs/api.ipynb #d4a8102e
 def evaluate(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'TABLE', 'Measured', 'round_features', 'restore_features', 'write_measured', 'read_measured',
-           'measured_cohort', 'load_measured']
+           'measured_cohort', 'load_measured', 'shipped_table']
 
 # %% ../../nbs/data/measured.ipynb #4a6f7747
 import json
@@ -203,3 +203,14 @@ def load_measured(
     if measured.facts["digest"] != cohort.measured:
         raise Refusal(f"{TABLE} of this cohort is not the table that was indexed; run the study again")
     return measured
+
+# %% ../../nbs/data/measured.ipynb #e69e8aa5
+def shipped_table(
+    name: str = "cnmc",
+) -> Path:
+    "The file of a table of measured cells in the package; a `Refusal` that names those there are."
+    folder = Path(__file__).parent
+    known = {file.stem: file for file in sorted(folder.glob("*.parquet"))}
+    if name not in known:
+        raise Refusal(f"there is no table of measured cells {name!r}; known: {', '.join(known) or 'none'}")
+    return known[name]

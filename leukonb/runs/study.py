@@ -84,6 +84,7 @@ class Study:
     hours: float = 0.0
     hardware: str = ""
     phantom: dict[str, Any] = field(default_factory=dict)  # the synthetic cohort, where no images are given
+    measured: str = ""  # or the table of measured cells that travels with the package, such as 'cnmc'
     smoke: list[str] = field(default_factory=list)  # settings that make it small enough for a test
     limit: float = 6 * 3600  # seconds a run may take
     memory: str = ""  # a run takes, such as '4 GB'; empty where it is not stated
@@ -98,7 +99,7 @@ class Study:
 # %% ../../nbs/runs/study.ipynb #9d7704f8
 _NUMBER = (int, float)
 _HEAD = dict(title=str, shows=str, hours=_NUMBER, hardware=str, size=str, phantom=dict, smoke=list)
-_HEAD |= dict(runs=dict, limit=_NUMBER, memory=str, gpu=bool)
+_HEAD |= dict(runs=dict, limit=_NUMBER, memory=str, gpu=bool, measured=str)
 _RUN = dict(experiment=str, parameters=dict, grid=dict, needs=dict, title=str, memory=str, gpu=bool)
 _RUN |= dict(least=int, optional=bool)
 _WANTED: dict[Any, str] = {
@@ -489,30 +490,16 @@ def _draw_phantom(study: Study, out: Path) -> Path:
         phantom.draw_cohort(place, **{**study.phantom, **_read_effects(study, phantom.Effects)})
     return place
 
-# %% ../../nbs/runs/study.ipynb #4f8c6be5
-def index_study_cohort(
-    study: Study,
-    out: str | Path,  # the folder of all runs, `_runs`
-    data: str
-    | Path
-    | None = None,  # a folder of images or an archive of one; the study's phantom unless given
-    subject_pattern: str | None = None,  # for other data: its group in a file's path is the subject
-) -> "tuple[Cohort, Path]":
-    "The indexed cohort of a study, and the folder that it shall be saved in."
-    from leukonb.data import archives, cohort as cohorts
+# %% ../../nbs/runs/study.ipynb #df92b23a
+def _find_measured(study: Study, data: str | Path | None) -> Path | None:
+    "The table of measured cells that a study is to be run on; nothing where it is run on images."
+    from leukonb.data.measured import shipped_table
 
-    if data is None and subject_pattern:
-        raise Refusal("--subject-pattern goes with --data, which is not given")
-    if data is not None and not Path(data).exists():
-        raise Refusal(f"--data {data}: there is no such folder or archive")
-    images = Path(data) if data is not None else _draw_phantom(study, Path(out))
-    kept = Path(out) / "_archives"  # once for all studies
-    folder = archives.unpack_once(images, kept) if archives.archive_kind(images) else images
-    table = cohorts.index_cohort(folder, subject_pattern)
-    _refuse_problems(table.problems[table.problems.refused], images)
-    return table, Path(out) / "_cohorts" / table.digest[:16]
+    if data is not None:
+        return Path(data) if Path(data).suffix == ".parquet" else None
+    return shipped_table(study.measured) if study.measured else None
 
-# %% ../../nbs/runs/study.ipynb #7ec02dd7
+
 def _refuse_problems(refused: pd.DataFrame, images: Path) -> None:
     "A `Refusal` that names the first of the files that cannot be used."
     if len(refused):
@@ -521,6 +508,32 @@ def _refuse_problems(refused: pd.DataFrame, images: Path) -> None:
             f"{len(refused)} of the files in {images} cannot be used, "
             f"the first: {first.path}: {first.reason}; leukonb audit {images} lists all; mend or remove them"
         )
+
+# %% ../../nbs/runs/study.ipynb #4f8c6be5
+def index_study_cohort(
+    study: Study,
+    out: str | Path,  # the folder of all runs, `_runs`
+    data: str
+    | Path
+    | None = None,  # images, an archive of them, or measured cells; what the study states unless given
+    subject_pattern: str | None = None,  # for other data: its group in a file's path is the subject
+) -> "tuple[Cohort, Path]":
+    "The indexed cohort of a study, and the folder that it shall be saved in."
+    from leukonb.data import archives, cohort as cohorts
+    from leukonb.data.measured import measured_cohort
+
+    if data is None and subject_pattern:
+        raise Refusal("--subject-pattern goes with --data, which is not given")
+    if data is not None and not Path(data).exists():
+        raise Refusal(f"--data {data}: there is no such folder or archive")
+    if table := _find_measured(study, data):
+        return measured_cohort(table, Path(out) / "_cohorts")
+    images = Path(data) if data is not None else _draw_phantom(study, Path(out))
+    kept = Path(out) / "_archives"  # once for all studies
+    folder = archives.unpack_once(images, kept) if archives.archive_kind(images) else images
+    cohort = cohorts.index_cohort(folder, subject_pattern)
+    _refuse_problems(cohort.problems[cohort.problems.refused], images)
+    return cohort, Path(out) / "_cohorts" / cohort.digest[:16]
 
 # %% ../../nbs/runs/study.ipynb #9a97298c
 def reads_cohort(planned: Iterable[PlannedRun]) -> bool:

@@ -6,6 +6,7 @@
 __all__ = ['RELEASE', 'state_origin', 'measure_folder']
 
 # %% ../../nbs/verbs/features.ipynb #c506b24d
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +28,7 @@ RELEASE = {
 
 def state_origin(
     cells: pd.DataFrame,  # the cohort's table
-    given: dict[str, str | None],  # source, doi, licence, attribution, as far as they were given
+    given: Mapping[str, str | None],  # source, doi, licence, attribution, as far as they were given
 ) -> dict[str, str]:
     "Where cells come from: what was given, or what is known of a release whose every image is recognised."
     known = RELEASE if set(cells.dataset) == {"C-NMC 2019"} else dict.fromkeys(RELEASE, "not stated")
@@ -43,7 +44,7 @@ def measure_folder(
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
     jobs: int = -1,  # processes; -1 is one a core
     progress: bool = True,
-    **origin: str | None,  # source, doi, licence, attribution
+    origin: Mapping[str, str | None] | None = None,  # source, doi, licence, attribution
 ) -> Measured:
     "Measure every cell of a folder and write the table; a `Refusal`, and no table, for a file of no use."
     from leukonb.model import features
@@ -57,7 +58,7 @@ def measure_folder(
         embedder = features.open_network(weights, network_size) if weights else None
         parts = out.with_name(f"{out.name}.parts")
         measured = features.measure_cohort(cohort, parts, embedder, size, jobs, progress)
-    measured.facts.update(state_origin(cohort.cells, origin))
+    measured.facts.update(state_origin(cohort.cells, origin or {}))
     with replacing_file(out, "measured cells") as new:
         write_measured(new, measured)
     features.remove_parts(parts)
