@@ -219,7 +219,8 @@ def _ends(name: str, scores: Mapping[str, float], errors: Errors, level: float) 
         return beta_ends(value, effective_cells(value, [own], level), level)
     if name not in metrics.THRESHOLD_FREE:
         return _mover_ends(name, scores, errors, level)
-    return beta_ends(value, effective_cells(value, errors[name], level), level)
+    larger = [e._replace(variance=max(e.variance, e.pooled)) for e in errors[name]]
+    return beta_ends(value, effective_cells(value, larger, level), level)
 
 # %% ../../nbs/evidence/clustered.ipynb #5bde18e0
 METHODS = ("default", "percentile", "bca")
