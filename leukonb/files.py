@@ -163,7 +163,7 @@ def read_json(path: str | Path) -> Any:
 def write_table(path: str | Path, table: "pd.DataFrame") -> Path:
     "Write a DataFrame without its index as `.csv` or `.parquet`, whole or not at all."
     with atomic(path) as temporary:
-        if Path(path).suffix == ".parquet":
+        if Path(path).suffix.lower() == ".parquet":
             table.to_parquet(temporary, index=False)
         else:
             table.to_csv(temporary, index=False, lineterminator="\n")
@@ -178,7 +178,8 @@ def read_table(path: str | Path, **options: Any) -> "pd.DataFrame":
     if not path.is_file():
         raise Refusal(f"{path} is not a file; name a table in CSV or Parquet")
     try:
-        return pd.read_parquet(path, **options) if path.suffix == ".parquet" else pd.read_csv(path, **options)
+        read = pd.read_parquet if path.suffix.lower() == ".parquet" else pd.read_csv
+        return read(path, **options)
     except (ValueError, OSError) as error:
         raise Refusal(f"{path} is not a readable table: {str(error).splitlines()[0]}") from None
 
@@ -195,11 +196,26 @@ def digest_file(path: str | Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 # %% ../nbs/files.ipynb #48eb729c
+def _canonical_column(column: "pd.Series") -> list[str]:
+    "The canonical JSON of each value of a column."
+    import numpy as np
+    import pandas as pd
+
+    if column.dtype == "float64":
+        return [repr(v) if abs(v) < float("inf") else "null" for v in column.tolist()]
+    if not isinstance(column.dtype, pd.StringDtype) and column.dtype.kind not in "iub":
+        return [canonical(None if v is pd.NA or v is pd.NaT else v) for v in column.tolist()]
+    codes, values = pd.factorize(column)  # each value once; equal ones are written alike
+    texts = np.array([*map(canonical, values.tolist()), "null"], dtype=object)
+    return texts[codes].tolist()
+
+
 def digest_table(
     table: "pd.DataFrame",
     columns: Iterable[str],  # the columns that matter; the order of rows and of other columns does not
 ) -> str:
     "SHA-256 of the named columns of a table, whatever the order of its rows."
-    rows = table[list(columns)].astype(object).where(table[list(columns)].notna(), None)
-    lines = sorted(canonical(row) for row in rows.itertuples(index=False, name=None))
-    return digest("\n".join([canonical(list(columns)), *lines]).encode())
+    columns = list(columns)
+    fields = [_canonical_column(table[column]) for column in columns]
+    lines = sorted(f"[{','.join(row)}]" for row in zip(*fields))
+    return digest("\n".join([canonical(columns), *lines]).encode())
