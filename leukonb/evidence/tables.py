@@ -70,7 +70,8 @@ _PIPED = ("-", "/dev/stdin")
 
 def name_source(path: str | Path) -> str:
     "What a table is called in a refusal: the name of its file."
-    return "standard input" if str(path) in _PIPED else Path(path).name
+    is_piped = str(path) in _PIPED or str(path).startswith("/dev/fd/")  # as a shell writes <(command)
+    return "standard input" if is_piped else Path(path).name
 
 
 def _read_bytes(path: str | Path) -> bytes:
@@ -79,22 +80,18 @@ def _read_bytes(path: str | Path) -> bytes:
         if sys.stdin.isatty():
             raise Refusal("nothing is piped in; name a table, or pipe one in")
         return sys.stdin.buffer.read()
-    by_shell = str(path).startswith("/dev/fd/")  # what a shell writes for <(command)
-    if not (Path(path).is_file() or by_shell):
+    if name_source(path) != "standard input" and not Path(path).is_file():
         raise Refusal(f"{path} is not a file; name a table: CSV, Excel (.xlsx) or Parquet")
-    return Path(path).read_bytes()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}") from None
 
 # %% ../../nbs/evidence/tables.ipynb #f3514113
 _PACKED: dict[bytes, Callable] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    SyntaxError,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
+    *(OSError, EOFError, ValueError, KeyError, SyntaxError, NotImplementedError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
 )
 
 
