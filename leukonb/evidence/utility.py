@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from . import calibration, intervals
-from .clustered import beta_ends, class_errors, effective_cells, unit_errors
+from .clustered import beta_ends, class_errors, effective_cells
 from ..files import Refusal
 
 # %% ../../nbs/evidence/utility.ipynb #ad95dda9
@@ -75,15 +75,12 @@ def _collect(table: pd.DataFrame, by: str, unit: str, level: float) -> _Judged:
 # %% ../../nbs/evidence/utility.ipynb #adbc743c
 def _shares(judged: _Judged, called: np.ndarray, level: float) -> tuple[Share, Share]:  # of ALL, of HEM
     "The share of each class that is called ALL, with its interval; a call may be a part of one."
-    units, ill = len(judged.labels), judged.labels == "ALL"
-    got, squares, sizes = (np.bincount(judged.unit, x, units) for x in (called, called**2, None))
-    cells = np.where(ill, sizes[ill].sum(), sizes[~ill].sum())
-    share = np.where(ill, got[ill].sum(), got[~ill].sum()) / cells
-    sums, squares = (got - share * sizes) / cells, (squares - 2 * share * got + share**2 * sizes) / cells**2
-    errors = unit_errors(sums, squares, sizes.astype(float), judged.labels)
-    shares = (float(got[own].sum() / sizes[own].sum()) for own in (ill, ~ill))
+    kind, cells = (~judged.truth).astype(int), np.array([judged.truth.sum(), (~judged.truth).sum()])
+    shares = np.bincount(kind, called, 2) / cells
+    errors = class_errors((called - shares[kind]) / cells[kind], judged.unit, judged.labels)
     ill, well = (
-        Share(p, *beta_ends(p, effective_cells(p, [error], level), level)) for p, error in zip(shares, errors)
+        Share(float(p), *beta_ends(p, effective_cells(p, [error], level), level))
+        for p, error in zip(shares, errors)
     )
     return ill, well
 
@@ -220,12 +217,14 @@ def decision_band(
 ) -> pd.DataFrame:  # threshold, model, all, none, low, high
     """Net benefit at a stated prevalence with pointwise intervals, beside acting on all and on none.
 
-    The scores are taken for probabilities where one would act; see `move_scores`. A `Refusal` as of
-    `predictive_values`, and for a threshold that is not between 0 and 1.
+    The scores are taken for probabilities where one would act; see `move_scores`. Unless thresholds are given
+    there are 99 of them, or 49 for more than 200,000 cells. A `Refusal` as of `predictive_values`, and for a
+    threshold that is not between 0 and 1.
     """
     check_prevalence(prevalence)
     judged = _collect(table, by, unit, level)
-    order = None if thresholds is None else np.sort(np.atleast_1d(thresholds))
+    many = np.linspace(0.02, 0.98, 49) if len(judged.truth) > 200_000 else None
+    order = many if thresholds is None else np.sort(np.atleast_1d(thresholds))
     curve = calibration.decision_curve(intervals.number_units(table, by, unit)[0], order, prevalence)
     each = [_shares(judged, _call(judged, t), level) for t in curve.threshold]
     pairs = zip(_agree([ill for ill, _ in each]), _agree([well for _, well in each]), curve.threshold)
