@@ -17,20 +17,21 @@ def pages(site):
 
 
 @pytest.mark.parametrize("way", ["served", "from the disk"])
-def test_pages_open_without_an_error_and_ask_for_nothing_outside(browser, smoke, address, way):
+def test_pages_open_without_an_error_fit_the_screen_and_ask_for_nothing_outside(browser, smoke, address, way):
     base = address if way == "served" else smoke[1].resolve().as_uri() + "/"
+    shown = [n for n in pages(smoke[1]) if n == "index.html" or n.startswith("runs/")]
     trouble = []
-    for name in (
-        pages(smoke[1])
-        if way == "served"
-        else ["index.html", *(n for n in pages(smoke[1]) if n.startswith("runs/"))]
-    ):
+    for name in pages(smoke[1]) if way == "served" else shown:
         page, wrong = opened(browser, base, name)
         drawn = page.locator(".plotly-graph-div").count()
         if page.locator(".plotly-graph-div .main-svg").count() < drawn:
             wrong.append(f"{name}: a figure is not drawn")
         if page.evaluate("[...document.images].some(i => i.complete && !i.naturalWidth)"):
             wrong.append(f"{name}: an image is not shown")
+        for width in (1280, 390) if way == "served" and name in shown else ():
+            page.set_viewport_size({"width": width, "height": 900})
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                wrong.append(f"{name}: wider than a screen of {width} px")
         trouble += wrong
         page.close()
     assert not trouble, "\n".join(trouble)
@@ -73,17 +74,6 @@ def test_the_report_is_one_click_from_home_and_leads_to_the_runs(browser, smoke,
     page.wait_for_url("**/runs/quick/*.html")
     assert not wrong
     page.close()
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_page_is_wider_than_the_screen(browser, smoke, address, width):
-    wide = []
-    for name in ["index.html", *(n for n in pages(smoke[1]) if n.startswith("runs/"))]:
-        page, _ = opened(browser, address, name, width)
-        if page.evaluate("document.documentElement.scrollWidth") > width:
-            wide.append(name)
-        page.close()
-    assert not wide
 
 
 def test_search_finds_a_run(browser, smoke, address):

@@ -227,10 +227,10 @@ def test_a_split_by_image_gives_away_what_one_by_identity_does_not(people, tmp_p
     )
     own, apart = leakage.train_all_heads(
         cells,
-        store,
-        network.Network("small", size=32, attention=False),
+        leakage.compute_features(store, network.Network("small", size=32), tmp_path),
         recipe,
         leakage.Protocol(),
+        False,
         8,
         tmp_path,
     )
@@ -247,9 +247,8 @@ def test_a_split_by_image_gives_away_what_one_by_identity_does_not(people, tmp_p
 def test_heads_are_asked_about_their_own_test_part_and_the_reserved(people, tmp_path):
     cells, store = people
     recipe, how = heads.HeadRecipe(units=(8,), dropouts=(0.0, 0.0), epochs=1), leakage.Protocol(seed=3)
-    own, apart = leakage.train_all_heads(
-        cells, store, network.Network("small", size=32), recipe, how, 2, tmp_path, ["copies", "subject"]
-    )
+    find = leakage.compute_features(store, network.Network("small", size=32), tmp_path)
+    own, apart = leakage.train_all_heads(cells, find, recipe, how, True, 2, tmp_path, ["copies", "subject"])
     for unit in ("copies", "subject"):
         for i in range(2):
             split, reserved = how.draw(cells, unit, i)
