@@ -98,7 +98,7 @@ def _refuse_values(values: pd.Series, bad: pd.Series, source: str, wanted: str) 
     "Refuse the first bad value of a column, and show it."
     if bad.any():
         text = as_text(values[bad].iloc[:1]).iloc[0]
-        is_number = not parse_numbers(pd.Series([text]))[0].isna()[0]
+        is_number = parse_numbers(pd.Series([text, "0.0"]))[0].notna()[0]  # with a point
         shown = f"is {text if is_number else repr(text)}" if text else "is missing"
         raise Refusal(f"{_place(bad, source)}: {values.name} {shown}; {wanted}")
 
@@ -178,16 +178,15 @@ def _read_scale(column: pd.Series, source: str, scale: str) -> tuple[pd.Series, 
     "The numbers of a column of scores, within what its scale allows, and what is to be said of them."
     if scale not in SCALES:
         raise Refusal(f"there is no scale {scale!r} of scores; say one of {', '.join(SCALES)}")
-    texts = column if pd.api.types.is_numeric_dtype(column) else as_text(column)
-    has_signs = texts.dtype != float and as_text(texts).str.endswith("%").any()
-    if has_signs and scale == "percent":
-        texts = texts.str.removesuffix("%")
-    numbers, has_commas = parse_numbers(texts)
-    wanted = {"probability": "a probability of ALL from 0 to 1", "percent": "a percentage from 0 to 100"}
+    texts = as_text(column)
+    has_signs = bool(texts.str.endswith("%").any())
+    numbers, has_commas = parse_numbers(texts.str.removesuffix("%") if scale == "percent" else column)
+    ranges = {"probability": "a probability of ALL from 0 to 1", "percent": "a percentage from 0 to 100"}
     asked = _guess_scale(numbers, has_signs) if scale == "probability" else ""
-    _refuse_values(
-        column, ~numbers.between(*SCALES[scale]), source, f"{wanted.get(scale, 'a number')} is wanted{asked}"
-    )
+    if (numbers.isna() & texts.str.contains(",")).any() and not has_commas:
+        asked = "; other scores have a decimal point, so that a comma may mean a thousand"
+    wanted = f"{ranges.get(scale, 'a number')} is wanted{asked}"
+    _refuse_values(column, ~numbers.between(*SCALES[scale]), source, wanted)
     if scale != "probability" and numbers.between(0, 1).all():
         raise Refusal(
             f"{source}: all scores lie from 0 to 1, as probabilities do; leave out the scale {scale}"
