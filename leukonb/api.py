@@ -73,8 +73,9 @@ def evaluate(
     subjects: pd.DataFrame | Path | str | None = None,  # a table of cells and subjects, or 'C-NMC'
     threshold: float = 0.5,  # of the score, decided before the test was looked at
     train_subjects: int | None = None,  # that each of many splits trained on, if the table has no such rows
-    resamples: int = 2000,  # of subjects, for the intervals
-    method: str = "percentile",  # of the intervals, or 'bca'
+    level: float = 0.95,  # of the intervals
+    resamples: int = 2000,  # of subjects, for a bootstrap
+    method: str = "default",  # of the intervals; 'percentile' and 'bca' are bootstraps, for comparison
     runs: Path | str | None = None,  # judge by a run that is kept there; `out/runs` where `out` is given
     command: str | None = None,  # what the record says was typed; this call unless said
 ) -> Evidence:
@@ -90,7 +91,11 @@ def evaluate(
     from leukonb.verbs import evaluate as verb
 
     terms: dict[str, Any] = dict(
-        threshold=threshold, train_subjects=train_subjects, resamples=resamples, method=method
+        threshold=threshold,
+        train_subjects=train_subjects,
+        level=level,
+        resamples=resamples,
+        method=method,
     )
     reading = dict(positive=positive, scale=scale, invert=invert, subjects=subjects)
     if out is None and runs is None:

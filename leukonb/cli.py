@@ -132,10 +132,11 @@ def _add_evaluate(verbs: Any) -> None:
     p.add_argument("--threshold", type=float, default=0.5, help=text)
     text = "how many subjects each of many splits trained on, if the table has no training rows"
     p.add_argument("--train-subjects", type=int, metavar="N", help=text)
-    text = "of subjects, for the intervals (default 2000)"
+    p.add_argument("--level", type=float, default=0.95, help="of the intervals (default 0.95)")
+    text = "of subjects, for a bootstrap (default 2000)"
     p.add_argument("--resamples", type=int, default=2000, help=text)
-    methods, text = ("percentile", "bca"), "of the intervals (default percentile)"
-    p.add_argument("--method", choices=methods, default="percentile", help=text)
+    text = "of the intervals: the default holds best; percentile and bca are bootstraps, for comparison"
+    p.add_argument("--method", choices=("default", "percentile", "bca"), default="default", help=text)
     _add_folders(p, out=False)
 
 # %% ../nbs/cli.ipynb #01941a04
@@ -398,11 +399,13 @@ def _evaluate(a: Namespace) -> None:
         subjects=a.subjects,
         threshold=a.threshold,
         train_subjects=a.train_subjects,
+        level=a.level,
         resamples=a.resamples,
         method=a.method,
         runs=None if a.out else "_runs",
         command=a.command,
     )
+    print("\n".join(evidence.answer))
     rows = evaluate.summarise_evidence(evidence.record)
     Console().print(_screen_table(rows, evidence.title))
     print("\n".join([*evidence.facts, *evidence.remarks]))
