@@ -9,7 +9,6 @@ __all__ = ['ARMS', 'METRICS', 'frame_measurements', 'split_folds', 'split_identi
 # %% ../../nbs/pages/folds.ipynb #ba4d6f7e
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
