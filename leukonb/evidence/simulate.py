@@ -47,14 +47,16 @@ def simulate_arms(
     resamples: int = 500,  # permutations, too
     names: Sequence[str] = paired.NAMES,  # scores
 ) -> dict[tuple[str, str, str], float]:  # {(test, score, 'p', 'low', or 'high'): number}
-    "What every test of two arms on one test set says in one world."
-    table = worlds.draw_one_set(world, seed)
-    how = {"resamples": resamples, "permutations": resamples, "seed": seed[-1]}
-    rows = paired.compare_arms(table, "a", "b", names, **how)
-    said = rows[~rows.test.str.startswith("equivalence")]
-    return {
-        (r.test, r.metric, what): getattr(r, what) for r in said.itertuples() for what in ("p", "low", "high")
-    }
+    "What the tests of two arms on one test set say in one world; intervals are at 95 %."
+    both = paired.pair_arms(worlds.draw_one_set(world, seed), "a", "b")
+    said = [
+        *paired.permutation_test(both, names, resamples, seed[-1]).items(),
+        *paired.bootstrap_difference(both, names, resamples, seed[-1]).items(),
+        ("accuracy by identity", paired.wilcoxon_test(both)),
+        ("accuracy", paired.mcnemar_test(both)),
+        ("auroc", paired.delong_test(both)),
+    ]
+    return {(c.test, name, what): getattr(c, what) for name, c in said for what in ("p", "low", "high")}
 
 # %% ../../nbs/evidence/simulate.ipynb #93fb7a39
 KINDS: dict[str, dict[str, Any]] = {
