@@ -222,24 +222,29 @@ def _in_parts(groups: np.ndarray, count: int, most: int = 20_000_000) -> Iterato
     yield from np.array_split(groups, max(1, math.ceil(groups.size * count / most)))
 
 # %% ../../nbs/evidence/subgroups.ipynb #ef74031f
-def _scores_by_group(
-    people: _People, name: str, groups: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:  # (r, count) each
-    "One score of each group and its variance, in each division into groups."
-    ill, well, parts = people.ill, ~people.ill, []
-    for part in _in_parts(groups, count):
+def _score_part(people: _People, names: Sequence[str], part: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    "Each score and its variance, (2, r, count), in some divisions into groups."
+    ill, well, shares = people.ill, ~people.ill, {}
+    if set(names) - {"auroc"}:
+        for name, own in (("sensitivity", ill), ("specificity", well)):
+            found = _shares_by_group(people.right[own], people.cells[own], part[:, own], count)
+            shares[name] = np.stack(found)
+        half = np.array([1 / 2, 1 / 4])[:, None, None]
+        shares["balanced_accuracy"] = half * (shares["sensitivity"] + shares["specificity"])
+    for name in names:
         if name == "auroc":
-            parts.append(
-                _auroc_by_group(people.ranks[ill], people.ranks[well], part[:, ill], part[:, well], count)
-            )
-            continue
-        kinds = {"sensitivity": [ill], "specificity": [well], "balanced_accuracy": [ill, well]}[name]
-        found = [_shares_by_group(people.right[own], people.cells[own], part[:, own], count) for own in kinds]
-        k = len(kinds)
-        score, variance = (np.add.reduce(x) for x in zip(*found))
-        parts.append((score / k, variance / k**2))
-    score, variance = (np.concatenate(x) for x in zip(*parts))
-    return score, variance
+            ranks = (people.ranks[ill], people.ranks[well])
+            yield np.stack(_auroc_by_group(*ranks, part[:, ill], part[:, well], count))
+        else:
+            yield shares[name]
+
+
+def _scores_by_group(
+    people: _People, names: Sequence[str], groups: np.ndarray, count: int
+) -> dict[str, np.ndarray]:  # of each name (2, r, count): score and variance
+    "Scores of each group and their variances, in each division into groups."
+    parts = [list(_score_part(people, names, part, count)) for part in _in_parts(groups, count)]
+    return {name: np.concatenate(own, axis=1) for name, own in zip(names, zip(*parts))}
 
 # %% ../../nbs/evidence/subgroups.ipynb #c2bb8819
 def _spread(score: np.ndarray, variance: np.ndarray) -> np.ndarray:  # (r,)
@@ -272,7 +277,7 @@ def interaction_test(
     column: str = "site",
     names: Sequence[str] = NAMES,
     threshold: float = 0.5,
-    permutations: int = 2000,
+    permutations: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:  # metric, test, groups, subjects, statistic, p, note
     """Whether a score differs between groups: a studentised permutation of groups over subjects, by class.
@@ -293,11 +298,9 @@ def interaction_test(
     )
     if len(kept) > 1:
         people = _list_people(table[table.identity.isin(groups.index)], groups, threshold)
-        exchanged = _exchange(people, permutations, seed)
+        scores = _scores_by_group(people, names, _exchange(people, permutations, seed), len(kept))
     for name in names:
-        q = np.array([math.nan])
-        if len(kept) > 1:
-            q = _spread(*_scores_by_group(people, name, exchanged, len(kept)))
+        q = _spread(*scores[name]) if len(kept) > 1 else np.array([math.nan])
         p = _p_value(q) if len(kept) > 1 else math.nan
         rows.append({"metric": name, **facts, "statistic": float(q[0]), "p": p, "note": note})
     return pd.DataFrame(rows)
@@ -326,7 +329,7 @@ def compare_groups(
     column: str = "site",
     names: Sequence[str] = NAMES,
     threshold: float = 0.5,
-    permutations: int = 2000,
+    permutations: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:  # group, metric, value, others, difference, low, high, p, p_holm, comparisons, note
@@ -346,8 +349,8 @@ def compare_groups(
             rows += [{"group": group, "metric": name, "p": math.nan, "note": note} for name in names]
             continue
         both = [_scores_of(part, names, threshold, level) for part in (own, others)]
-        for name in names:
-            score, variance = _scores_by_group(people, name, (exchanged != number).astype(np.int16), 2)
+        scores = _scores_by_group(people, names, (exchanged != number).astype(np.int16), 2)
+        for name, (score, variance) in scores.items():
             p = _p_value((score[:, 0] - score[:, 1]) ** 2 / np.maximum(variance.sum(1), 1e-12))
             rows.append(
                 {"group": group, "metric": name, **_difference(both[0], both[1], name), "p": p, "note": ""}
@@ -359,15 +362,20 @@ def compare_groups(
 # %% ../../nbs/evidence/subgroups.ipynb #0898a257
 def _fit_logistic(truth: np.ndarray, score: np.ndarray, free_slope: bool) -> tuple[float, np.ndarray]:
     "The last coefficient of truth on the log-odds of the score, and each cell's part in it."
-    from statsmodels.api import GLM, families
+    from scipy.optimize import brentq
+    from scipy.special import expit
+    from statsmodels.api import Logit
 
-    odds, ones = calibration.log_odds(score), np.ones(len(score))
-    x = np.c_[ones, odds] if free_slope else ones[:, None]
-    fit = GLM(truth, x, families.Binomial(), offset=None if free_slope else odds).fit()
-    weight = fit.fittedvalues * (1 - fit.fittedvalues)
-    information = (x * weight[:, None]).T @ x
-    parts = np.linalg.solve(information, (x * (truth - fit.fittedvalues)[:, None]).T)[-1]
-    return float(fit.params[-1]), parts
+    odds, x = calibration.log_odds(score), np.ones((len(score), 1))
+    if free_slope:
+        x = np.c_[x, odds]
+        coefficients = Logit(truth, x).fit(disp=0, maxiter=100).params
+        fitted = expit(x @ coefficients)
+    else:
+        coefficients = [brentq(lambda a: expit(a + odds).mean() - truth.mean(), -50, 50)]
+        fitted = expit(coefficients[0] + odds)
+    information = (x * (fitted * (1 - fitted))[:, None]).T @ x
+    return float(coefficients[-1]), np.linalg.solve(information, (x * (truth - fitted)[:, None]).T)[-1]
 
 # %% ../../nbs/evidence/subgroups.ipynb #9575928e
 def _interval_of(
@@ -481,7 +489,7 @@ def _shift_of_class(people: _People, label: str, exchanged: np.ndarray) -> pd.Da
 def shift_groups(
     table: pd.DataFrame,  # predictions of one arm, one iteration, with the column
     column: str = "site",
-    permutations: int = 2000,
+    permutations: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:  # label, group, subjects, mean, others, higher, p, p_holm, p_any, note
     """How the scores of each group are shifted against all others, class by class, tested over subjects.
@@ -518,7 +526,7 @@ def shift_between(
     first: pd.DataFrame,  # predictions of one arm, one iteration
     second: pd.DataFrame,  # the same of other people, by the same classifier
     names: tuple[str, str] = ("first", "second"),
-    permutations: int = 2000,
+    permutations: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:  # as `shift_groups`, a group for each table
     """How the scores of two tables are shifted, class by class, tested over subjects.
