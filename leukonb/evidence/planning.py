@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Progress', 'SPREAD', 'Effort', 'find_size', 'pick_ends', 'find_range', 'compare_growth', 'Plan', 'make_plan']
 
-# %% ../../nbs/evidence/planning.ipynb #cb529039
+# %% ../../nbs/evidence/planning.ipynb #a4cd3b37
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ from leukonb.evidence.rehearsal import (
 )
 from ..files import Refusal
 
-# %% ../../nbs/evidence/planning.ipynb #62baf13b
+# %% ../../nbs/evidence/planning.ipynb #35660876
 def _summarise(question: Question, n: int, values: np.ndarray) -> dict[str, float]:
     "What the studies of one size give, as a row."
     ALL, HEM = question.subjects(n)
@@ -49,7 +49,7 @@ def _summarise(question: Question, n: int, values: np.ndarray) -> dict[str, floa
     row |= {"share": float((values <= question.half_width).mean()), "mean": float(finite.mean())}
     return row | {"low": float(low), "high": float(high), "kept": float(kept)}
 
-# %% ../../nbs/evidence/planning.ipynb #9a4d5619
+# %% ../../nbs/evidence/planning.ipynb #6b4a1fac
 def _solve_line(rows: pd.DataFrame, column: str, aim: float) -> float:
     "The size at which a width is as aimed at, by a line of logarithms through the sizes around it."
     near = rows.assign(away=np.abs(np.log(rows[column] / aim))).nsmallest(5, "away")
@@ -61,7 +61,7 @@ def _solve_line(rows: pd.DataFrame, column: str, aim: float) -> float:
         slope, level = -0.5, float(np.average(y + 0.5 * x, weights=near.studies))
     return math.exp((math.log(aim) - level) / slope)
 
-# %% ../../nbs/evidence/planning.ipynb #a7ed5b24
+# %% ../../nbs/evidence/planning.ipynb #75eff8a3
 def _solve_power(rows: pd.DataFrame, power: float) -> float:
     "The size with a power, by probit regression of the claims on the root of the size."
     import statsmodels.api as sm
@@ -77,7 +77,7 @@ def _solve_power(rows: pd.DataFrame, power: float) -> float:
         level, slope = fitted if fitted[1] > 0 else (level, slope)
     return float(max(0.0, (norm.ppf(power) - level) / slope)) ** 2
 
-# %% ../../nbs/evidence/planning.ipynb #fd1c69b2
+# %% ../../nbs/evidence/planning.ipynb #4f2482ae
 Progress = Callable[[int], None]  # told how many studies have been drawn
 
 
@@ -97,7 +97,7 @@ class Effort:
         if self.most < 2 * LEAST:
             raise Refusal(f"--most {self.most}: at least {2 * LEAST} subjects of a class")
 
-# %% ../../nbs/evidence/planning.ipynb #69ddaa26
+# %% ../../nbs/evidence/planning.ipynb #b95fd942
 def _simulate_size(
     question: Question, arms: Sequence[Population], n: int, studies: int, effort: Effort
 ) -> dict[str, float]:
@@ -106,14 +106,14 @@ def _simulate_size(
     effort.progress(studies)
     return _summarise(question, n, values)
 
-# %% ../../nbs/evidence/planning.ipynb #10b5db04
+# %% ../../nbs/evidence/planning.ipynb #74ab7123
 def _solve(question: Question, rows: pd.DataFrame) -> float:
     "The size that answers the question, as far as the simulated sizes tell."
     if question.half_width is None:
         return _solve_power(rows, question.power)
     return _solve_line(rows, "kept", question.half_width)
 
-# %% ../../nbs/evidence/planning.ipynb #aa0aa716
+# %% ../../nbs/evidence/planning.ipynb #6aee1364
 def _start(question: Question, arms: Sequence[Population], effort: Effort) -> int:
     "A first guess of the size: by the formula, or from a normal approximation to one large study."
     if question.half_width is None:
@@ -124,7 +124,7 @@ def _start(question: Question, arms: Sequence[Population], effort: Effort) -> in
             return int(n)
     return effort.most
 
-# %% ../../nbs/evidence/planning.ipynb #d8f04060
+# %% ../../nbs/evidence/planning.ipynb #7b105029
 def _normal_size(question: Question, arms: Sequence[Population], n: int = 120, seed: int = 0) -> float:
     "The size at which a gain is found, from the standard error of the difference in one drawn study."
     from scipy.stats import norm
@@ -134,7 +134,7 @@ def _normal_size(question: Question, arms: Sequence[Population], n: int = 120, s
     error = (drawn.high - drawn.low) / (2 * norm.ppf(0.975))
     return n * ((norm.ppf(1 - ALPHA / 2) + norm.ppf(question.power)) * error / question.gain) ** 2
 
-# %% ../../nbs/evidence/planning.ipynb #f4b5aafa
+# %% ../../nbs/evidence/planning.ipynb #1a6838a6
 def _find_centre(
     question: Question, arms: Sequence[Population], effort: Effort
 ) -> tuple[int, list[dict[str, float]]]:
@@ -153,7 +153,7 @@ def _find_centre(
         n = round(near)
     return int(np.clip(round(guess), LEAST, effort.most)), rows
 
-# %% ../../nbs/evidence/planning.ipynb #0c3837d7
+# %% ../../nbs/evidence/planning.ipynb #e7b2ca2b
 def _too_small(question: Question, row: dict) -> str:
     "What the largest study would give, where it is not enough."
     size = f"{row['n']:.0f} subjects of a class (--most)"
@@ -167,8 +167,8 @@ def _too_small(question: Question, row: dict) -> str:
         f"studies have at best ±{row['kept']:.3f}; ask for a wider interval, or allow more subjects"
     )
 
-# %% ../../nbs/evidence/planning.ipynb #07c555ce
-SPREAD = (0.4, 0.6, 0.8, 1.0, 1.25, 1.6, 2.2)  # sizes that are simulated, seen from the answer
+# %% ../../nbs/evidence/planning.ipynb #0ac5fa35
+SPREAD = (0.5, 0.7, 0.9, 1.1, 1.4, 2.0)  # sizes that are simulated, seen from the answer
 
 
 def find_size(
@@ -184,7 +184,7 @@ def find_size(
     every = pd.concat([curve, pd.DataFrame(rows)]).drop_duplicates("n", ignore_index=True)
     return int(np.clip(math.ceil(_solve(question, every)), LEAST, effort.most)), curve
 
-# %% ../../nbs/evidence/planning.ipynb #beda5b34
+# %% ../../nbs/evidence/planning.ipynb #4411e74e
 def _rough_size(question: Question, population: Population) -> float:
     "About how many subjects a population needs, for an order of populations; infinite where none suffice."
     try:
@@ -197,7 +197,7 @@ def _rough_size(question: Question, population: Population) -> float:
         return formula_width(population, question.score, *question.subjects(100)) ** 2
     return measure_study(question, arms, 60, (0, 60, 0)) ** 2
 
-# %% ../../nbs/evidence/planning.ipynb #70e6bb75
+# %% ../../nbs/evidence/planning.ipynb #3b5fe30d
 def pick_ends(
     question: Question,
     plausible: Sequence[Population],  # of a pilot
@@ -209,7 +209,7 @@ def pick_ends(
     order = np.argsort([_rough_size(question, p) for p in tried], kind="stable")
     return [tried[order[round(share * (len(tried) - 1))]] for share in shares]
 
-# %% ../../nbs/evidence/planning.ipynb #803fce4a
+# %% ../../nbs/evidence/planning.ipynb #b9da4e0f
 def find_range(
     question: Question,
     ends: Sequence[Population],
@@ -220,24 +220,24 @@ def find_range(
     less = replace(effort, studies=max(20, effort.studies // 2))
     for end in ends:
         try:
-            found.append(find_size(question, improve(end, question), less, (0.75, 1.0, 1.3))[0])
+            found.append(find_size(question, improve(end, question), less, (0.8, 1.25))[0])
         except OutOfReach:
             found.append(None)
     return sorted(found, key=lambda n: math.inf if n is None else n)
 
-# %% ../../nbs/evidence/planning.ipynb #fd74451d
+# %% ../../nbs/evidence/planning.ipynb #6f4b17be
 def _with_cells(population: Population, times: float) -> Population:
     "The same subjects with more or fewer cells each."
     ALL, HEM = (replace(m, cells=max(1.0, m.cells * times)) for m in (population.ALL, population.HEM))
     return replace(population, ALL=ALL, HEM=HEM)
 
-# %% ../../nbs/evidence/planning.ipynb #1e7d7117
+# %% ../../nbs/evidence/planning.ipynb #dadb6445
 def compare_growth(
     question: Question,
     population: Population,
     n: int,  # size of the study that grows
     effort: Effort = Effort(),
-    times: Sequence[float] = (0.25, 0.5, 1, 2, 4),
+    times: Sequence[float] = (0.25, 1, 4),
 ) -> pd.DataFrame:  # what grows, times, subjects, cells, and width (mean half-width) or power
     "What a study gives with more or fewer cells of the same subjects, and with more or fewer subjects."
     label, studies = question.labels[-1], max(10, effort.studies // 3)
@@ -252,7 +252,7 @@ def compare_growth(
             rows.append({"what grows": what, "times": k, "subjects": size, "cells": cells, **value})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/evidence/planning.ipynb #88c459e6
+# %% ../../nbs/evidence/planning.ipynb #b5a8740f
 @dataclass(frozen=True)
 class Plan:
     "How many subjects a study needs."
@@ -276,7 +276,7 @@ class Plan:
         counts = dict(zip(("ALL", "HEM"), self.question.subjects(self.n)))
         return {k: v for k, v in counts.items() if k in self.question.labels}
 
-# %% ../../nbs/evidence/planning.ipynb #26eee152
+# %% ../../nbs/evidence/planning.ipynb #44a915da
 def _more_alike(population: Population, model: SubjectModel, score: str, times: float) -> SubjectModel:
     "A class with the same share of right cells, or area under the curve, and other correlations."
     if score == "auroc":
@@ -296,14 +296,14 @@ def _pick_other(question: Question, source: Pilot | Population) -> list[Populati
         ends.append(replace(source, ALL=ALL, HEM=HEM))
     return ends
 
-# %% ../../nbs/evidence/planning.ipynb #5b7aa197
+# %% ../../nbs/evidence/planning.ipynb #48b13379
 def _formula_of(question: Question, population: Population, n: int) -> float | None:
     "The half-width by the design effect, of the scores that it is for."
     if question.gain is not None or question.score not in WITH_FORMULA:
         return None
     return formula_width(population, question.score, *question.subjects(n))
 
-# %% ../../nbs/evidence/planning.ipynb #2fc74dc8
+# %% ../../nbs/evidence/planning.ipynb #7b9f5ad8
 def make_plan(
     question: Question,
     source: Pilot | Population,  # what is known: a pilot, or a population that is assumed

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['describe_plan', 'methods_of', 'plan_record']
 
-# %% ../../nbs/evidence/protocol.ipynb #6484ac3f
+# %% ../../nbs/evidence/protocol.ipynb #3dd58daa
 from dataclasses import asdict
 from typing import Any
 from .planning import Plan
 from .population import SubjectModel, correlation_of_calls, design_effect, share_right
 from .rehearsal import ALPHA, percent, words
 
-# %% ../../nbs/evidence/protocol.ipynb #0a0fb9d7
+# %% ../../nbs/evidence/protocol.ipynb #30e4dae9
 def _groups(plan: Plan) -> str:
     "The subjects that are needed, with their cells."
     return " and ".join(
@@ -20,7 +20,14 @@ def _groups(plan: Plan) -> str:
         for label, n in plan.subjects.items()
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #03e91833
+# %% ../../nbs/evidence/protocol.ipynb #48543347
+def _beside(plan: Plan) -> str:
+    "The subjects of the other class, where the score is of one."
+    counts = dict(zip(("ALL", "HEM"), plan.question.subjects(plan.n)))
+    others = [f"{n} {label}" for label, n in counts.items() if label not in plan.question.labels]
+    return f" (in a study with {others[0]} subjects)" if others else ""
+
+# %% ../../nbs/evidence/protocol.ipynb #9fab4eba
 def _size_words(plan: Plan, n: int | None) -> str:
     "A size in words: how many subjects of each class that matters."
     if n is None:
@@ -28,23 +35,23 @@ def _size_words(plan: Plan, n: int | None) -> str:
     counts = dict(zip(("ALL", "HEM"), plan.question.subjects(n)))
     return " + ".join(str(counts[k]) for k in plan.question.labels)
 
-# %% ../../nbs/evidence/protocol.ipynb #e91aae93
+# %% ../../nbs/evidence/protocol.ipynb #6c437080
 def _answer(plan: Plan) -> str:
     "The answer to the question."
     q, name = plan.question, words(plan.question.score)
     if q.gain is not None:
         return (
             f"To find that {name} is better by {q.gain:g} ({plan.value + q.gain:.3f} instead of "
-            f"{plan.value:.3f}) in {percent(q.power)} of studies needs about {_groups(plan)}, each cell seen "
-            "by both arms."
+            f"{plan.value:.3f}) in {percent(q.power)} of studies needs about {_groups(plan)}{_beside(plan)}, "
+            "each cell seen by both arms."
         )
     return (
-        f"An interval of ±{q.half_width:g} for {name} needs about {_groups(plan)}: "
+        f"An interval of ±{q.half_width:g} for {name} needs about {_groups(plan)}{_beside(plan)}: "
         f"{percent(q.assured)} of simulated studies of that size have one at most that wide. With "
         f"{_size_words(plan, plan.on_average)} subjects it is that wide on average."
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #f0e56205
+# %% ../../nbs/evidence/protocol.ipynb #4044b36e
 def _certainty(plan: Plan) -> str:
     "How the answer hangs on the population."
     few, many = (_size_words(plan, n) for n in plan.ends)
@@ -56,7 +63,7 @@ def _certainty(plan: Plan) -> str:
         f"from {few} to {many} subjects are needed."
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #538b808d
+# %% ../../nbs/evidence/protocol.ipynb #6d0ecf4e
 def _alike(plan: Plan) -> list[str]:
     "How alike two arms are taken to be, where there are two."
     if plan.question.gain is None:
@@ -67,7 +74,7 @@ def _alike(plan: Plan) -> list[str]:
         f"cells by {of_cells:.2f}: the more alike two arms are, the fewer subjects are needed."
     ]
 
-# %% ../../nbs/evidence/protocol.ipynb #872c351e
+# %% ../../nbs/evidence/protocol.ipynb #6c889a4f
 def _worth(plan: Plan) -> str:
     "What the cells of a subject are worth, and what the formula says."
     parts = []
@@ -80,7 +87,7 @@ def _worth(plan: Plan) -> str:
         parts.append(f"By the formula, a study of that size has ±{plan.formula:.3f}.")
     return " ".join(parts)
 
-# %% ../../nbs/evidence/protocol.ipynb #8e4e942b
+# %% ../../nbs/evidence/protocol.ipynb #1856fa20
 def _growth_words(plan: Plan) -> str:
     "What four times the cells would give, and four times the subjects."
     column = "width" if "width" in plan.growth else "power"
@@ -92,7 +99,7 @@ def _growth_words(plan: Plan) -> str:
     times = f"{last.times.iloc[0]:g} times"
     return f"{times} the cells of as many subjects would give {cells}; {times} the subjects, {people}."
 
-# %% ../../nbs/evidence/protocol.ipynb #82a7b037
+# %% ../../nbs/evidence/protocol.ipynb #dc7c9dc9
 def _checked(plan: Plan) -> str:
     "What fresh studies of the planned size gave."
     fresh, q = plan.confirmed, plan.question
@@ -101,7 +108,7 @@ def _checked(plan: Plan) -> str:
     share = percent(fresh["share"])
     return f"Of {fresh['studies']:.0f} fresh studies of that size, {share} {what}{mean}."
 
-# %% ../../nbs/evidence/protocol.ipynb #8b06a1e4
+# %% ../../nbs/evidence/protocol.ipynb #f950b8fd
 def describe_plan(
     plan: Plan,
 ) -> list[str]:
@@ -109,14 +116,14 @@ def describe_plan(
     worth = [] if plan.question.score == "auroc" else [_worth(plan)]
     return [_answer(plan), _certainty(plan), *_alike(plan), *worth, _growth_words(plan), _checked(plan)]
 
-# %% ../../nbs/evidence/protocol.ipynb #41b80396
+# %% ../../nbs/evidence/protocol.ipynb #37ee8204
 def _known(plan: Plan) -> str:
     "What the model was set from."
     if plan.pilot is None:
         return "the stated shares of right cells and intraclass correlation"
     return f"a pilot of {plan.pilot['ALL']} ALL and {plan.pilot['HEM']} HEM subjects, with weak priors"
 
-# %% ../../nbs/evidence/protocol.ipynb #70c5bb7e
+# %% ../../nbs/evidence/protocol.ipynb #1825ad56
 def _judged(plan: Plan) -> str:
     "How each drawn study was judged."
     if plan.question.gain is None:
@@ -126,7 +133,7 @@ def _judged(plan: Plan) -> str:
         )
     return f"the arms of each study were compared by a permutation test of subjects at {percent(ALPHA)}"
 
-# %% ../../nbs/evidence/protocol.ipynb #2c4fe845
+# %% ../../nbs/evidence/protocol.ipynb #34b1caba
 def methods_of(
     plan: Plan,
 ) -> str:
@@ -141,7 +148,7 @@ def methods_of(
         "fresh studies."
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #0200351f
+# %% ../../nbs/evidence/protocol.ipynb #b385a454
 def _describe_model(model: SubjectModel) -> dict[str, float]:
     "The numbers of a class."
     return {
@@ -154,7 +161,7 @@ def _describe_model(model: SubjectModel) -> dict[str, float]:
         "design effect": design_effect(model),
     }
 
-# %% ../../nbs/evidence/protocol.ipynb #f86ce1cc
+# %% ../../nbs/evidence/protocol.ipynb #155a38be
 def plan_record(
     plan: Plan,
     source: str = "assumptions",  # what the pilot is called

@@ -6,7 +6,7 @@
 __all__ = ['SCORES', 'WITH_FORMULA', 'ALPHA', 'LEAST', 'Question', 'formula_width', 'measure_study', 'simulate_studies',
            'OutOfReach', 'improve', 'words', 'percent']
 
-# %% ../../nbs/evidence/rehearsal.ipynb #72fabaf2
+# %% ../../nbs/evidence/rehearsal.ipynb #6b83f869
 import math, os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ from leukonb.evidence.population import (
 )
 from ..files import Refusal
 
-# %% ../../nbs/evidence/rehearsal.ipynb #ee71b6e0
+# %% ../../nbs/evidence/rehearsal.ipynb #8bd4b5cb
 SCORES = tuple(name for name in metrics.NAMES if name not in ("average_precision", "brier", "ece"))
 _OF_CLASS = {"sensitivity": ("ALL",), "specificity": ("HEM",)}
 WITH_FORMULA = (*_OF_CLASS, "balanced_accuracy")
 ALPHA = 0.05  # of the comparison of two arms
 LEAST = 3  # subjects of a class in any study
 
-# %% ../../nbs/evidence/rehearsal.ipynb #d02bc340
+# %% ../../nbs/evidence/rehearsal.ipynb #ab36f647
 def _refuse_outside(name: str, value: float, low: float, high: float) -> None:
     "Refuse a term that is not strictly between two numbers."
     if not low < value < high:
         raise Refusal(f"{name} {value:g}: give a number between {low:g} and {high:g}")
 
-# %% ../../nbs/evidence/rehearsal.ipynb #a85a1e5b
+# %% ../../nbs/evidence/rehearsal.ipynb #8af667e9
 @dataclass(frozen=True)
 class Question:
     "What a study shall be able to say: an interval of a width, or a gain that is found."
@@ -72,18 +72,18 @@ class Question:
         return self.assured if self.gain is None else self.power
 
     def subjects(self, n: int) -> tuple[int, int]:
-        "ALL and HEM subjects of a study of size n, which counts HEM, or ALL where only these matter."
+        "ALL and HEM subjects of a study of size n, which counts HEM, or ALL where the score is of these."
         if self.labels == ("ALL",):
-            return n, LEAST
-        return (LEAST if len(self.labels) == 1 else max(LEAST, round(n * self.per_hem))), n
+            return n, max(LEAST, round(n / self.per_hem))
+        return max(LEAST, round(n * self.per_hem)), n
 
-# %% ../../nbs/evidence/rehearsal.ipynb #0938f83b
+# %% ../../nbs/evidence/rehearsal.ipynb #c2885d99
 def _variance_of_share(model: SubjectModel) -> float:
     "The variance of the share of right cells, times the number of subjects."
     p = share_right(model)
     return p * (1 - p) * design_effect(model) / model.cells
 
-# %% ../../nbs/evidence/rehearsal.ipynb #81e18428
+# %% ../../nbs/evidence/rehearsal.ipynb #6efdba66
 def formula_width(
     population: Population,
     score: str,  # of `WITH_FORMULA`
@@ -101,7 +101,7 @@ def formula_width(
     df = sum(parts) ** 2 / sum(v**2 / (counts[k] - 1) for v, k in zip(parts, labels))
     return float(t.ppf((1 + level) / 2, df)) * math.sqrt(variance)
 
-# %% ../../nbs/evidence/rehearsal.ipynb #aedb7211
+# %% ../../nbs/evidence/rehearsal.ipynb #6eb36399
 def _half_width(question: Question, arms: Sequence[Population], n: int, seed: Sequence[int]) -> float:
     "Half the width of the interval of one drawn study; infinite where there is none."
     table = draw_study(arms[:1], *question.subjects(n), seed)
@@ -109,14 +109,14 @@ def _half_width(question: Question, arms: Sequence[Population], n: int, seed: Se
     width = (row.high - row.low) / 2
     return float(width) if np.isfinite(width) else math.inf
 
-# %% ../../nbs/evidence/rehearsal.ipynb #ab671bb3
+# %% ../../nbs/evidence/rehearsal.ipynb #6ffd2d08
 def _p_value(question: Question, arms: Sequence[Population], n: int, seed: Sequence[int]) -> float:
     "The p-value of the comparison of two arms in one drawn study; 1 where the first is worse."
     both = draw_study(arms, *question.subjects(n), seed)
     test = paired.permutation_test(both, [question.score], 499, seed[-1])[question.score]
     return test.p if test.difference > 0 else 1.0
 
-# %% ../../nbs/evidence/rehearsal.ipynb #ff32788c
+# %% ../../nbs/evidence/rehearsal.ipynb #9fd5f34a
 def measure_study(
     question: Question,
     arms: Sequence[Population],  # the population; where a gain is asked for, as each arm sees it
@@ -131,7 +131,7 @@ def _measure_some(question: Question, arms: Sequence[Population], n: int, seeds:
     "What some drawn studies give."
     return [measure_study(question, arms, n, seed) for seed in seeds]
 
-# %% ../../nbs/evidence/rehearsal.ipynb #89a694a6
+# %% ../../nbs/evidence/rehearsal.ipynb #c2d290ed
 def simulate_studies(
     question: Question,
     arms: Sequence[Population],  # the population; where a gain is asked for, as each arm sees it
@@ -150,7 +150,7 @@ def simulate_studies(
     jobs = (delayed(_measure_some)(question, arms, n, part) for part in parts)
     return np.array([value for part in Parallel(cores)(jobs) for value in part])
 
-# %% ../../nbs/evidence/rehearsal.ipynb #a46b81e8
+# %% ../../nbs/evidence/rehearsal.ipynb #b44d3412
 class OutOfReach(Refusal):
     "A question that no study of the sizes that are allowed answers."
 
@@ -177,7 +177,7 @@ def improve(
         )
     return [population.shift(brentq(missing, 0.0, 12.0), question.labels), population]
 
-# %% ../../nbs/evidence/rehearsal.ipynb #9298ddb5
+# %% ../../nbs/evidence/rehearsal.ipynb #78f87a13
 def words(score: str) -> str:
     "A score's name as prose has it."
     return score.replace("_", " ").replace("auroc", "AUROC").replace("mcc", "MCC")
