@@ -32,7 +32,8 @@ def _add_kind(fig: go.Figure, panel: int, kind: str, rows: pd.DataFrame, at: lis
 # %% ../../nbs/draw/promises.ipynb #779ec3fb
 def _label(fig: go.Figure, subjects: list[str], panels: int, title: str) -> go.Figure:
     "Name the axes, and put the names of the kinds above the first panel."
-    fig.update_xaxes(tickvals=list(range(len(subjects))), ticktext=subjects).update_yaxes(tickformat=".0%")
+    ticks = dict(tickvals=list(range(len(subjects))), ticktext=subjects, range=[-0.5, len(subjects) - 0.5])
+    fig.update_xaxes(**ticks).update_yaxes(tickformat=".0%")
     fig.update_xaxes(title="subjects", row=panels).update_yaxes(title=title, row=(panels + 1) // 2)
     return fig.update_layout(legend=dict(y=1 + 40 / (210 * panels)))
 
