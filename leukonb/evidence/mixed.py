@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['count_right', 'mixed_shares', 'count_disputed', 'mixed_odds_ratio']
 
-# %% ../../nbs/evidence/mixed.ipynb #913bcd96
+# %% ../../nbs/evidence/mixed.ipynb #bdd1498a
 import math
 from functools import lru_cache
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from . import metrics
 from ..files import Refusal
 
-# %% ../../nbs/evidence/mixed.ipynb #093cea63
+# %% ../../nbs/evidence/mixed.ipynb #6fffd38f
 def count_right(
     table: pd.DataFrame,  # predictions of one arm and one iteration
     threshold: float = 0.5,
@@ -29,7 +29,7 @@ def count_right(
     counts = groups.agg(right="sum", cells="size").reset_index()
     return counts.astype({"right": float, "cells": float})
 
-# %% ../../nbs/evidence/mixed.ipynb #d58398ed
+# %% ../../nbs/evidence/mixed.ipynb #351aab4d
 _FEWEST, _POINTS, _SPREADS = 8, (81, 25), (0.05, 40.0)
 _MOST_CELLS = 10_000
 
@@ -51,7 +51,7 @@ def _level_at_share(
         columns.append(np.interp(shares, logit(mean[known]), levels[known]))
     return np.array(columns).T
 
-# %% ../../nbs/evidence/mixed.ipynb #7866a7e1
+# %% ../../nbs/evidence/mixed.ipynb #f6bab1e3
 @lru_cache(maxsize=4)
 def _population(
     kind: str,  # 'share': `at` is the log-odds of the mean over subjects; 'odds': it is the level itself
@@ -68,12 +68,12 @@ def _population(
     none, all_ = np.zeros((1, *middle.shape)), np.ones((1, *middle.shape))
     return at, spreads, np.diff(np.concatenate([none, below, all_]), axis=0).reshape(len(edges) + 1, -1)
 
-# %% ../../nbs/evidence/mixed.ipynb #5d41d256
+# %% ../../nbs/evidence/mixed.ipynb #c4c5ecfe
 def _bin_centres(step: float) -> np.ndarray:
     "The centres of the bins of the level, in log-odds; the first and the last bin hold all that is beyond."
     return np.arange(-14, 14 + step / 2, step)
 
-# %% ../../nbs/evidence/mixed.ipynb #75373f96
+# %% ../../nbs/evidence/mixed.ipynb #ae6ed08a
 def _log_likelihood(right: np.ndarray, cells: np.ndarray, shares: np.ndarray, step: float) -> np.ndarray:
     "The log-likelihood of all subjects at each point of a grid, (points,); equal counts are counted once."
     pairs, times = np.unique(np.c_[right, cells], axis=0, return_counts=True)
@@ -88,7 +88,7 @@ def _log_likelihood(right: np.ndarray, cells: np.ndarray, shares: np.ndarray, st
         total += times[first : first + 1000] @ (np.log(mean) + most)
     return total
 
-# %% ../../nbs/evidence/mixed.ipynb #c664932a
+# %% ../../nbs/evidence/mixed.ipynb #43334efa
 def _lay_grid(
     kind: str, right: np.ndarray, cells: np.ndarray, depth: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # at (m,), spreads (s,), log-likelihood (m, s)
@@ -111,43 +111,45 @@ def _around(grid: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     "The points of a grid just outside of those whose numbers are given."
     return grid[max(inside[0] - 1, 0)], grid[min(inside[-1] + 1, len(grid) - 1)]
 
-# %% ../../nbs/evidence/mixed.ipynb #e1b84344
-def _profile(surface: np.ndarray) -> np.ndarray:
-    "The largest value of each row, between the points of the grid too (parabola through three points)."
-    k = np.clip(surface.argmax(1), 1, surface.shape[1] - 2)
-    before, top, after = (surface[np.arange(len(k)), k + i] for i in (-1, 0, 1))
-    bend = before - 2 * top + after
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = (before - after) ** 2 / (-8 * bend)
-    inner = (top >= before) & (top >= after) & (bend < 0)
-    return np.where(inner, top + np.where(inner, gain, 0), surface.max(1))
+# %% ../../nbs/evidence/mixed.ipynb #f653a06f
+def _refine(
+    at: np.ndarray, spreads: np.ndarray, surface: np.ndarray, times: int = 8
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # at, log of the spreads, log-likelihood
+    "The surface between the points of its grid too, by a bicubic spline."
+    from scipy.interpolate import RectBivariateSpline
 
-# %% ../../nbs/evidence/mixed.ipynb #af5a7c9c
+    logs = np.log(spreads)
+    fine = [np.linspace(grid[0], grid[-1], times * (len(grid) - 1) + 1) for grid in (at, logs)]
+    return fine[0], fine[1], RectBivariateSpline(at, logs, surface)(*fine)
+
+# %% ../../nbs/evidence/mixed.ipynb #8a9dd16b
 def _ends(grid: np.ndarray, profile: np.ndarray, drop: float) -> tuple[float, float, float]:
     "Where a profile has its top, and where it has dropped on either side; infinite past the grid."
-    from scipy.interpolate import CubicSpline
+    top = int(profile.argmax())
+    inside = np.flatnonzero(profile >= profile[top] - drop)
+    first, last, level = int(inside[0]), int(inside[-1]), profile[top] - drop
+    low, high = -np.inf, np.inf
+    if first > 0:
+        low = float(np.interp(level, profile[first - 1 : first + 1], grid[first - 1 : first + 1]))
+    if last < len(grid) - 1:
+        high = float(np.interp(-level, -profile[last : last + 2], grid[last : last + 2]))
+    if top in (0, len(grid) - 1):
+        return (-np.inf if top == 0 else np.inf), low, high
+    before, here, after = profile[top - 1 : top + 2]
+    shift = (before - after) / (2 * (before - 2 * here + after))
+    return float(grid[top] + shift * (grid[1] - grid[0])), low, high
 
-    curve = CubicSpline(grid, profile)
-    fine = np.linspace(grid[0], grid[-1], 40 * len(grid))
-    values = curve(fine)
-    top = int(values.argmax())
-    inside = np.flatnonzero(values >= values[top] - drop)
-    low = -np.inf if inside[0] == 0 else fine[inside[0]]
-    high = np.inf if inside[-1] == len(fine) - 1 else fine[inside[-1]]
-    best = -np.inf if top == 0 else np.inf if top == len(fine) - 1 else fine[top]
-    return best, low, high
-
-# %% ../../nbs/evidence/mixed.ipynb #350be422
+# %% ../../nbs/evidence/mixed.ipynb #787c2bab
 def _fit(kind: str, right: np.ndarray, cells: np.ndarray, level: float) -> dict[str, float]:
     "Estimate, interval, p of an even share, and spread with its interval, of one group of subjects."
     from scipy.stats import t
 
     df = len(cells) - 1
     drop = float(t.ppf((1 + level) / 2, df)) ** 2 / 2
-    at, spreads, surface = _lay_grid(kind, right, cells, max(12.0, 2 * drop))
-    along = _profile(surface)
+    at, logs, surface = _refine(*_lay_grid(kind, right, cells, max(12.0, 2 * drop)))
+    along = surface.max(1)
     best, low, high = _ends(at, along, drop)
-    scale, least, most = _ends(np.log(spreads), _profile(surface.T), drop)
+    scale, least, most = _ends(logs, surface.max(0), drop)
     even = float(np.interp(0, at, along)) if at[0] <= 0 <= at[-1] else -np.inf
     far = math.sqrt(max(0.0, 2 * (along.max() - even)))
     found = {"value": best, "low": low, "high": high, "p": float(2 * t.sf(far, df))}
@@ -155,7 +157,7 @@ def _fit(kind: str, right: np.ndarray, cells: np.ndarray, level: float) -> dict[
     ends = {"sd": scale, "sd_low": least, "sd_high": most}
     return found | {k: float(np.exp(v)) if known else np.nan for k, v in ends.items()}
 
-# %% ../../nbs/evidence/mixed.ipynb #3631bbaf
+# %% ../../nbs/evidence/mixed.ipynb #754e8aa5
 def _check_identities(counts: pd.DataFrame, level: float) -> None:
     "Refuse a class of fewer than two identities, and an odd level."
     if not 0.5 < level < 1:
@@ -167,7 +169,7 @@ def _check_identities(counts: pd.DataFrame, level: float) -> None:
             f"and there are {few.ALL} ALL and {few.HEM} HEM"
         )
 
-# %% ../../nbs/evidence/mixed.ipynb #f73c8362
+# %% ../../nbs/evidence/mixed.ipynb #1e0a79bc
 def mixed_shares(
     table: pd.DataFrame,  # predictions of one arm and one iteration
     threshold: float = 0.5,
@@ -196,7 +198,7 @@ def mixed_shares(
         rows.append({"metric": metric, "label": label, **found, **facts})
     return pd.DataFrame(rows).drop(columns="p")
 
-# %% ../../nbs/evidence/mixed.ipynb #1bfa0e03
+# %% ../../nbs/evidence/mixed.ipynb #0836393f
 def count_disputed(
     both: pd.DataFrame,  # from `paired.pair_arms`
     threshold: float = 0.5,
@@ -210,7 +212,7 @@ def count_disputed(
     sums = rows.groupby([both.identity, both.label], sort=False).sum().reset_index()
     return sums[sums.cells > 0].reset_index(drop=True)
 
-# %% ../../nbs/evidence/mixed.ipynb #e3bb7e23
+# %% ../../nbs/evidence/mixed.ipynb #8fe2804e
 def mixed_odds_ratio(
     both: pd.DataFrame,  # from `paired.pair_arms`
     threshold: float = 0.5,
