@@ -7,7 +7,7 @@ __all__ = ['OF_ALL', 'OF_CLASS', 'ALL_CLASSES', 'METHODS', 'COMPARED', 'ClassWor
            'check_classes', 'scores_from_confusion', 'list_classes', 'count_confusions', 'interval_classes',
            'compare_classes', 'find_class_caveats', 'ClassJudgement', 'judge_classes', 'class_record', 'write_classes']
 
-# %% ../../nbs/evidence/multiclass.ipynb #f7d4369e
+# %% ../../nbs/evidence/multiclass.ipynb #6d09df88
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .tables import as_text, parse_numbers
 from .worlds import draw_sizes
 from ..files import Refusal, digest_table, write_json, write_table
 
-# %% ../../nbs/evidence/multiclass.ipynb #83c02a09
+# %% ../../nbs/evidence/multiclass.ipynb #47b0794d
 @dataclass(frozen=True)
 class ClassWorld:
     "How a test set of several classes is drawn. Levels are log-odds, in units of one cell's scatter."
@@ -42,7 +42,7 @@ class ClassWorld:
                 f"{self} cannot be drawn: two classes at least, subjects, cells and mixture above 0"
             )
 
-# %% ../../nbs/evidence/multiclass.ipynb #0665be75
+# %% ../../nbs/evidence/multiclass.ipynb #c338333b
 def _draw_cells(rng: np.random.Generator, world: ClassWorld) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     "The cells of a drawn world, and the numbers of each cell's subject and class."
     k, n = len(world.classes), world.subjects
@@ -53,7 +53,7 @@ def _draw_cells(rng: np.random.Generator, world: ClassWorld) -> tuple[pd.DataFra
     cells = {"cell": np.arange(len(who)).astype(str), "subject": subjects[who]}
     return pd.DataFrame({**cells, "label": np.array(world.classes)[kind]}), who, kind
 
-# %% ../../nbs/evidence/multiclass.ipynb #e4410f96
+# %% ../../nbs/evidence/multiclass.ipynb #a2fc6780
 def draw_class_world(
     world: ClassWorld,
     seed: int | Sequence[int] = 0,
@@ -71,7 +71,7 @@ def draw_class_world(
         tables.append(cells.join(pd.DataFrame(scores, columns=names)).assign(arm=arm))
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../nbs/evidence/multiclass.ipynb #4d666817
+# %% ../../nbs/evidence/multiclass.ipynb #b4b6ae02
 def find_classes(
     table: pd.DataFrame,  # as it was read
     mapping: Mapping[str, str] | None = None,  # {our column: theirs}
@@ -84,13 +84,13 @@ def find_classes(
     is_binary = len(classes) < 2 or {c.casefold() for c in classes} == {"all", "hem"}
     return [] if is_binary else classes
 
-# %% ../../nbs/evidence/multiclass.ipynb #d156dfe3
+# %% ../../nbs/evidence/multiclass.ipynb #6d2f5b83
 def _refuse_row(bad: np.ndarray, index: pd.Index, source: str, said: str) -> None:
     "Refuse the first bad row, named as a person counts in a file with a header line."
     if bad.any():
         raise Refusal(f"{source}, row {index[int(bad.argmax())] + 2}: {said}")
 
-# %% ../../nbs/evidence/multiclass.ipynb #09967338
+# %% ../../nbs/evidence/multiclass.ipynb #6af219f6
 def _class_columns(table: pd.DataFrame, classes: Sequence[str], source: str) -> pd.DataFrame:
     "The columns `score_<class>` as numbers, NaN for what is none; a `Refusal` for a class that stands twice."
     alike = [c.casefold() for c in classes]
@@ -111,7 +111,7 @@ def _describe_scale(values: np.ndarray) -> str:
     is_percent = np.isclose(np.median(values.sum(1)), 100, atol=1)
     return f"{wanted}; percentages are divided by 100" if is_percent else wanted
 
-# %% ../../nbs/evidence/multiclass.ipynb #bb468ac8
+# %% ../../nbs/evidence/multiclass.ipynb #5f68dfb2
 def _read_probabilities(table: pd.DataFrame, classes: Sequence[str], source: str) -> pd.DataFrame:
     "The probability of each class in each row; a `Refusal` where they are none or do not sum to 1."
     scores = _class_columns(table, classes, source)
@@ -129,7 +129,7 @@ def _read_probabilities(table: pd.DataFrame, classes: Sequence[str], source: str
     _refuse_row(wrong, table.index, source, f"the scores sum to {total[wrong.argmax()]:.4g}; {wanted}")
     return scores
 
-# %% ../../nbs/evidence/multiclass.ipynb #da6d184f
+# %% ../../nbs/evidence/multiclass.ipynb #5e8a053b
 def _plain(name: str) -> str:
     "A name as it is compared: without capitals, blanks, hyphens and underscores."
     return name.casefold().replace(" ", "").replace("-", "").replace("_", "")
@@ -146,7 +146,7 @@ def _read_labels(column: pd.Series, classes: Sequence[str], source: str) -> pd.S
         _refuse_row(lost, column.index, source, f"{said}; there are {has}")
     return found
 
-# %% ../../nbs/evidence/multiclass.ipynb #361eba4a
+# %% ../../nbs/evidence/multiclass.ipynb #ab893c41
 def _stand_in(picked: Mapping[str, pd.Series], source: str) -> np.ndarray:
     "One of two labels for each row, the same for all rows of a person; a `Refusal` for one person."
     from scipy.sparse import coo_array
@@ -167,7 +167,7 @@ def _stand_in(picked: Mapping[str, pd.Series], source: str) -> np.ndarray:
         )
     return np.where(group == judged[0], "ALL", "HEM")
 
-# %% ../../nbs/evidence/multiclass.ipynb #abd9b4b5
+# %% ../../nbs/evidence/multiclass.ipynb #d2b9a12a
 def _pick(table: pd.DataFrame, mapping: Mapping[str, str] | None, source: str) -> dict[str, pd.Series]:
     "The columns that mean something to us; a `Refusal` without a subject, a label or a row."
     picked = predictions.pick_columns(table, mapping, source)
@@ -187,7 +187,7 @@ def _describe_columns(picked: Mapping[str, pd.Series]) -> list[str]:
     other = [f"{column.name} for {ours}" for ours, column in picked.items() if column.name != ours]
     return [f"Its columns were taken as follows: {', '.join(other)}."] if other else []
 
-# %% ../../nbs/evidence/multiclass.ipynb #1acb33e6
+# %% ../../nbs/evidence/multiclass.ipynb #f38d0e50
 def check_classes(
     table: pd.DataFrame,  # with at least subject, label, and score_<class> for each class
     mapping: Mapping[str, str] | None = None,  # {our column: theirs}
@@ -219,7 +219,7 @@ def check_classes(
     checked.attrs = {"classes": classes, "decisions": is_called, "reading": said}
     return checked
 
-# %% ../../nbs/evidence/multiclass.ipynb #f32e7a63
+# %% ../../nbs/evidence/multiclass.ipynb #b0bcd50b
 OF_ALL = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "kappa", "macro_auroc")
 OF_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc")
 
@@ -234,7 +234,7 @@ def _mean_known(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
     return _share(np.where(known, values, 0).sum(-1), known.sum(-1))
 
-# %% ../../nbs/evidence/multiclass.ipynb #75f9fef4
+# %% ../../nbs/evidence/multiclass.ipynb #d246780c
 def scores_from_confusion(
     counts: np.ndarray,  # (..., classes, classes), true classes in the rows
 ) -> dict[str, np.ndarray]:  # (...) for scores of all classes, (..., classes) for those of each
@@ -256,7 +256,7 @@ def scores_from_confusion(
         "f1": f1,
     }
 
-# %% ../../nbs/evidence/multiclass.ipynb #d6861cf7
+# %% ../../nbs/evidence/multiclass.ipynb #4f531039
 def list_classes(table: pd.DataFrame) -> list[str]:
     "The classes of a checked table, in the order of its columns."
     return [name[len(CLASS_SCORE) :] for name in table.columns if name.startswith(CLASS_SCORE)]
@@ -270,7 +270,7 @@ def _codes(
     scores = table[[CLASS_SCORE + c for c in classes]].to_numpy(float)
     return table.label.map({c: i for i, c in enumerate(classes)}).to_numpy(), scores.argmax(1), scores
 
-# %% ../../nbs/evidence/multiclass.ipynb #75aad1e1
+# %% ../../nbs/evidence/multiclass.ipynb #07a7bad0
 def count_confusions(
     table: pd.DataFrame,  # from `check_classes`, one arm
 ) -> pd.DataFrame:  # rows true, columns called
@@ -281,7 +281,7 @@ def count_confusions(
     counts = np.bincount(true * k + called, minlength=k * k).reshape(k, k)
     return pd.DataFrame(counts, pd.Index(classes, name="true"), pd.Index(classes, name="called"))
 
-# %% ../../nbs/evidence/multiclass.ipynb #5ff86a07
+# %% ../../nbs/evidence/multiclass.ipynb #8c2fa894
 def _auroc_parts(truth: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
     "The AUROC of a class against the rest, and how it moves with each cell (placements: DeLong et al. 1988)."
     from scipy.stats import rankdata
@@ -295,7 +295,7 @@ def _auroc_parts(truth: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarra
     area = float(placed[truth].mean())
     return area, (placed - area) / np.where(truth, m, rest)
 
-# %% ../../nbs/evidence/multiclass.ipynb #1489c287
+# %% ../../nbs/evidence/multiclass.ipynb #e618f4a6
 class _Part(NamedTuple):
     "A score, how it moves with each cell, and which cells it is made of."
 
@@ -308,7 +308,7 @@ class _Part(NamedTuple):
 
 ALL_CLASSES = "all classes"
 
-# %% ../../nbs/evidence/multiclass.ipynb #f3bb14af
+# %% ../../nbs/evidence/multiclass.ipynb #2ccdd82c
 def _slopes(counts: np.ndarray) -> dict[str, np.ndarray]:  # (k * k,) or (k * k, k)
     "The derivative of every score of calls by each entry of the confusion matrix."
     k = len(counts)
@@ -331,7 +331,7 @@ def _parts_of_calls(table: pd.DataFrame, of_classes: bool) -> list[_Part]:
         found += [_Part(c, n, float(values[n][i]), slopes[n][at, i], of) for n, of in cells.items()]
     return found
 
-# %% ../../nbs/evidence/multiclass.ipynb #c7ac8cf8
+# %% ../../nbs/evidence/multiclass.ipynb #3be884a1
 def _parts_of_areas(table: pd.DataFrame, of_classes: bool) -> list[_Part]:
     "The areas under the curve, of each class if wanted, and their mean; none for a table of calls."
     true, _, scores = _codes(table)
@@ -351,7 +351,7 @@ def _list_parts(table: pd.DataFrame, of_classes: bool = True) -> list[_Part]:
     "Every score of one network, with its parts."
     return _parts_of_calls(table, of_classes) + _parts_of_areas(table, of_classes)
 
-# %% ../../nbs/evidence/multiclass.ipynb #6d577166
+# %% ../../nbs/evidence/multiclass.ipynb #96391a3c
 def _correlation(sums: np.ndarray, sizes: np.ndarray, squares: float) -> float:
     "Intraclass correlation of the parts of a score, 0 to 1 (one-way: Donner & Koval 1980)."
     n, k = sizes.sum(), len(sizes)
@@ -360,7 +360,7 @@ def _correlation(sums: np.ndarray, sizes: np.ndarray, squares: float) -> float:
     total = between + ((n - (sizes**2).sum() / n) / (k - 1) - 1) * within
     return float(np.clip((between - within) / total, 0, 1)) if total > 0 else 0.0
 
-# %% ../../nbs/evidence/multiclass.ipynb #06ffc455
+# %% ../../nbs/evidence/multiclass.ipynb #8e9918c9
 def _error(
     parts: np.ndarray,  # (n,) of the cells that the score is made of
     unit: np.ndarray,  # int (n,), whose they are
@@ -376,19 +376,23 @@ def _error(
     df = max(1.0, v.sum() ** 2 / (v**2).sum() - 1)
     return ClassError(variance, df, variance, df, k, n)
 
-# %% ../../nbs/evidence/multiclass.ipynb #b8ddeadf
+# %% ../../nbs/evidence/multiclass.ipynb #32872250
+_WORTH = {"kappa": 4, "auroc": 4, "macro_auroc": 16}
+
+
 def _ends(metric: str, value: float, error: ClassError | None, level: float) -> tuple[float, float, str]:
     "The ends of a score and how they were made; NaN where there is no interval."
     if error is None or not np.isfinite(value):
         return np.nan, np.nan, "no interval: cells of one subject"
+    error = error._replace(cells=error.cells * _WORTH.get(metric, 1))
     if metric == "kappa":
-        error = error._replace(variance=error.variance / 4, pooled=error.pooled / 4, cells=4 * error.cells)
+        error = error._replace(variance=error.variance / 4, pooled=error.pooled / 4)
         low, high = beta_ends((value + 1) / 2, effective_cells((value + 1) / 2, [error], level), level)
         return 2 * low - 1, 2 * high - 1, "effective sample"
     low, high = beta_ends(value, effective_cells(value, [error], level), level)
     return low, high, "effective sample" if error.variance > 1e-24 else "exact interval"
 
-# %% ../../nbs/evidence/multiclass.ipynb #ddc51538
+# %% ../../nbs/evidence/multiclass.ipynb #f2cc4f45
 def _networks(table: pd.DataFrame) -> list[pd.DataFrame]:
     "The rows of each seed, by cell, views of a cell averaged; a `Refusal` for several arms or iterations."
     for column in ("arm", "iteration"):
@@ -403,7 +407,7 @@ def _networks(table: pd.DataFrame) -> list[pd.DataFrame]:
         seeds = [own.sort_values("cell") for own in seeds]
     return [own.reset_index(drop=True) for own in seeds]
 
-# %% ../../nbs/evidence/multiclass.ipynb #f7998a2c
+# %% ../../nbs/evidence/multiclass.ipynb #28ac0273
 def _average(same: Sequence[_Part]) -> _Part:
     "One score of several networks as their mean, each network by itself."
     if len(same) == 1:
@@ -420,7 +424,7 @@ def _mean_parts(table: pd.DataFrame, of_classes: bool = True) -> tuple[list[_Par
     lists = [_list_parts(own, of_classes) for own in networks]
     return [_average(same) for same in zip(*lists)], networks[0]
 
-# %% ../../nbs/evidence/multiclass.ipynb #b2efbfec
+# %% ../../nbs/evidence/multiclass.ipynb #1beb0328
 def _pair_wins(truth: np.ndarray, score: np.ndarray, unit: np.ndarray, units: int) -> np.ndarray:
     "Pairs of a cell of a class in unit i and one of the rest in unit j, in the right order: (i, j)."
     wins = np.zeros((units, units))
@@ -431,7 +435,7 @@ def _pair_wins(truth: np.ndarray, score: np.ndarray, unit: np.ndarray, units: in
         wins[:, j] = np.bincount(whose, below, units)
     return wins
 
-# %% ../../nbs/evidence/multiclass.ipynb #44016382
+# %% ../../nbs/evidence/multiclass.ipynb #4a574f67
 def _drawn_scores(
     rows: pd.DataFrame, unit: np.ndarray, times: np.ndarray
 ) -> dict[tuple[str, str], np.ndarray]:
@@ -461,7 +465,7 @@ def _draw(rows: pd.DataFrame, codes: np.ndarray, resamples: int, seed: int) -> d
     times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples).T
     return _drawn_scores(rows, codes, times)
 
-# %% ../../nbs/evidence/multiclass.ipynb #d6876bbd
+# %% ../../nbs/evidence/multiclass.ipynb #5746eafe
 METHODS = ("default", "percentile")
 _MOST = 300_000_000
 
@@ -482,7 +486,7 @@ def _check_request(rows: pd.DataFrame, level: float, unit: str, method: str, res
     if method == "percentile" and n * len(rows) > _MOST:
         raise Refusal(f"the bootstrap of {len(rows):,} cells of {n:,} would take too long; leave method out")
 
-# %% ../../nbs/evidence/multiclass.ipynb #4ff26907
+# %% ../../nbs/evidence/multiclass.ipynb #d04f6628
 def interval_classes(
     table: pd.DataFrame,  # from `check_classes`, one arm and one iteration, one or several seeds
     level: float = 0.95,
@@ -513,7 +517,7 @@ def interval_classes(
         found.append({"of": p.of, "metric": p.metric, "value": p.value, **facts, "n_subjects": n})
     return pd.DataFrame(found).dropna(subset="value", ignore_index=True)
 
-# %% ../../nbs/evidence/multiclass.ipynb #5f95c436
+# %% ../../nbs/evidence/multiclass.ipynb #83472161
 def _sorted(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
     "An arm's rows by cell; a `Refusal` where there are none."
     if not len(rows):
@@ -534,7 +538,7 @@ def _test(gap: float, error: ClassError | None, level: float) -> dict[str, float
     found = {"difference": gap, "low": max(-1.0, gap - reach), "high": min(1.0, gap + reach)}
     return found | {"statistic": gap / scale, "df": df, "p": p}
 
-# %% ../../nbs/evidence/multiclass.ipynb #c2cbfe62
+# %% ../../nbs/evidence/multiclass.ipynb #e057a8f4
 def compare_classes(
     table: pd.DataFrame,  # from `check_classes`, one iteration, with both arms
     first: str,
@@ -560,7 +564,7 @@ def compare_classes(
             found.append(facts | tested | {"n": int(codes.max()) + 1, "note": ""})
     return pd.DataFrame(found)
 
-# %% ../../nbs/evidence/multiclass.ipynb #55d97409
+# %% ../../nbs/evidence/multiclass.ipynb #1192fc9e
 def _remarks_on_people(rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     "What the table cannot tell since a class has few cells or few people, or one person many cells."
     people = rows.groupby("label").identity.nunique().reindex(classes, fill_value=0)
@@ -583,7 +587,7 @@ def _remarks_on_people(rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:
         )
     return said
 
-# %% ../../nbs/evidence/multiclass.ipynb #6f3ebf1b
+# %% ../../nbs/evidence/multiclass.ipynb #aa08aa38
 def find_class_caveats(
     rows: pd.DataFrame,  # from `check_classes`, one arm
 ) -> list[str]:  # sentences
@@ -602,7 +606,7 @@ def find_class_caveats(
         )
     return said
 
-# %% ../../nbs/evidence/multiclass.ipynb #911618f4
+# %% ../../nbs/evidence/multiclass.ipynb #3c1a2fc8
 @dataclass
 class ClassJudgement:
     "Everything that was computed from one table of several classes."
@@ -620,7 +624,7 @@ class ClassJudgement:
         "The arms, in the order of the table."
         return list(self.confusions)
 
-# %% ../../nbs/evidence/multiclass.ipynb #d81b8ee5
+# %% ../../nbs/evidence/multiclass.ipynb #e480882f
 def _select_judged(table: pd.DataFrame) -> pd.DataFrame:
     "The test rows; a `Refusal` where an arm has none, or where there are several iterations."
     rows = table[table["split"] == "test"].reset_index(drop=True)
@@ -632,7 +636,7 @@ def _select_judged(table: pd.DataFrame) -> pd.DataFrame:
         raise Refusal(f"the table has {n} iterations; several classes are judged on one test set")
     return rows
 
-# %% ../../nbs/evidence/multiclass.ipynb #2c3dd810
+# %% ../../nbs/evidence/multiclass.ipynb #e1f19021
 COMPARED = ["a", "b", "metric", "test", "difference", "low", "high", "statistic", "df", "p", "n", "note"]
 
 
@@ -644,7 +648,7 @@ def _compare_all(rows: pd.DataFrame, arms: Sequence[str], level: float) -> pd.Da
     scores = pd.concat(pairs, ignore_index=True).groupby("metric", sort=False)
     return pd.concat([resampled.adjust_holm(of) for _, of in scores], ignore_index=True)
 
-# %% ../../nbs/evidence/multiclass.ipynb #66d5b4d3
+# %% ../../nbs/evidence/multiclass.ipynb #57a4724d
 def judge_classes(
     table: pd.DataFrame,  # from `check_classes`
     level: float = 0.95,
@@ -674,7 +678,7 @@ def judge_classes(
         {arm: find_class_caveats(own) for arm, own in by_arm.items()},
     )
 
-# %% ../../nbs/evidence/multiclass.ipynb #f0f1fbbe
+# %% ../../nbs/evidence/multiclass.ipynb #2f8d5851
 def _number(value):
     "A number that JSON knows; None for one that is not finite."
     if isinstance(value, np.generic):
@@ -687,7 +691,7 @@ def _named(rows: pd.DataFrame) -> dict[str, dict]:
     kept = ("value", "low", "high", "method", "n_subjects")
     return {row["metric"]: {k: _number(row[k]) for k in kept} for row in rows.to_dict("records")}
 
-# %% ../../nbs/evidence/multiclass.ipynb #75879c48
+# %% ../../nbs/evidence/multiclass.ipynb #18999819
 def _arm_record(judgement: ClassJudgement, arm: str) -> dict:
     "What was found of one arm."
     scores, naive = (rows[rows.arm == arm] for rows in (judgement.scores, judgement.naive))
@@ -699,7 +703,7 @@ def _arm_record(judgement: ClassJudgement, arm: str) -> dict:
         "remarks": judgement.remarks[arm],
     }
 
-# %% ../../nbs/evidence/multiclass.ipynb #7f61372f
+# %% ../../nbs/evidence/multiclass.ipynb #42085716
 def _table_record(rows: pd.DataFrame, classes: Sequence[str], source: str, reading: Iterable[str]) -> dict:
     "Which table was judged: its name, its digest, how it was read, and its counts."
     of_subject, people = rows.groupby("subject").cell.nunique(), rows.groupby("label").identity.nunique()
@@ -717,7 +721,7 @@ def _table_record(rows: pd.DataFrame, classes: Sequence[str], source: str, readi
         "iterations": 1,
     }
 
-# %% ../../nbs/evidence/multiclass.ipynb #605a445b
+# %% ../../nbs/evidence/multiclass.ipynb #40662563
 def class_record(
     judgement: ClassJudgement,
     source: str = "table",  # what the table is called
@@ -738,7 +742,7 @@ def class_record(
         "primary": [row for row in tests if row["metric"] == "balanced_accuracy"],
     }
 
-# %% ../../nbs/evidence/multiclass.ipynb #93cbd0c4
+# %% ../../nbs/evidence/multiclass.ipynb #9c30b8a1
 def write_classes(
     judgement: ClassJudgement,
     folder: str | Path,
