@@ -8,8 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from test_cohort import encoded
+from test_runs import write
 
-from leukonb.files import refusal_line
+from leukonb.files import read_json, refusal_line, write_json
+from leukonb.runs.process import execute_run
+from leukonb.runs.record import is_whole, make_run
+from leukonb.runs.study import PlannedRun
+from leukonb.runs.sweep import execute_plan
 from leukonb.verbs import evaluate, predict
 
 
@@ -75,3 +80,99 @@ def test_a_kept_table_that_was_changed_is_made_anew(table, tmp_path, way):
     stamp = kept.stat().st_mtime_ns
     evaluate.plan_judgement(table, tmp_path)
     assert kept.stat().st_mtime_ns == stamp, "a sound one is left alone"
+
+
+SCORES = """from pathlib import Path
+import pandas as pd
+from leukonb.runs.record import this_run, finish
+pd.DataFrame({"cell": ["a", "b"], "score": [0.25, 0.75]}).to_parquet("scores.parquet")
+print("the sum is 1.00")
+finish(this_run(), {"sum": 1.0}, ["Two scores."])"""
+MEAN = """import pandas as pd
+from leukonb.runs.record import this_run, finish
+mean = float(pd.read_parquet(f"{scores}/scores.parquet").score.mean())
+pd.DataFrame({"mean": [mean]}).to_csv("mean.csv", index=False)
+finish(this_run(), {"mean": mean})"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a run that scores, done once for all tests."""
+    place = tmp_path_factory.mktemp("made")
+    planned = plan_two(place)[0]
+    assert execute_run(planned.run, planned.notebook, threads=1)["status"] == "done"
+    return place
+
+
+def plan_two(place):
+    """A run that scores and one that reads its scores."""
+    first = write(place, SCORES, name="first")
+    second = write(place, MEAN, name="second", parameters="scores: str = ''")
+    scored = make_run(place / "runs/study", "first", first, {"seed": 0}, study="study")
+    read = make_run(place / "runs/study", "second", second, {}, needs={"scores": [scored]}, study="study")
+    return [PlannedRun(scored, first, [], 300), PlannedRun(read, second, [0], 300)]
+
+
+@pytest.fixture
+def two(made, tmp_path):
+    """The two runs, the first of them done."""
+    return plan_two(shutil.copytree(made, tmp_path / "copy"))
+
+
+def rescore(run):
+    """Put another score into a run's table: a valid file, that states another finding."""
+    file = run.folder / "scores.parquet"
+    pd.read_parquet(file).assign(score=[0.25, 0.35]).to_parquet(file)
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A score of an earlier run was changed",
+    injected="a valid table with another score, while the run that reads it is still to be done",
+    promise="the run that reads it is refused with the file's name, by itself; by its study the earlier run is made again",
+)
+def test_a_changed_score_reaches_no_later_run(two):
+    scored, read = (planned.run for planned in two)
+    right = read_json(scored.folder / "result.json")["files"]["scores.parquet"]
+    rescore(scored)
+    assert not scored.done and scored.status["status"] == "changed"
+    assert "scores.parquet has changed" in scored.status["error"]
+    ended = execute_run(read, two[1].notebook, threads=1)
+    assert ended["status"] == "failed" and "scores.parquet has changed" in ended["error"]
+    assert [state["status"] for state in execute_plan(two)] == ["done", "done"]
+    assert is_whole(scored) and scored.result["files"]["scores.parquet"] == right
+    assert read.result["headline"] == {"mean": 0.5}
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A file of a finished run was changed and given its old time",
+    injected="another score in a table, the executed notebook edited, a table removed, notes exchanged",
+    promise="the run is not done, the file is named; asked for again, the run is made again",
+)
+@pytest.mark.parametrize(
+    "what", ["scores.parquet", "first.ipynb", ".source.ipynb", "run.json", "result.json", "gone"]
+)
+def test_a_run_that_does_not_fit_its_files_is_made_again(two, what):
+    run = two[0].run
+    file = run.folder / ("scores.parquet" if what == "gone" else what)
+    assert is_whole(run)
+    time = file.stat()
+    if what == "gone":
+        file.unlink()
+    elif what == "scores.parquet":
+        rescore(run)
+    elif what == "result.json":
+        write_json(file, {**read_json(file), "notes": ["Validated on 1,000 patients."]})
+    elif what == "run.json":
+        write_json(file, {**read_json(file), "synthetic": False})
+    else:
+        file.write_text(file.read_text().replace("the sum is 1.00", "the sum is 1.99"))
+    if file.exists():
+        os.utime(file, ns=(time.st_atime_ns, time.st_mtime_ns))
+    assert not is_whole(run) and file.name in run.status["error"] and run.status["status"] == "changed"
+    if what == "first.ipynb":
+        os.utime(run.folder / "result.json", (4e9, 4e9))
+        assert run.done, "by the times of its files alone nothing is wrong"
+        assert [state["status"] for state in execute_plan(two[:1])] == ["done"] and is_whole(run)
+        assert "1.99" not in file.read_text() and run.result["notes"] == ["Two scores."]

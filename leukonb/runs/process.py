@@ -23,15 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from ..files import Refusal, atomic, digest, staged, write_json
 from .notebook import begun_cells
+from .reads import check_reads
 from leukonb.runs.record import (
     Run,
     check_files,
     describe_environment,
     hold_lock,
+    is_locked,
+    is_whole,
     link_files,
     pin_threads,
     read_if_there,
 )
+from .seal import seal
 
 # %% ../../nbs/runs/process.ipynb #c60c8ddc
 if TYPE_CHECKING:
@@ -229,6 +233,9 @@ def _live(run: Run, limit: float, facts: dict) -> None:
         if late.is_set():
             ending = _describe_late(limit)
         ending = {"status": "done"} if run.done else {**ending, **_find_last_cell(run)}
+        with suppress(OSError):  # on a full disk a result stands without a seal
+            if run.done:
+                seal(run.folder, run.experiment)
         times = {"finished": time.time(), "seconds": round(time.time() - started, 2)}
         write_json(run.folder / "status.json", {**state, **ending, **times})
 
@@ -237,6 +244,7 @@ def _try_notebook(run: Run) -> dict[str, Any]:
     "Execute the notebook of a run; how that ended where it did not leave a result."
     try:
         check_files(run)
+        check_reads(run)
         _execute_notebook(run)
     except BaseException as error:
         if type(error).__name__ != "DeadKernelError":  # a later cell failed, or the notebook is not whole
@@ -361,6 +369,12 @@ def _preempt(
         time.sleep(0.2)
     return {"status": "preempted", "error": "asked to stop; run the study again to take it up"}
 
+# %% ../../nbs/runs/process.ipynb #5751213b
+def _withdraw(run: Run) -> None:
+    "Remove the result of a run, of which nobody is at work, where it does not fit the run's files."
+    if run.result and not is_whole(run) and not is_locked(run.folder):
+        (run.folder / "result.json").unlink()
+
 # %% ../../nbs/runs/process.ipynb #706ced1b
 def wants_redraw(
     run: Run,  # as planned now
@@ -398,6 +412,7 @@ def execute_run(
 ) -> dict[str, Any]:
     "Do a run that is not done, in a child process; draw a done one anew where it needs that; its status."
     _restore_record(run)
+    _withdraw(run)
     if not run.done:
         return _execute(run, notebook, limit, threads or os.cpu_count() or 1, stop, follow, gpu)
     if not wants_redraw(run):

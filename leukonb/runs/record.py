@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['read_if_there', 'Run', 'hold_lock', 'is_locked', 'shorten_command', 'make_run', 'link_files', 'check_files',
-           'run_without', 'describe_missing', 'this_run', 'list_facts', 'show_provenance', 'finish', 'show_parameters',
-           'describe_environment', 'pin_threads', 'changed_inputs', 'compare_libraries', 'is_drawn_before',
-           'current_status', 'describe_standing', 'find_runs']
+           'run_without', 'describe_missing', 'this_run', 'list_facts', 'show_provenance', 'finish', 'is_whole',
+           'show_parameters', 'describe_environment', 'pin_threads', 'changed_inputs', 'compare_libraries',
+           'is_drawn_before', 'current_status', 'describe_standing', 'find_runs', 'find_odd', 'say_odd']
 
 # %% ../../nbs/runs/record.ipynb #916bcec4
 import os
@@ -15,16 +15,19 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 import pandas as pd
 from ..draw.look import show_table
 from ..files import Refusal, digest_file, read_json, write_json
+from .keep import leads_inside
 from leukonb.runs.key import (
     computing_settings,
     digest_content,
@@ -38,6 +41,7 @@ from leukonb.runs.key import (
     package_folder,
 )
 from .notebook import find_experiment, find_files, read_parameters, suggest
+from .seal import describe_changed, find_changed
 
 # %% ../../nbs/runs/record.ipynb #4155ff60
 if TYPE_CHECKING:
@@ -46,11 +50,12 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/runs/record.ipynb #a8407bfb
 def read_if_there(path: Path) -> dict[str, Any]:
-    "The content of a JSON file, or an empty dict where it is absent or half gone."
+    "The content of a JSON file, or an empty dict where it is absent, half gone, or no JSON object."
     try:
-        return read_json(path)
-    except Refusal:
+        found = read_json(path)
+    except (Refusal, OSError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 # %% ../../nbs/runs/record.ipynb #418f1f5e
 @dataclass
@@ -65,8 +70,8 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path | str) -> "Run":
-        "The run of a folder; a `Refusal` where there is none."
-        return cls(Path(folder), read_json(Path(folder) / "run.json"))
+        "The run of a folder; a `Refusal` where there is none, or its record is none."
+        return cls(Path(folder), _read_manifest(Path(folder) / "run.json"))
 
     @property
     def key(self) -> str:
@@ -86,17 +91,22 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        "What the run found, empty unless it is done."
-        result = read_if_there(self.folder / "result.json")
-        return result if result.get("run") == self.key else {}
+        "What the run found as its notebook wrote it down, empty where it did not come to its end."
+        return _read_result(self.folder, self.key)
+
+    @property
+    def changed(self) -> list[str]:
+        "The files of a run that were changed, or lost, since it ended, as far as their times tell."
+        return find_changed(self.folder, found, thorough=False) if (found := self.result) else []
 
     @property
     def done(self) -> bool:
-        return bool(self.result)
+        "Whether the run came to its end and its files are still those that it left."
+        return bool(self.result) and not self.changed
 
     @property
     def status(self) -> dict[str, Any]:
-        "How the run stands: `status` is planned, running, done, failed, timeout, preempted, diverged or oom."
+        "How the run stands: planned, running, done, changed, failed, timeout, preempted, diverged or oom."
         return _read_status(self)
 
     @property
@@ -109,14 +119,69 @@ class Run:
 
     @property
     def progress(self) -> dict[str, Any]:
-        return read_if_there(self.folder / "progress.json")
+        step = read_if_there(self.folder / "progress.json")
+        return step if "step" not in step or isinstance(step.get("of"), (int, float)) else {}
+
+# %% ../../nbs/runs/record.ipynb #1a074489
+def _read_manifest(file: Path) -> dict[str, Any]:
+    "What run.json holds; a `Refusal` that names the file where that is no record of a run."
+    try:
+        found = read_json(file)
+    except (OSError, RecursionError) as error:
+        raise Refusal(f"{file} cannot be read ({type(error).__name__}); {_ASIDE}") from None
+    if not isinstance(found, dict):
+        raise Refusal(f"{file} is no record of a run; {_ASIDE}")
+    names = (found.get(name) for name in ("key", "name", "experiment"))
+    if not all(isinstance(name, str) and name and "/" not in name for name in names):
+        raise Refusal(f"{file} states no key, no name or no experiment; {_ASIDE}")
+    given = found.get("inputs", {})
+    parts = [given, *(given.get(k, {}) for k in _INPUTS if isinstance(given, dict)), found.get("paths", {})]
+    if not all(isinstance(part, dict) for part in parts):
+        raise Refusal(f"{file} does not state inputs as a run does; {_ASIDE}")
+    return found
+
+
+_ASIDE = "put the file back, or move the run's folder away"
+_INPUTS = ("parameters", "needs", "files", "versions", "settings")
+
+# %% ../../nbs/runs/record.ipynb #4ac376c8
+def _read_result(folder: Path, key: str) -> dict[str, Any]:
+    "What result.json holds, empty where it is not of this run, or not as a run writes it."
+    found = read_if_there(folder / "result.json")
+    if found.get("run") != key:
+        return {}
+    files = {**_as_dict(found.get("shown")), **_as_dict(found.get("files"))}
+    inside = all(isinstance(sha, str) and leads_inside(name) for name, sha in files.items())
+    kinds = {"headline": dict, "files": dict, "shown": dict, "notes": list, "record": str}
+    sound = all(isinstance(found[name], kind) for name, kind in kinds.items() if name in found)
+    return found if sound and inside else {}
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+# %% ../../nbs/runs/record.ipynb #dc70c001
+_AGAIN = "run the study again to make it anew"
+_TIMES = ("started", "finished", "seconds")
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    "What status.json holds, without what no run writes there."
+    state = read_if_there(folder / "status.json")
+    if not isinstance(state.get("status"), str):
+        return {}
+    return {k: v for k, v in state.items() if k not in _TIMES or isinstance(v, (int, float))}
 
 # %% ../../nbs/runs/record.ipynb #9a926b69
 def _read_status(run: Run) -> dict[str, Any]:
     "The status of a run from its files and its lock."
-    status = read_if_there(run.folder / "status.json")
-    if run.done:
+    status, found = _read_state(run.folder), run.result
+    if found and (names := find_changed(run.folder, found, thorough=False)):
+        return {**status, "status": "changed", "error": f"{describe_changed(run.folder, names)}; {_AGAIN}"}
+    if found:
         return {**status, "status": "done"}
+    if status.get("status") == "done":
+        return {**status, "status": "failed", "error": f"result.json is gone or damaged; {_AGAIN}"}
     if status.get("status") == "running" and not is_locked(run.folder):
         gone = "its process is gone; run the study again to take it up"
         return {**status, "status": "failed", "gone": True, "error": gone}
@@ -329,10 +394,10 @@ def _describe_files(run: Run) -> dict[str, str]:
 # %% ../../nbs/runs/record.ipynb #a942776f
 def show_provenance(run: Run) -> "HTML":
     "The facts as a table to look at."
-    from html import escape
+    from html import escape as escape_html
     from IPython.display import HTML
 
-    facts = {escape(k): escape(str(v)) for k, v in list_facts(run).items()}
+    facts = {escape_html(k): escape_html(str(v)) for k, v in list_facts(run).items()}
     rows = "".join(f"<tr><th scope='row'>{k}</th><td>{v}</td></tr>" for k, v in facts.items())
     caption = "<caption>Where these numbers come from</caption>"
     return HTML(f"<table class='provenance'>{caption}<tbody>{rows}</tbody></table>")
@@ -361,6 +426,11 @@ def finish(
     }
     write_json(run.folder / "result.json", result)
     return show_provenance(run)
+
+# %% ../../nbs/runs/record.ipynb #b99216de
+def is_whole(run: Run) -> bool:
+    "Whether a run is done, and every file of it, read again, is as the run left it."
+    return bool(found := run.result) and not find_changed(run.folder, found)
 
 # %% ../../nbs/runs/record.ipynb #0191afe5
 def show_parameters(run: Run) -> None:
@@ -521,10 +591,37 @@ def describe_standing(
         said.append(f"Drawn by an earlier version. {again} draws it again without training.")
     return said
 
+# %% ../../nbs/runs/record.ipynb #0681e736
+def _read_all(out: Path | str, study: str | None) -> Iterator[tuple[Path, Run | Refusal]]:
+    "The folder of each run under `out`, with the run, or with why it cannot be read."
+    pattern = f"{escape(study) if study else '[!_]*'}/*/[!.]*/run.json"
+    for file in sorted(Path(out).glob(pattern)):
+        try:
+            run = Run.read(file.parent)
+            if "inputs" not in run.manifest:
+                raise Refusal(f"{file} does not state inputs as a run does; {_ASIDE}")
+            yield file.parent, run
+        except Refusal as refusal:
+            yield file.parent, refusal
+
 # %% ../../nbs/runs/record.ipynb #43ce9921
 def find_runs(
     out: Path | str,  # `_runs`
     study: str | None = None,  # one study only
 ) -> list[Run]:
-    "Every run under `out` that has a manifest, by study, experiment and name."
-    return [Run.read(p.parent) for p in sorted(Path(out).glob(f"{study or '[!_]*'}/*/[!.]*/run.json"))]
+    "Every run under `out` whose manifest can be read, by study, experiment and name."
+    return [run for _, run in _read_all(out, study) if isinstance(run, Run)]
+
+
+def find_odd(
+    out: Path | str,  # `_runs`
+    study: str | None = None,  # one study only
+) -> dict[Path, str]:  # for a folder, a line that says what is wrong
+    "The folders under `out` whose manifest is there and cannot be read."
+    return {folder: str(found) for folder, found in _read_all(out, study) if isinstance(found, Refusal)}
+
+
+def say_odd(out: Path | str, study: str | None = None) -> None:
+    "Print a line on standard error for each record that cannot be read and is left out."
+    for line in find_odd(out, study).values():
+        print(f"leukonb: left out: {line}", file=sys.stderr)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from ..files import Refusal, write_json
 from .process import execute_run, is_final, list_gpus, wants_redraw
-from .record import is_locked, read_if_there, run_without
+from .record import is_locked, is_whole, read_if_there, run_without
 from .study import PlannedRun
 
 # %% ../../nbs/runs/sweep.ipynb #cb4b41f3
@@ -180,7 +180,7 @@ def _go_without(sweep: _Sweep, i: int, failed: list[int]) -> None:
     if fewer is None:
         return sweep.settle(i, _describe_wait(sweep, failed))
     planned.run, planned.needs = fewer, [n for n in planned.needs if n not in failed]
-    if fewer.done:
+    if is_whole(fewer):
         sweep.settle(i, {**fewer.status, "kept": True})
 
 # %% ../../nbs/runs/sweep.ipynb #12fc6b42
@@ -253,7 +253,7 @@ def _run_through(sweep: _Sweep) -> None:
     "Do what is left, until nothing is; raises `Stopped` where the study was asked to stop."
     for i in sweep.list_left():
         run = sweep.planned[i].run
-        if run.done and not wants_redraw(run):
+        if is_whole(run) and not wants_redraw(run):
             sweep.settle(i, {**run.status, "kept": True})
     while sweep.list_left() or sweep.going:
         _begin(sweep)

@@ -16,44 +16,10 @@ import pandas as pd
 from ..files import Refusal, digest, digest_file, read_table
 from .notebook import find_experiment
 from .process import execute_run
+from .reads import find_changed_reads
 from .published import find_published
 from .record import Run, changed_inputs, check_files, compare_libraries
 from .record import describe_environment, find_runs
-
-# %% ../../nbs/runs/verify.ipynb #bf6ee273
-def _find_change(run: Run, name: str, path: Path) -> str | None:
-    "What is different in a folder that a run has read for a parameter, or None."
-    if (path / "cohort.json").is_file():
-        from leukonb.data import cohort
-
-        same = cohort.load_cohort(path).digest == run.manifest["inputs"]["data"]
-        return None if same else f"{path} holds another cohort"
-    if not (path / "run.json").is_file():
-        return None
-    need = Run.read(path)
-    if need.key not in run.manifest["inputs"]["needs"].get(name, [need.key]):
-        return f"{path} is another run"
-    if not need.done:
-        return f"{path} is {need.status['status']}"
-    return _find_changed_file(need)
-
-# %% ../../nbs/runs/verify.ipynb #4ad9f036
-def _find_changed_file(run: Run) -> str | None:
-    "The first file of a finished run that is not as its result states it, or None."
-    for name, stated in run.result["files"].items():
-        file = run.folder / name
-        if not file.is_file() or digest_file(file) != stated:
-            return f"{file} has changed"
-    return None
-
-# %% ../../nbs/runs/verify.ipynb #779bea5a
-def _check_read(run: Run, name: str, path: Path) -> None:
-    "Refuse a folder that a run has read for a parameter where it is gone or not what it was."
-    where, remedy = f"{run.folder / 'run.json'}: {name}", "run the study again, or put it back"
-    if not path.exists():
-        raise Refusal(f"{where} is gone from {path}; {remedy}")
-    if change := _find_change(run, name, path):
-        raise Refusal(f"{where} is not what the run has read: {change}; {remedy}")
 
 # %% ../../nbs/runs/verify.ipynb #cdc3fae4
 def repeat_run(
@@ -64,18 +30,19 @@ def repeat_run(
 
     A `Refusal` where the run is not finished, or what it read is gone or not what it was.
     """
-    if not run.done:
+    if not run.result:
         raise Refusal(
             f"{run.folder} is {run.status['status']}, not done; only a finished run can be verified"
         )
+    for name, change in find_changed_reads(run):
+        where, remedy = f"{run.folder / 'run.json'}: {name}", "run the study again, or put it back"
+        raise Refusal(f"{where} {change}; {remedy}")
     folder, files, moved = Path(place) / run.experiment / run.folder.name, check_files(run), {}
     for name, paths in run.manifest["paths"].items():
         if name in files:  # linked anew in the new folder
             moved[name] = paths
             continue
         absolute = [(run.folder / p).resolve() for p in (paths if isinstance(paths, list) else [paths])]
-        for path in absolute:
-            _check_read(run, name, path)
         relative = [os.path.relpath(path, folder.resolve()) for path in absolute]
         moved[name] = relative if isinstance(paths, list) else relative[0]
     manifest = {k: v for k, v in run.manifest.items() if k != "environment"}
