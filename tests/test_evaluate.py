@@ -77,7 +77,12 @@ def test_two_arms_with_validation_and_mapped_names(tmp_path):
     found = json.loads((out / "evidence.json").read_text())
     assert set(found["arms"]) == {"a", "b"} and found["table"]["subjects"] == 12
     tests = {c["test"] for c in found["comparisons"]}
-    assert {"bootstrap over identities", "permutation of identities", "McNemar", "DeLong"} <= tests
+    assert {
+        "bootstrap over identities",
+        "studentised permutation of identities",
+        "McNemar",
+        "DeLong",
+    } <= tests
     for row in found["comparisons"]:
         assert {"a", "b", "metric", "test", "difference", "low", "high", "statistic", "df", "p"} <= set(row)
     assert {"coverage.csv", "operating-points.csv", "calibration.csv"} <= {p.name for p in out.glob("*.csv")}

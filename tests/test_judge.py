@@ -67,7 +67,11 @@ def test_a_monotone_change_of_one_arm_changes_no_comparison_of_ranks(change):
         paired.compare_arms(t, "a", "b", names, resamples=200, permutations=400).query("metric in @names")
         for t in (table, other)
     )
-    assert set(before.test) == {"bootstrap over identities", "permutation of identities", "DeLong"}
+    assert set(before.test) == {
+        "bootstrap over identities",
+        "studentised permutation of identities",
+        "DeLong",
+    }
     pd.testing.assert_frame_equal(before, after)
 
 
@@ -76,7 +80,8 @@ def test_the_permutation_test_finds_a_better_ranking_on_another_scale():
     table = arms(seed=5, ALL=14, HEM=14, gain=1.0)
     logit = np.log(table.score / (1 - table.score)) + np.where(table.arm == "b", 1.5, 0)
     both = paired.pair_arms(table.assign(score=1 / (1 + np.exp(-logit))), "a", "b")
-    assert paired.permutation_test(both, ["auroc"], 1000)["auroc"].p < 0.02
+    unmoved = paired.permutation_test(paired.pair_arms(table, "a", "b"), ["auroc"], 1000)["auroc"]
+    assert paired.permutation_test(both, ["auroc"], 1000)["auroc"].p == unmoved.p < 0.05
 
 
 @pytest.mark.parametrize("of_calls", ["a", "b"])
@@ -228,7 +233,7 @@ def test_no_interval_of_a_mean_leaves_its_range(scores, ratio):
 def test_each_score_has_one_p_value_that_of_the_primary_test():
     one_set, splits = judge(arms(gain=0.4)), pd.concat([arms(seed=i).assign(iteration=i) for i in range(4)])
     many = judge(splits, train_subjects=60)
-    tests = ("permutation of identities", "corrected resampled t")
+    tests = ("studentised permutation of identities", "corrected resampled t")
     for judged, test in zip((one_set, many), tests):
         main = judgement.primary_comparisons(judged.comparisons)
         of_test = judged.comparisons[judged.comparisons.test == test].set_index("metric")
@@ -243,7 +248,7 @@ def test_each_score_has_one_p_value_that_of_the_primary_test():
 
 
 def record_p(judged, metric):
-    rows = judged.comparisons.query("metric == @metric and test == 'permutation of identities'")
+    rows = judged.comparisons.query("metric == @metric and test == 'studentised permutation of identities'")
     return rows.p.item()
 
 
@@ -253,11 +258,11 @@ def test_the_page_draws_and_tabulates_the_primary_p_value(tmp_path):
     ran = leukonb("evaluate", tmp_path / "two.csv", "--out", tmp_path / "out", *words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     every = pd.read_csv(tmp_path / "out/comparisons.csv")
-    permuted = every[every.test == "permutation of identities"].set_index("metric").p
+    permuted = every[every.test == "studentised permutation of identities"].set_index("metric").p
     shown = pd.read_csv(tmp_path / "out/compared.csv").set_index("metric")
     assert shown.index[0] == "balanced_accuracy" and (shown.p == permuted[shown.index]).all()
     page = (tmp_path / "out/page/runs/evaluate/judge-two.html").read_text()
-    assert "Primary comparison, balanced accuracy by permutation of identities" in page
+    assert "Primary comparison, balanced accuracy by studentised permutation of identities" in page
     for metric, p in permuted.items():
         assert f"{metric.replace('_', ' ')}  (p = {p:.2g})" in page
 

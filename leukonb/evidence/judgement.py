@@ -320,21 +320,18 @@ def _compare_over_splits(
 
 # %% ../../nbs/evidence/judgement.ipynb #3c94e707
 PRIMARY_SCORE = "balanced_accuracy"
-PRIMARY_TESTS = ("permutation of identities", "corrected resampled t")  # of one test set, of many splits
+PRIMARY_TESTS = (
+    "studentised permutation of identities",
+    "corrected resampled t",
+)  # of one test set, of many splits
 
 
 def primary_comparisons(
     comparisons: pd.DataFrame,  # of a judgement
 ) -> pd.DataFrame:  # a, b, metric, test, difference, low, high, p, p_holm, primary; the primary score first
-    """Each pair and score once, with the p value of the primary test.
-
-    On one test set the interval is that of the bootstrap over identities, since a permutation gives none.
-    """
+    "Each pair and score once, with the p value and the interval of the primary test."
     pair = ["a", "b", "metric"]
     rows = comparisons[comparisons.test.isin(PRIMARY_TESTS)].reset_index(drop=True)
-    drawn = comparisons[comparisons.test == "bootstrap over identities"].set_index(pair)[["low", "high"]]
-    for end in ("low", "high"):
-        rows[end] = rows[end].fillna(rows[pair].join(drawn[end], on=pair)[end])
     rows = rows.assign(primary=rows.metric == PRIMARY_SCORE)
     rows = rows.sort_values("primary", ascending=False, kind="stable", ignore_index=True)
     return rows[[*pair, "test", "difference", "low", "high", "p", "p_holm", "primary"]]

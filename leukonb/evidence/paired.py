@@ -10,7 +10,7 @@ __all__ = ['NAMES', 'pair_arms', 'bootstrap_difference', 'permutation_test', 'ac
 from collections.abc import Sequence
 import numpy as np
 import pandas as pd
-from . import intervals, metrics
+from . import clustered, intervals, metrics
 from .predictions import UNNAMED, cells_are_named, merge_views
 from .resampled import Comparison
 from ..files import Refusal
@@ -86,6 +86,36 @@ def _refuse_unnamed(both: pd.DataFrame, what: str) -> None:
     "Refuse a comparison cell by cell where nothing says which cell is which."
     if not both.attrs.get("named", True):
         raise Refusal(f"{what} compares the same cell in both arms, and the table has no column cell")
+
+# %% ../../nbs/evidence/paired.ipynb #958f9de9
+def _linearised(
+    both: pd.DataFrame, names: Sequence[str], threshold: float
+) -> tuple[list[clustered.Linearised], np.ndarray, np.ndarray]:
+    "Both arms' scores and parts, the number of each row's identity, and the identities' labels."
+    codes, people = pd.factorize(both.identity)
+    labels = both.drop_duplicates("identity").set_index("identity").label.reindex(people).to_numpy()
+    rows = [pd.DataFrame({"label": both.label, "score": both[arm]}) for arm in ("first", "second")]
+    return [clustered.linearise([arm], codes, labels, names, threshold) for arm in rows], codes, labels
+
+
+def _variance(errors: Sequence[clustered.ClassError]) -> float:
+    return sum(e.variance for e in errors)
+
+# %% ../../nbs/evidence/paired.ipynb #f1232762
+def _ends(
+    name: str,
+    arms: Sequence[clustered.Linearised],
+    apart: Sequence[clustered.ClassError],  # of the difference
+    level: float,
+) -> tuple[float, float]:
+    "The ends of the difference of one score, from both effective samples; NaN where a score is undefined."
+    if not all(np.isfinite(arm.scores[name]) for arm in arms):
+        return np.nan, np.nan
+    samples = [clustered.worth(name, arm.scores, arm.errors, level) for arm in arms]
+    one, other = (_variance(arm.errors[name]) for arm in arms)
+    r = (one + other - _variance(apart)) / (2 * np.sqrt(one * other)) if one * other > 0 else 0.0
+    low, high = clustered.difference_ends(*samples, float(np.clip(r, -1, 1)), level)
+    return (2 * low, 2 * high) if name == "mcc" else (low, high)
 
 # %% ../../nbs/evidence/paired.ipynb #cd8b8b06
 def _stacked(both: pd.DataFrame, unit: str) -> tuple[pd.DataFrame, np.ndarray, int, np.ndarray]:
@@ -172,32 +202,116 @@ def _ranked(both: pd.DataFrame) -> pd.DataFrame:
     "The scores of each arm as average ranks within the arm, from 0 to 1; ties share theirs."
     return both.assign(**{arm: both[arm].rank() / len(both) for arm in ("first", "second")})
 
-# %% ../../nbs/evidence/paired.ipynb #71bf15fe
+# %% ../../nbs/evidence/paired.ipynb #34e38189
+def _swaps(n: int, permutations: int, seed: int) -> tuple[np.ndarray, bool]:  # bool (n, r); are these all?
+    "Which identities are swapped: none first, then at random, or in all ways where these are no more."
+    if 2**n <= permutations + 1:
+        return ((np.arange(2**n) >> np.arange(n)[:, None]) & 1).astype(bool), True
+    swapped = np.random.default_rng(seed).integers(0, 2, (n, permutations + 1)).astype(bool)
+    swapped[:, 0] = False
+    return swapped, False
+
+# %% ../../nbs/evidence/paired.ipynb #d2cc58cf
+def _shares_of_gap(name: str, sizes: np.ndarray, ill: np.ndarray) -> np.ndarray:  # (n,), 1 in all
+    "How much of a difference each identity has by its cells."
+    if name in ("sensitivity", "specificity"):
+        own = np.where(ill == (name == "sensitivity"), sizes, 0.0)
+        return own / own.sum()
+    if name in _OF_RANKS:
+        return sizes / np.where(ill, sizes[ill].sum(), sizes[~ill].sum()) / 2
+    return sizes / sizes.sum()
+
+# %% ../../nbs/evidence/paired.ipynb #03ac30b9
+def _studentised(
+    sums: np.ndarray,  # (n, r) what each identity adds to the difference, for r swaps
+    sizes: np.ndarray,  # (n,) cells
+    ill: np.ndarray,  # (n,) bool
+) -> np.ndarray:  # (r,)
+    "The difference over its standard error, as `clustered.class_errors` has it."
+    variance = np.zeros(sums.shape[1])
+    for own in (ill, ~ill):
+        share, k = (sizes[own] / sizes[own].sum())[:, None], own.sum()
+        away = (sums[own] - share * sums[own].sum(0)) / (1 - share)
+        variance += (k - 1) / k * (away**2).sum(0)
+    gap = sums.sum(0)
+    return np.where(np.abs(gap) < 1e-12, 0.0, gap / np.maximum(np.sqrt(variance), 1e-9))
+
+# %% ../../nbs/evidence/paired.ipynb #82ad938b
+_MOST_FOR_PAIRS = 700  # identities
+
+
+def _swapped_areas(
+    ranked: pd.DataFrame, codes: np.ndarray, ill: np.ndarray, swapped: np.ndarray
+) -> np.ndarray:  # (n, r)
+    "What each identity adds to the difference of two AUROCs, for r swaps."
+    n, sizes = len(ill), np.bincount(codes)
+    truth, score = np.tile(ill[codes], 2), np.r_[ranked["first"], ranked.second]
+    positive, negative, wins = intervals.pair_wins(truth, score, np.r_[codes, codes + n])
+    added = np.zeros(swapped.shape)
+    for sign, chosen in ((1, np.vstack([~swapped, swapped])), (-1, np.vstack([swapped, ~swapped]))):
+        rows, columns = chosen[positive].astype(float), chosen[negative].astype(float)
+        sums = np.zeros((2 * n, swapped.shape[1]))
+        sums[positive], sums[negative] = rows * (wins @ columns), columns * (wins.T @ rows)
+        added += sign * (sums[:n] + sums[n:]) / (sizes[ill].sum() * sizes[~ill].sum())
+    share = _shares_of_gap("auroc", sizes, ill)[:, None]
+    return added - share * added[ill].sum(0)
+
+# %% ../../nbs/evidence/paired.ipynb #402ccc3f
+def _added(
+    name: str,
+    both: pd.DataFrame,
+    arms: Sequence[clustered.Linearised],
+    codes: np.ndarray,
+    ill: np.ndarray,
+    swapped: np.ndarray,  # bool (n, r)
+) -> np.ndarray:  # (n, r)
+    "What each identity adds to the difference of two scores, for r swaps."
+    if name == "auroc" and len(ill) <= _MOST_FOR_PAIRS:
+        return _swapped_areas(_ranked(both), codes, ill, swapped)
+    if name == "balanced_accuracy":
+        halves = [_added(x, both, arms, codes, ill, swapped) for x in ("sensitivity", "specificity")]
+        return (halves[0] + halves[1]) / 2
+    gap = arms[0].scores[name] - arms[1].scores[name]
+    adds = np.bincount(codes, arms[0].parts[name] - arms[1].parts[name], len(ill))
+    adds += gap * _shares_of_gap(name, np.bincount(codes, minlength=len(ill)), ill)
+    return np.where(swapped, -adds[:, None], adds[:, None])
+
+# %% ../../nbs/evidence/paired.ipynb #b579c40f
 def permutation_test(
     both: pd.DataFrame,  # from `pair_arms`
     names: Sequence[str] = NAMES,
     permutations: int = 5000,
     seed: int = 0,
     threshold: float = 0.5,
+    level: float = 0.95,  # of the interval
 ) -> dict[str, Comparison]:  # by score
-    """Differences with two-sided p-values from swapping the arms in whole identities.
+    """Differences with two-sided p-values from swapping the arms in whole identities, and their intervals.
 
-    Scores that need only an order (AUROC, average precision) are computed from ranks within each arm, so
-    that a change of scale of one arm changes nothing.
+    What is ranked is the difference over its standard error. Scores that need only an order (AUROC, average
+    precision) are computed from ranks within each arm, so that a change of scale of one arm changes
+    nothing. The interval is from both effective samples (`clustered.difference_ends`). Assumed is that the
+    arms' scores of a subject are exchangeable if neither is better; where subjects differ more in one arm
+    than in the other, neither the p value nor the interval holds what it promises.
     """
-    names, stacked = _usable(both, names), _stacked(both, "identity")
-    of_ranks, n = [name for name in names if name in _OF_RANKS], stacked[2]
-    swapped = np.random.default_rng(seed).integers(0, 2, (n, permutations + 1))
-    swapped[:, 0] = 0
-    upper, lower = np.vstack([1 - swapped, swapped]), np.vstack([swapped, 1 - swapped])
-    gaps = _gaps(stacked, [name for name in names if name not in of_ranks], threshold, upper, lower)
-    gaps |= _gaps(_stacked(_ranked(both), "identity"), of_ranks, threshold, upper, lower)
-    compared = {}
+    names, (arms, codes, labels) = _usable(both, names), _linearised(both, names, threshold)
+    ill, sizes = labels == "ALL", np.bincount(codes).astype(float)
+    swapped, all_ways = _swaps(len(ill), permutations, seed)
+    blocks = np.array_split(swapped, -(-swapped.size // 5_000_000), axis=1)
+    how, compared = f"{'all ' * all_ways}{swapped.shape[1] - (not all_ways)} permutations", {}
     for name in names:
-        d, by_ranks = gaps[name], "; ranked within each arm" if name in of_ranks else ""
-        facts: dict = {"n": n, "note": f"{permutations} permutations{by_ranks}"}
-        p = float((np.abs(d) >= abs(d[0]) - 1e-12).mean())
-        compared[name] = Comparison("permutation of identities", float(d[0]), p=p, **facts)
+        t = [_studentised(_added(name, both, arms, codes, ill, b), sizes, ill) for b in blocks]
+        seen = np.abs(np.concatenate(t))
+        apart = clustered.class_errors(arms[0].parts[name] - arms[1].parts[name], codes, labels)
+        low, high = _ends(name, arms, apart, level)
+        by_ranks = "; ranked within each arm" if name in _OF_RANKS else ""
+        facts: dict = {
+            "n": len(ill),
+            "level": level,
+            "note": f"{how}{by_ranks}; interval by effective samples",
+        }
+        facts |= {"statistic": float(t[0][0]), "p": float((seen >= seen[0] - 1e-9).mean())}
+        gap = arms[0].scores[name] - arms[1].scores[name]
+        compared[name] = Comparison("studentised permutation of identities", gap, low, high, **facts)
     return compared
 
 # %% ../../nbs/evidence/paired.ipynb #2b3af8cd
@@ -358,13 +472,16 @@ def compare_arms(
     """Every comparison of two arms on one test set: those that respect subjects first, the naive ones last.
 
     The naive ones need the same cells side by side, and are left out where the table does not name its cells.
+    The bootstrap, which is for comparison, is left out with more than 700 identities.
     """
     both = pair_arms(table, first, second)
-    drawn = bootstrap_difference(both, names, resamples, seed, threshold=threshold)
-    swapped = permutation_test(both, names, permutations, seed, threshold=threshold)
+    swapped = permutation_test(both, names, permutations, seed, threshold)
+    drawn = {}
+    if both.identity.nunique() <= _MOST_FOR_PAIRS:
+        drawn = bootstrap_difference(both, names, resamples, seed, threshold=threshold)
     tests = [
-        *drawn.items(),
         *swapped.items(),
+        *drawn.items(),
         ("accuracy by identity", wilcoxon_test(both, threshold)),
         ("accuracy by identity", equivalence_test(both, threshold=threshold)),
     ]
