@@ -1,4 +1,4 @@
-"""From a notebook and from an installation without Keras: the four functions of the front page, and the command line on them."""
+"""From a notebook and from an installation without Keras: the functions of the front page, and the command line on them."""
 
 import json
 import os
@@ -23,12 +23,13 @@ CALLS = """
 import sys
 import pandas as pd
 from leukonb.files import Refusal, refusal_line
-for name in ("audit", "evaluate", "predict", "run"):
+for name in ("audit", "evaluate", "features", "plan", "predict", "run"):
     assert type(getattr(leukonb, name)).__name__ == "function", name
 assert leukonb.audit("images", subject_pattern=r"(person[0-9]+)-").record["subjects"] == 4
 assert leukonb.evaluate("table.csv", resamples=100).arms == ["a"]
 assert leukonb.evaluate(pd.read_csv("table.csv"), resamples=100).scores.value.between(-1, 1).all()
 assert "nowhere" in refusal_line(leukonb.predict, "model.keras", "nowhere")
+assert "--half-width" in refusal_line(leukonb.plan, "table.csv")
 assert leukonb.run("released", dry_run=True).status.tolist() == ["planned"]
 """
 
@@ -76,7 +77,7 @@ def test_no_module_takes_a_name_of_the_front_page(place):
     every = "import pkgutil, leukonb\nfor m in pkgutil.walk_packages(leukonb.__path__, 'leukonb.'): __import__(m.name)\n"
     check = "print(*(type(getattr(leukonb, n)).__name__ for n in leukonb.__all__))"
     done = ran(place, "-c", every + check)
-    assert done.stdout.split() == ["function"] * 4, done.stderr
+    assert done.stdout.split() == ["function"] * 6, done.stderr
 
 
 def test_importing_leukonb_imports_nothing_large():
