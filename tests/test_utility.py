@@ -126,3 +126,19 @@ def test_scores_that_are_moved_keep_their_order_and_their_ends(table):
     assert (moved.score < table.score).all()
     ends = utility.move_scores(pd.DataFrame({"score": [0.0, 1.0]}), 0.02, made_for=0.6)
     assert ends.score.tolist() == [0, 1]
+
+
+def test_a_band_knows_no_more_at_a_higher_threshold_than_at_a_lower_one(table):
+    sure = table.assign(score=np.where(table.label == "ALL", 0.5 + table.score / 2, table.score))
+    sure.loc[sure.label.eq("ALL") & (sure.score < 0.55), "score"] = 0.2
+    band = utility.decision_band(sure, 0.5)
+    quiet = band[band.threshold < 0.3]
+    assert (np.diff(quiet.low) < 1e-9).all()
+
+
+def test_predictive_values_change_places_where_the_classes_do(table):
+    share = utility.predictive_values(table, 0.5)
+    turned = table.assign(label=np.where(table.label == "ALL", "HEM", "ALL"), score=1 - table.score)
+    mirrored = by_metric(utility.predictive_values(turned, 0.5, threshold=1 - 0.5 + 1e-12))
+    assert np.isclose(by_metric(share).value["ppv"], mirrored.value["npv"])
+    assert np.isclose(by_metric(share).low["ppv"], mirrored.low["npv"])
