@@ -61,7 +61,7 @@ def simulate_arms(
 # %% ../../nbs/evidence/simulate.ipynb #93fb7a39
 KINDS: dict[str, dict[str, Any]] = {
     "default": {},
-    "by subject": {"by": "subject"},
+    "once": {},
     "percentile": {"method": "percentile"},
     "bca": {"method": "bca"},
     "naive": {"unit": "cell"},
@@ -72,12 +72,8 @@ def true_scores(
     world: worlds.OneSetWorld,
 ) -> dict[tuple[str, str], float]:  # {(kind of interval, score): its value in the population}
     "What each interval should contain."
-    known = {by: worlds.population_scores(world, by=by) for by in ("cell", "subject")}
-    return {
-        (kind, name): value
-        for kind, how in KINDS.items()
-        for name, value in known[how.get("by", "cell")].items()
-    }
+    known = {once: worlds.population_scores(world, once=once) for once in (False, True)}
+    return {(kind, name): value for kind in KINDS for name, value in known[kind == "once"].items()}
 
 # %% ../../nbs/evidence/simulate.ipynb #76094ad6
 def simulate_intervals(
@@ -91,8 +87,13 @@ def simulate_intervals(
     table = worlds.draw_one_set(world, seed)
     table, found = table[table.arm == "b"], {}
     for kind in kinds:
-        drawn = [n for n in names if "method" not in KINDS[kind] or n != "average_precision"]
-        rows = clustered.interval_scores(table, drawn, resamples=resamples, seed=seed[-1], **KINDS[kind])
+        if kind == "once":
+            rows = clustered.score_subjects_once(table)
+            rows = rows[rows.metric.isin(names)]
+        else:
+            drawn = [n for n in names if "method" not in KINDS[kind] or n != "average_precision"]
+            how = {"resamples": resamples, "seed": seed[-1], **KINDS[kind]}
+            rows = clustered.interval_scores(table, drawn, **how)
         found |= {
             (kind, r.metric, end): getattr(r, end) for r in rows.itertuples() for end in ("low", "high")
         }

@@ -134,31 +134,19 @@ def _weighted_scores(score: np.ndarray, truth: np.ndarray, weights: np.ndarray) 
     }
 
 # %% ../../nbs/evidence/worlds.ipynb #f03efcc8
-def _mean_by_subject(rng: np.random.Generator, sizes: np.ndarray, means: np.ndarray) -> np.ndarray:
-    "The mean score of the cells of each subject."
-    logits = np.repeat(means, sizes) + rng.standard_normal(sizes.sum())
-    return np.add.reduceat(1 / (1 + np.exp(-logits)), np.cumsum(sizes) - sizes) / sizes
-
-
 @lru_cache(maxsize=64)
 def population_scores(
     world: OneSetWorld,
     arm: str = "b",
     subjects: int = 200_000,  # of each class; the standard error of a share is then near .001
-    by: str = "cell",  # what is counted: 'cell', or 'subject' by its mean score, of a tenth as many
+    once: bool = False,  # count each subject once, and not by its cells
 ) -> dict[str, float]:  # every score by name
     "The scores of an arm in the population that a world's test sets are drawn from."
-    subjects = subjects if by == "cell" else subjects // 10
     many = replace(world, ALL=subjects, HEM=subjects, shared=1.0)  # the same luck for both arms
     rng = np.random.default_rng(0)
     sizes, means = _draw_subjects(rng, many)
-    which = "ab".index(arm)
-    weights = _by_subject(many, (world.ALL, world.HEM)).astype(float)
-    if by == "cell":
-        weights *= sizes
-        score = 1 / (1 + np.exp(-(means[which] + rng.standard_normal(len(sizes)))))
-    else:
-        score = _mean_by_subject(rng, sizes, means[which])
+    weights = _by_subject(many, (world.ALL, world.HEM)) * np.where(once, 1.0, sizes)
+    score = 1 / (1 + np.exp(-(means["ab".index(arm)] + rng.standard_normal(len(sizes)))))
     return _weighted_scores(score, _by_subject(many, (1, -1)) > 0, weights)
 
 
