@@ -59,7 +59,7 @@ def _describe_worst(rows: pd.DataFrame, usual: pd.Series) -> str:
 # %% ../../nbs/evidence/coverage.ipynb #225658ee
 def describe(
     metric: str,  # a score, such as 'auroc'
-    method: str,  # of the interval: 'default', 'once' (each subject counts once), 'percentile', 'bca', 'naive'
+    method: str,  # of the interval, as in the table: 'default', 'once', 'percentile', 'bca', or 'naive'
     all_subjects: int,
     hem_subjects: int,
     table: pd.DataFrame | None = None,  # as `read_coverage` gives it, which is taken unless given
