@@ -13,7 +13,7 @@ from typing import Any
 # %% ../../nbs/evidence/answers.ipynb #54d1bbdd
 def _percent(share: float) -> str:
     "A share in percent, with a decimal only where it is needed near 0 and 100."
-    near = 0 < share < 0.01 or 0.99 < share < 1
+    near = 0 < share < 0.005 or 0.995 < share < 1
     return f"{100 * share:.{1 if near else 0}f} %"
 
 
@@ -42,14 +42,17 @@ def _state_people(record: Mapping[str, Any]) -> str:
 def _state_right(arm: Mapping[str, Any], words: bool = True) -> str:
     "How many people one arm calls rightly, and what that could have been."
     both = arm["people"]["both"]
-    text = f"{_count(both['right'])} of {_count(both['people'])}"
+    text = f"{_count(both['right'])} of {_count(both['people'])}{' people' if words else ''}"
     if arm["shown"] != "one network":
         over = arm["shown"].removeprefix("a single network: mean over ")
         text += f" on average over {over} ({_count(both['fewest'])} to {_count(both['most'])})"
-    if words:
-        each = [f"{_count(n['right'])} of {_count(n['people'])} {k}" for k, n in arm["people"].items()][:2]
-        text += f", {' and '.join(each)}"
     return text
+
+
+def _state_classes(arm: Mapping[str, Any]) -> str:
+    "How many of each class one arm calls rightly."
+    each = [f"{_count(n['right'])} of {_count(n['people'])} {k}" for k, n in arm["people"].items()]
+    return " and ".join(each[:2])
 
 
 def _state_range(arm: Mapping[str, Any]) -> str:
@@ -70,7 +73,7 @@ def _state_rightly(record: Mapping[str, Any]) -> str:
     if len(arms) == 1:
         arm = next(iter(arms.values()))
         said = f"{_state_right(arm)} were called rightly by the mean score of their cells"
-        return f"{said} ({_state_range(arm)})."
+        return f"{said}, {_state_classes(arm)} ({_state_range(arm)})."
     each = [f"{name} {_state_right(arm, False)} ({_state_range(arm)})" for name, arm in arms.items()]
     more = f"; and {len(arms) - _MOST} more arms, in the table below" if len(arms) > _MOST else ""
     return f"Called rightly by the mean score of their cells: {'; '.join(each[:_MOST])}{more}."
@@ -218,7 +221,8 @@ def describe_methods(
     intervals = list(dict.fromkeys(intervals))
     primary = [row for row in record["primary"] if row.get("primary")]
     corrected = ["Holm"] if len(primary) > 1 else []
-    sources = _find_sources([*intervals, *tests, *corrected, "exact"])
+    exact = ["exact"] if record["table"]["iterations"] == 1 else []
+    sources = _find_sources([*intervals, *tests, *corrected, *exact])
     program = f"leukonb {made_with.get('leukonb', '')}".strip()
     software = ", ".join(f"{k} {v}" for k, v in made_with.items() if k != "leukonb")
     parts = [_describe_data(record, program), _describe_intervals(record), _describe_tests(record)]

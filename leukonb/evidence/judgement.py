@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 import pandas as pd
-from . import answers, clustered, metrics, networks, paired, predictions, resampled
+from leukonb.evidence import (
+    answers,
+    calibration,
+    clustered,
+    metrics,
+    networks,
+    paired,
+    predictions,
+    resampled,
+)
 from .networks import Networks
 from ..files import Refusal, digest_table, write_json, write_table
 
@@ -146,28 +155,26 @@ def _compare_pairs(arms: Iterable[str], compare: Callable[[str, str], pd.DataFra
     groups = pd.concat(tables, ignore_index=True).groupby(["metric", "test"], sort=False)
     return pd.concat([resampled.adjust_holm(rows) for _, rows in groups], ignore_index=True)
 
-# %% ../../nbs/evidence/judgement.ipynb #5048a8a7
-def _pair_seeds(first: Networks, second: Networks) -> pd.DataFrame:  # as `paired.pair_arms`, pairs stacked
-    "The cells of two arms on one test set side by side, once for each pair of their seeds."
-    one, two = list(first.values()), list(second.values())
-    pairs = zip(one, two) if len(one) == len(two) else itertools.product(one, two)
-    a, b = (rows[0].arm.iloc[0] for rows in (one, two))
-    both = [paired.pair_arms(pd.concat(pair), a, b).assign(pair=k) for k, pair in enumerate(pairs)]
-    stacked = pd.concat(both, ignore_index=True)
-    stacked.attrs["decisions"] = any(rows.attrs["decisions"] for rows in both)
-    return stacked
-
-# %% ../../nbs/evidence/judgement.ipynb #6533fc69
-_OF_SHARES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")
+# %% ../../nbs/evidence/judgement.ipynb #15454c46
+_OF_SHARES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity")  # means over seeds of means
 
 
-def _compare_seeds(first: Networks, second: Networks, threshold: float, terms: Mapping) -> pd.DataFrame:
+def _compare_seeds(
+    first: Networks, second: Networks, threshold: float, terms: Mapping[str, Any]
+) -> pd.DataFrame:
     "The comparisons of a single network of each arm, averaged over pairs of seeds, that respect subjects."
-    both = _pair_seeds(first, second)
-    drawn = {"seed": terms["seed"], "threshold": threshold}
+    both = paired.pair_seeds(list(first.values()), list(second.values()))
+    swapped = paired.permutation_test(
+        both,
+        permutations=terms["permutations"],
+        seed=terms["seed"],
+        threshold=threshold,
+        level=terms["level"],
+    )
+    drawn = {"seed": terms["seed"], "level": terms["level"], "threshold": threshold}
     tests = [
+        *swapped.items(),
         *paired.bootstrap_difference(both, _OF_SHARES, terms["resamples"], **drawn).items(),
-        *paired.permutation_test(both, _OF_SHARES, terms["permutations"], **drawn).items(),
         ("accuracy by identity", paired.wilcoxon_test(both, threshold)),
         ("accuracy by identity", paired.equivalence_test(both, threshold=threshold)),
     ]
@@ -182,7 +189,7 @@ def _compare_on_one_set(first: Networks, second: Networks, threshold: float, ter
     if len(one) > 1 or len(two) > 1:
         return _compare_seeds(first, second, threshold, terms)
     a, b = (rows[0].arm.iloc[0] for rows in (one, two))
-    drawn = {k: terms[k] for k in ("resamples", "permutations", "seed")}
+    drawn = {k: terms[k] for k in ("resamples", "permutations", "seed", "level")}
     return paired.compare_arms(pd.concat([one[0], two[0]]), a, b, threshold=threshold, **drawn)
 
 # %% ../../nbs/evidence/judgement.ipynb #c378a77d
@@ -498,7 +505,16 @@ def _plain(rows: pd.DataFrame) -> list[dict]:
     return [{k: _number(v) for k, v in row.items()} for row in rows.to_dict("records")]
 
 # %% ../../nbs/evidence/judgement.ipynb #0d830d67
-_BINS = {"bins": 10, "binning": "bins of equal numbers of cells"}  # of the calibration error
+def _describe_error(looked: Networks) -> dict[str, Any]:
+    "What the calibration error is of, what chance alone gives, and the error without it, over networks."
+    each = [calibration.correct_calibration_error(rows) for rows in looked.values()]
+    means = {k: float(np.mean([error[k] for error in each])) for k in ("by chance", "corrected")}
+    return {
+        "bins": 10,
+        "binning": "bins of equal numbers of cells",
+        "by_chance": _number(means["by chance"]),
+        "corrected": _number(means["corrected"]),
+    }
 
 
 def _named(rows: pd.DataFrame) -> dict[str, dict]:
@@ -507,7 +523,6 @@ def _named(rows: pd.DataFrame) -> dict[str, dict]:
     for row in _plain(rows.drop(columns="arm")):
         name = row.pop("metric")
         found[name] = row if row["networks"] > 1 else {k: row[k] for k in SCORE_COLUMNS[2:8]}
-        found[name] |= _BINS if name == "ece" else {}
     return found
 
 # %% ../../nbs/evidence/judgement.ipynb #a4eb1fe6
@@ -516,6 +531,8 @@ def _arm_record(judgement: Judgement, arm: str) -> dict:
     scores, naive = (_named(rows[rows.arm == arm]) for rows in (judgement.scores, judgement.naive))
     looked, counts = judgement.networks(arm), judgement.people[judgement.people.arm == arm]
     seeds = len(looked) // judgement.iterations
+    if "ece" in scores:
+        scores["ece"] |= _describe_error(looked)
     record: dict[str, Any] = {"scores": scores, "naive": naive, "remarks": judgement.remarks[arm]}
     record |= {"shown": networks.describe_networks(looked), "seeds": seeds, "splits": judgement.iterations}
     record["people"] = {row.pop("label"): row for row in _plain(counts.drop(columns="arm"))}
