@@ -154,6 +154,13 @@ def test_names_stay_as_they_are_written_in_a_workbook(tmp_path):
     assert read.tolist() == [*NAMES, "57", "57", "0.5"]
 
 
+def test_numbers_of_a_typed_file_are_names_without_a_fraction(tmp_path):
+    rows = typed().assign(subject=[57.0, 57.0, 7.0, 7.0], site=[1.0, 2.0, 1.0, np.nan])
+    (tmp_path / "t.parquet").write_bytes(as_parquet(rows))
+    read = predictions.read_predictions(tmp_path / "t.parquet", keep=("site",))
+    assert read.subject.tolist() == ["57", "57", "7", "7"] and read.site.tolist() == ["1", "2", "1", ""]
+
+
 def at(row, **values):
     """A change of one row of the file, counted with its header."""
 
@@ -226,6 +233,16 @@ def test_a_file_that_is_damaged_or_has_slipped_is_refused(tmp_path, data, said):
     with pytest.raises(Refusal, match=f"^t.csv.*{said}") as refusal:
         predictions.read_predictions(tmp_path / "t.csv")
     assert "\n" not in str(refusal.value)
+
+
+def test_a_workbook_that_says_another_version_of_its_archive_is_refused(tmp_path):
+    data = bytearray(as_excel(typed()))
+    data[data.index(b"PK\1\2") + 6] = 200
+    (tmp_path / "t.xlsx").write_bytes(data)
+    with pytest.raises(
+        Refusal, match="t.xlsx is damaged or is no table .zip file version 20.0.; write it anew"
+    ):
+        read_any_table(tmp_path / "t.xlsx")
 
 
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path):
@@ -652,7 +669,7 @@ def test_the_facts_of_the_table_are_printed_and_recorded(tmp_path):
     times(100)(one_arm()).rename(columns={"score": "Percent"}).to_csv(
         tmp_path / "t.csv", index=False, sep=";"
     )
-    words = ("--map", "score=percent", "--scale", "percent", "--resamples", 50)
+    words = ("--map", "score=percent", "--scale", "percent", "--resamples", 100)
     ran = leukonb("evaluate", tmp_path / "t.csv", "--out", tmp_path / "out", *words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     found = json.loads((tmp_path / "out/evidence.json").read_text())["table"]

@@ -212,7 +212,6 @@ def do_run(
     """The child's whole life: run the notebook of the run in `folder` and write down how it ended.
 
     A second child on the same run waits for the first and takes what it left, done or failed."""
-    skip_optional_imports()
     run, began = Run.read(folder), time.time()
     with hold_lock(run.folder), _hold_gpu() as gpu:
         if run.done or is_final(read_if_there(run.folder / "status.json"), began):
@@ -244,7 +243,8 @@ def _try_notebook(run: Run) -> dict[str, Any]:
     "Execute the notebook of a run; how that ended where it did not leave a result."
     try:
         check_files(run)
-        check_reads(run)
+        check_reads(run)  # of which a table in Parquet needs what is skipped below
+        skip_optional_imports()
         _execute_notebook(run)
     except BaseException as error:
         if type(error).__name__ != "DeadKernelError":  # a later cell failed, or the notebook is not whole
