@@ -10,7 +10,7 @@ import pytest
 from test_cohort import encoded
 from test_runs import write
 
-from leukonb.files import read_json, refusal_line, write_json
+from leukonb.files import digest_table, read_json, refusal_line, write_json, write_table
 from leukonb.runs.process import execute_run
 from leukonb.runs.record import is_whole, make_run
 from leukonb.runs.study import PlannedRun
@@ -142,6 +142,27 @@ def test_a_changed_score_reaches_no_later_run(two):
     assert [state["status"] for state in execute_plan(two)] == ["done", "done"]
     assert is_whole(scored) and scored.result["files"]["scores.parquet"] == right
     assert read.result["headline"] == {"mean": 0.5}
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A table that a run reads was changed after it was planned",
+    injected="another score in the table, which stays a valid file",
+    promise="refused before the notebook starts, with the table's name; put back, it is read",
+)
+def test_a_changed_table_is_not_read(tmp_path):
+    scores = write_table(tmp_path / "t.parquet", pd.DataFrame({"cell": ["a", "b"], "score": [0.25, 0.75]}))
+    right, data = scores.read_bytes(), digest_table(pd.read_parquet(scores), ["cell", "score"])
+    read = MEAN.replace('f"{scores}/scores.parquet"', "table")
+    notebook = write(tmp_path, read, name="third", parameters="table: str = ''")
+    run = make_run(tmp_path / "runs/study", "third", notebook, {}, data, links={"table": scores})
+    pd.read_parquet(scores).assign(score=[0.25, 0.35]).to_parquet(scores)
+    ended = execute_run(run, notebook, threads=1)
+    assert ended["status"] == "failed" and "t.parquet is another table" in ended["error"]
+    assert not run.notebook.exists()
+    scores.write_bytes(right)
+    assert execute_run(run, notebook, threads=1)["status"] == "done"
+    assert run.result["headline"] == {"mean": 0.5}
 
 
 @pytest.mark.fault(
