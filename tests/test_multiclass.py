@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
-from leukonb.evidence import multiclass
+from leukonb.evidence import class_judgement, multiclass
 from leukonb.evidence.multiclass import ALL_CLASSES, ClassWorld, check_classes, draw_class_world
 from leukonb.files import Refusal
 
@@ -165,7 +165,7 @@ def test_the_bootstrap_agrees_where_it_should():
 def test_calls_have_no_area():
     raw = drawn()
     calls = raw.assign(**{c: (raw[SCORES].idxmax(axis=1) == c) * 1.0 for c in SCORES})
-    judged = multiclass.judge_classes(check_classes(calls))
+    judged = class_judgement.judge_classes(check_classes(calls))
     assert not set(judged.scores.metric) & {"auroc", "macro_auroc"}
     assert "withheld" in " ".join(judged.remarks["model"])
     assert judged.scores.value[0] == pytest.approx(theirs.accuracy_score(raw.label, called(raw)))
@@ -173,7 +173,7 @@ def test_calls_have_no_area():
 
 def test_a_class_without_a_cell_is_said_and_left_out_of_means():
     raw = drawn()
-    judged = multiclass.judge_classes(check_classes(raw[raw.label != "T-ALL"]))
+    judged = class_judgement.judge_classes(check_classes(raw[raw.label != "T-ALL"]))
     rows = judged.scores.set_index(["of", "metric"]).value
     assert ("T-ALL", "sensitivity") not in rows.index and ("T-ALL", "specificity") in rows.index
     assert rows[ALL_CLASSES, "balanced_accuracy"] == pytest.approx(
@@ -186,10 +186,10 @@ def test_only_the_test_part_is_judged():
     raw = drawn()
     learnt = raw.assign(subject="t" + raw.subject, cell="t" + raw.cell, split="train")
     both = check_classes(pd.concat([learnt, raw.assign(split="test")], ignore_index=True))
-    alone = multiclass.judge_classes(check_classes(raw))
-    assert multiclass.judge_classes(both).scores.equals(alone.scores)
+    alone = class_judgement.judge_classes(check_classes(raw))
+    assert class_judgement.judge_classes(both).scores.equals(alone.scores)
     with pytest.raises(Refusal, match="no test rows"):
-        multiclass.judge_classes(check_classes(learnt))
+        class_judgement.judge_classes(check_classes(learnt))
 
 
 def test_two_arms_in_any_order_of_rows_are_compared_cell_by_cell():
@@ -197,7 +197,9 @@ def test_two_arms_in_any_order_of_rows_are_compared_cell_by_cell():
     one = multiclass.compare_classes(check_classes(arms), "b", "a")
     other = multiclass.compare_classes(check_classes(arms.sample(frac=1, random_state=0)), "b", "a")
     pd.testing.assert_frame_equal(one, other)
-    scores = multiclass.judge_classes(check_classes(arms)).scores.set_index(["arm", "of", "metric"]).value
+    scores = (
+        class_judgement.judge_classes(check_classes(arms)).scores.set_index(["arm", "of", "metric"]).value
+    )
     gaps = [scores["b", ALL_CLASSES, name] - scores["a", ALL_CLASSES, name] for name in one.metric]
     assert np.allclose(one.difference, gaps)
     assert (one.p > 0).all() and one.p.min() < 0.05
@@ -212,22 +214,22 @@ def test_seeds_are_judged_one_by_one():
     ]
     together = multiclass.interval_classes(rows).set_index(["of", "metric"]).value
     assert np.allclose(together, (alone[0] + alone[1])[together.index] / 2)
-    assert "2 networks" in " ".join(multiclass.find_class_caveats(rows))
+    assert "2 networks" in " ".join(class_judgement.find_class_caveats(rows))
 
 
 def test_the_record_is_json_and_its_digest_knows_one_score(tmp_path):
     rows = check_classes(drawn())
-    judged = multiclass.judge_classes(rows)
-    record = json.loads(multiclass.write_classes(judged, tmp_path, "smears.csv", ["said"]).read_text())
+    judged = class_judgement.judge_classes(rows)
+    record = json.loads(class_judgement.write_classes(judged, tmp_path, "smears.csv", ["said"]).read_text())
     assert record["kind"] == "classes" and record["table"]["reading"] == ["said"]
     assert record["table"]["by_class"].keys() == set(WORLD.classes)
     assert sum(map(sum, record["confusion"])) == len(rows)
-    shuffled = multiclass.class_record(multiclass.judge_classes(rows[::-1]))
+    shuffled = class_judgement.class_record(class_judgement.judge_classes(rows[::-1]))
     assert shuffled["table"]["digest"] == record["table"]["digest"]
     scores = rows[SCORES].to_numpy().copy()
     scores[0] = [0.2, 0.3, 0.5]
     other = rows.assign(**dict(zip(SCORES, scores.T)))
     assert (
-        multiclass.class_record(multiclass.judge_classes(other))["table"]["digest"]
+        class_judgement.class_record(class_judgement.judge_classes(other))["table"]["digest"]
         != record["table"]["digest"]
     )
