@@ -27,7 +27,7 @@ def _parts_of_calls(truth: np.ndarray, called: np.ndarray, name: str) -> np.ndar
 
 # %% ../../nbs/evidence/clustered.ipynb #4fc1803e
 def _parts_of_auroc(truth: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    "Each cell's placement less the area (DeLong et al. 1988), times its weight, which is 1 in all of a class."
+    "Each cell's placement less the area (DeLong et al. 1988), times its weight, 1 in all of a class."
     if weights is None:
         weights = 1 / np.where(truth, truth.sum(), (~truth).sum())
     _, level = np.unique(score, return_inverse=True)
@@ -109,7 +109,7 @@ class _Class:
     "The cells of one class, summed over its units."
 
     def __init__(self, parts: np.ndarray, unit: np.ndarray, weights: np.ndarray, least: float):
-        _, own = np.unique(unit, return_inverse=True)
+        own = (np.cumsum(np.bincount(unit) > 0) - 1)[unit]
         self.sizes, self.sums = np.bincount(own).astype(float), np.bincount(own, parts)
         self.share, self.squares = np.bincount(own, weights), np.bincount(own, weights**2)
         values = parts / weights
@@ -274,7 +274,9 @@ def linearise(
             part += _cell_parts(truth, rows.score.to_numpy(float), name, threshold) / len(networks)
     parts["calls"] = parts["sensitivity"] + parts["specificity"]
     least = {"auroc": placement_variance(scores["auroc"])} if len(networks) == 1 else {}
-    errors = {name: class_errors(part, unit, labels, least.get(name, 0.0)) for name, part in parts.items()}
+    errors: dict[str, Sequence[ClassError]] = {
+        name: class_errors(part, unit, labels, least.get(name, 0.0)) for name, part in parts.items()
+    }
     return Linearised(scores, parts, errors)
 
 # %% ../../nbs/evidence/clustered.ipynb #ec469ee5
@@ -390,7 +392,8 @@ def _rank_test(x: np.ndarray, y: np.ndarray, permutations: int, seed: int) -> tu
     if min(np.ptp(x), np.ptp(y)) == 0:
         return float("nan"), 1.0, "no correlation: all are alike"
     if len(x) > 500:
-        return *map(float, stats.spearmanr(x, y)), "Student's t"
+        rho, p = stats.spearmanr(x, y)
+        return float(rho), float(p), "Student's t"
     x, y = ((r - r.mean()) / r.std() for r in map(stats.rankdata, (x, y)))
 
     def correlate(moved: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -101,7 +101,7 @@ def pair_seeds(
     both.attrs |= {key: any(rows.attrs[key] for rows in matched) for key in ("named", "decisions")}
     return both
 
-
+# %% ../../nbs/evidence/paired.ipynb #607af2be
 def _list_pairs(both: pd.DataFrame) -> list[pd.DataFrame]:
     "The rows of each pair of networks."
     return [rows for _, rows in both.groupby("pair")] if "pair" in both else [both]
@@ -120,7 +120,7 @@ def _linearised(
     ]
     return [clustered.linearise(arm, codes, labels, names, threshold) for arm in arms], codes, labels
 
-
+# %% ../../nbs/evidence/paired.ipynb #0b64ba10
 def _variance(errors: Sequence[clustered.ClassError]) -> float:
     return sum(e.variance for e in errors)
 
@@ -134,10 +134,10 @@ def _ends(
     "The ends of the difference of one score, from both effective samples; NaN where a score is undefined."
     if not all(np.isfinite(arm.scores[name]) for arm in arms):
         return np.nan, np.nan
-    samples = [clustered.worth(name, arm.scores, arm.errors, level) for arm in arms]
+    first, second = (clustered.worth(name, arm.scores, arm.errors, level) for arm in arms)
     one, other = (_variance(arm.errors[name]) for arm in arms)
     r = (one + other - _variance(apart)) / (2 * np.sqrt(one * other)) if one * other > 0 else 0.0
-    low, high = clustered.difference_ends(*samples, float(np.clip(r, -1, 1)), level)
+    low, high = clustered.difference_ends(first, second, float(np.clip(r, -1, 1)), level)
     return (2 * low, 2 * high) if name == "mcc" else (low, high)
 
 # %% ../../nbs/evidence/paired.ipynb #cd8b8b06
@@ -295,9 +295,9 @@ def _added(
     if name == "balanced_accuracy":
         halves = [_added(x, both, arms, codes, ill, swapped) for x in ("sensitivity", "specificity")]
         return (halves[0] + halves[1]) / 2
-    gap = arms[0].scores[name] - arms[1].scores[name]
-    adds = np.bincount(codes, arms[0].parts[name] - arms[1].parts[name], len(ill))
-    adds += gap * _shares_of_gap(name, np.bincount(codes, minlength=len(ill)), ill)
+    gap, n = arms[0].scores[name] - arms[1].scores[name], len(ill)
+    shares = gap * _shares_of_gap(name, np.bincount(codes, minlength=n), ill)
+    adds = shares + np.bincount(codes, arms[0].parts[name] - arms[1].parts[name], n)
     return np.where(swapped, -adds[:, None], adds[:, None])
 
 # %% ../../nbs/evidence/paired.ipynb #b579c40f
@@ -314,8 +314,8 @@ def permutation_test(
     What is ranked is the difference over its standard error. Scores that need only an order (AUROC, average
     precision) are computed from ranks within each arm, so that a change of scale of one arm changes
     nothing. The interval is from both effective samples (`clustered.difference_ends`). Assumed is that the
-    arms' scores of a subject are exchangeable if neither is better; where subjects differ more in one arm
-    than in the other, neither the p value nor the interval holds what it promises. Of several pairs of
+    arms' scores of a subject are exchangeable if neither is better: where subjects differ more in one arm
+    than in the other, the p value is too small. The interval does not assume that. Of several pairs of
     networks (`pair_seeds`) it is the mean difference; an identity is swapped in all pairs at once.
     """
     names, (arms, codes, labels) = _usable(both, names), _linearised(both, names, threshold)
@@ -329,11 +329,8 @@ def permutation_test(
         apart = clustered.class_errors(arms[0].parts[name] - arms[1].parts[name], codes, labels)
         low, high = _ends(name, arms, apart, level)
         by_ranks = "; ranked within each arm" if name in _OF_RANKS else ""
-        facts: dict = {
-            "n": len(ill),
-            "level": level,
-            "note": f"{how}{by_ranks}; interval by effective samples",
-        }
+        note = f"{how}{by_ranks}; interval by effective samples"
+        facts: dict = {"n": len(ill), "level": level, "note": note}
         facts |= {"statistic": float(t[0][0]), "p": float((seen >= seen[0] - 1e-9).mean())}
         gap = arms[0].scores[name] - arms[1].scores[name]
         compared[name] = Comparison("studentised permutation of identities", gap, low, high, **facts)
@@ -353,15 +350,15 @@ def accuracy_by_subject(
 
 # %% ../../nbs/evidence/paired.ipynb #1ac7a6ba
 def wilcoxon_test(both: pd.DataFrame, threshold: float = 0.5) -> Comparison:
-    "Wilcoxon's signed ranks on each identity's difference in share of cells right."
-    import pingouin as pg
+    "Wilcoxon's signed ranks on each identity's difference in share of cells right, by SciPy."
+    from scipy import stats
 
     rows, test = accuracy_by_subject(both, threshold), "Wilcoxon over identities"
     d = rows["first"] - rows.second
     if not d.any():
         return Comparison(test, 0.0, p=1.0, n=len(d), note="no identity differs")
-    ranked = pg.wilcoxon(rows["first"], rows.second).iloc[0]
-    statistic, p = float(ranked["W_val"]), float(ranked["p_val"])
+    ranked = stats.wilcoxon(rows["first"], rows.second, correction=True)
+    statistic, p = float(ranked.statistic), float(ranked.pvalue)
     note = f"median difference {d.median():.3g}"
     return Comparison(test, float(d.mean()), statistic=statistic, p=p, n=len(d), note=note)
 
