@@ -44,6 +44,8 @@ class Judgement:
     sizes_from: str = ""  # how the first is known: 'training rows', 'told', 'inferred', or not at all
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)  # as `scores`, of arms of several seeds
     people: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.count_people`
+    once: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.score_once`
+    sized: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.correlate_sizes`
     terms: dict[str, Any] = field(default_factory=dict)  # level, method, resamples, permutations, seed
 
     @property
@@ -417,7 +419,21 @@ def judge_table(
     about_sizes = _remark_on_sizes((train, test), whence, splits) if splits > 1 else []
     remarks = _list_remarks(rows, by_arm, threshold, about_sizes)
     more = {"ensembles": parts[3], "people": people, "terms": terms, "sizes_from": whence}
+    if splits == 1:
+        more["once"], more["sized"] = _count_once(by_arm, threshold, level)
+        for arm, said in remarks.items():
+            own = (part[part.arm == arm] for part in (more["sized"], more["once"]))
+            said += networks.describe_sizes(*own)
     return Judgement(rows, threshold, *parts[:3], remarks, splits, (train, test), **more)
+
+# %% ../../nbs/evidence/judgement.ipynb #8e96f239
+def _count_once(
+    by_arm: Mapping[str, Networks], threshold: float, level: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    "Each arm's scores with each identity counted once, and whether accuracy goes with the number of cells."
+    once = [networks.score_once(looked, threshold, level).assign(arm=arm) for arm, looked in by_arm.items()]
+    sized = [networks.correlate_sizes(looked, threshold).assign(arm=arm) for arm, looked in by_arm.items()]
+    return pd.concat(once, ignore_index=True), pd.concat(sized, ignore_index=True)
 
 # %% ../../nbs/evidence/judgement.ipynb #91adb940
 def _list_remarks(
@@ -536,6 +552,10 @@ def _arm_record(judgement: Judgement, arm: str) -> dict:
     record: dict[str, Any] = {"scores": scores, "naive": naive, "remarks": judgement.remarks[arm]}
     record |= {"shown": networks.describe_networks(looked), "seeds": seeds, "splits": judgement.iterations}
     record["people"] = {row.pop("label"): row for row in _plain(counts.drop(columns="arm"))}
+    if len(judgement.once):
+        once, sized = (part[part.arm == arm] for part in (judgement.once, judgement.sized))
+        record["once"] = {row.pop("metric"): row for row in _plain(once.drop(columns="arm"))}
+        record["sizes"] = _plain(sized.drop(columns="arm"))
     if seeds > 1 and len(judgement.ensembles):
         name = f"{arm}, ensemble of {seeds} seeds"
         record["ensemble"] = _named(judgement.ensembles[judgement.ensembles.arm == name])
@@ -599,15 +619,16 @@ def write_evidence(
 ) -> Path:  # of evidence.json
     """Write evidence.json, methods.json, scores.csv, naive.csv, comparisons.csv and people.csv.
 
-    Where an arm is several seeds, also ensembles.csv.
+    Of one test set also once.csv; where an arm is several seeds, ensembles.csv.
     """
     folder, record = Path(folder), evidence_record(judgement, source, reading)
     write_table(folder / "scores.csv", judgement.scores)
     write_table(folder / "naive.csv", judgement.naive)
     write_table(folder / "comparisons.csv", judgement.comparisons)
     write_table(folder / "people.csv", judgement.people)
-    if len(judgement.ensembles):
-        write_table(folder / "ensembles.csv", judgement.ensembles)
+    for name, rows in (("ensembles", judgement.ensembles), ("once", judgement.once)):
+        if len(rows):
+            write_table(folder / f"{name}.csv", rows)
     write_json(folder / "methods.json", record["methods"])
     write_json(folder / "evidence.json", record)
     return folder / "evidence.json"

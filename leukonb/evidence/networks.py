@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['Networks', 'split_networks', 'describe_networks', 'score_networks', 'summarise_networks', 'average_tables',
-           'average_risk', 'average_verdicts', 'count_people']
+           'average_risk', 'average_verdicts', 'count_people', 'score_once', 'correlate_sizes', 'describe_sizes']
 
 # %% ../../nbs/evidence/networks.ipynb #18c4bdf2
 from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
-from . import abstention, metrics, resampled, subjects
+from . import abstention, clustered, metrics, resampled, subjects
 from .predictions import merge_views
 from ..files import Refusal
 
@@ -200,3 +200,44 @@ def _ends_over_splits(
         return np.nan, np.nan
     found = resampled.summarise_splits(shares, *overlap, level=level)
     return found["interval of the mean, low"], found["interval of the mean, high"]
+
+# %% ../../nbs/evidence/networks.ipynb #12368a29
+def score_once(
+    networks: Networks,  # of one test set
+    threshold: float = 0.5,
+    level: float = 0.95,
+) -> pd.DataFrame:  # metric, pooled, value, low, high, method
+    "The scores in which each identity counts once, beside the pooled ones, averaged over seeds."
+    each = [clustered.score_subjects_once(rows, threshold, level) for rows in networks.values()]
+    kept = ["metric", "pooled", "value", "low", "high", "method"]
+    if len(each) == 1:
+        return each[0][kept]
+    means = pd.concat(each).groupby("metric", sort=False)[kept[1:5]].mean().reset_index()
+    return means.assign(method=f"{each[0].method[0]}, ends averaged over {len(each)} seeds")
+
+# %% ../../nbs/evidence/networks.ipynb #43302ca9
+def correlate_sizes(
+    networks: Networks,  # of one test set
+    threshold: float = 0.5,
+) -> pd.DataFrame:  # label, identities, spearman, p, method
+    "Whether identities with more cells are called rightly more often, by class; over all seeds together."
+    return clustered.correlate_sizes(pd.concat(networks.values(), ignore_index=True), threshold)
+
+
+def describe_sizes(
+    tested: pd.DataFrame,  # from `correlate_sizes`
+    once: pd.DataFrame,  # from `score_once`
+    alpha: float = 0.05,
+) -> list[str]:  # sentences
+    "What a reader must know where accuracy goes with the number of cells; nothing where it is not seen to."
+    scores = once.set_index("metric")
+    said = []
+    for row in tested[tested.p < alpha].itertuples():
+        name = "sensitivity" if row.label == "ALL" else "specificity"
+        often = "more" if row.spearman > 0 else "less"
+        said.append(
+            f"{row.label} subjects with more cells are called rightly {often} often (Spearman "
+            f"{row.spearman:.2f}, p = {row.p:.2g}), and scores by cell lean on them: with each subject "
+            f"counted once the {name} is {scores.value[name]:.3f} and not {scores.pooled[name]:.3f}."
+        )
+    return said

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Arms', 'SECTIONS', 'HEADLINE', 'MOST_SUBJECTS', 'RULES', 'list_arms', 'describe_arms', 'begin_progress',
            'open_section', 'list_remarks', 'list_headline', 'count_judged', 'tabulate_scores', 'describe_coverage',
-           'drop_single_arm', 'compare_ensembles', 'tabulate_effects', 'list_spread', 'tabulate_spread',
-           'tabulate_comparisons', 'tabulate_tests', 'list_posteriors', 'list_verdicts', 'describe_verdicts',
-           'name_arm', 'join_verdicts', 'list_failed', 'tabulate_people', 'tabulate_heterogeneity', 'list_validated',
-           'keep_probabilities', 'describe_calls', 'rescale_networks', 'list_mended', 'list_reliability',
-           'tabulate_calibration', 'tabulate_points', 'list_benefits', 'list_risks', 'tabulate_abstention',
-           'write_caption', 'describe_promises']
+           'drop_single_arm', 'tabulate_once', 'describe_sizes', 'compare_ensembles', 'tabulate_effects', 'list_spread',
+           'tabulate_spread', 'tabulate_comparisons', 'tabulate_tests', 'list_posteriors', 'list_verdicts',
+           'describe_verdicts', 'name_arm', 'join_verdicts', 'list_failed', 'tabulate_people', 'tabulate_heterogeneity',
+           'list_validated', 'keep_probabilities', 'describe_calls', 'rescale_networks', 'list_mended',
+           'list_reliability', 'tabulate_calibration', 'tabulate_points', 'list_benefits', 'list_risks',
+           'tabulate_abstention', 'write_caption', 'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,6 +76,12 @@ SECTIONS = {
         "are what is usually published, and are too narrow.\n\n"
         "**Limits.** The classifier need not do as well elsewhere. The interval covers other subjects *like "
         "these*, seen by the same microscope and stained in the same way, and no other laboratory.",
+    ),
+    "once": (
+        "Each subject counted once",
+        "A score by cell leans on the subjects who have many. Below, each subject counts once, however many "
+        "cells it has. The two answer different questions: of the next cell, and of the next person. Where "
+        "accuracy goes with the number of cells, they differ.",
     ),
     "splits": (
         "Many splits of one group of subjects",
@@ -232,12 +238,35 @@ def describe_coverage(judged: Judgement, names: Sequence[str] = HEADLINE) -> lis
             said.setdefault(sentence, []).append(name_score(name))
     return [f"{', '.join(scores)}: {sentence}" for sentence, scores in said.items()]
 
-# %% ../../nbs/pages/judge.ipynb #50b119ed
+# %% ../../nbs/pages/judge.ipynb #3426c15e
 def drop_single_arm(rows: pd.DataFrame) -> pd.DataFrame:
     "A table without its column of arms where they are one: a page has no room for what says nothing."
     return rows.drop(columns="arm") if rows.arm.nunique() == 1 else rows
 
 
+def tabulate_once(judged: Judgement) -> pd.DataFrame:  # arm, score, by cell, each subject once
+    "The scores of each arm by cell, and with each subject counted once."
+    rows = judged.once.assign(score=judged.once.metric.map(name_score))
+    rows["each subject once"] = format_intervals(rows)
+    rows["by cell"] = rows.pooled
+    return drop_single_arm(rows[["arm", "score", "by cell", "each subject once"]])
+
+
+def describe_sizes(judged: Judgement) -> list[str]:  # a sentence for each arm
+    "The test of whether accuracy goes with the number of cells, for every arm and class."
+    said = []
+    for arm, rows in judged.sized.groupby("arm", sort=False):
+        each = [
+            f"{r.label} Spearman {r.spearman:.2f}, p = {r.p:.2g}"
+            for r in rows.itertuples()
+            if r.spearman == r.spearman
+        ]
+        of = f"{arm}: " if len(judged.arms) > 1 else ""
+        if each:
+            said.append(f"{of}Share of cells called rightly against number of cells: {'; '.join(each)}.")
+    return said
+
+# %% ../../nbs/pages/judge.ipynb #50b119ed
 def compare_ensembles(judged: Judgement) -> pd.DataFrame:  # arm, score, single network, spread, ensemble
     "Of each arm of several seeds: a single network, its spread, and the ensemble of all seeds."
     rows = []
