@@ -139,6 +139,49 @@ def _add_evaluate(verbs: Any) -> None:
     p.add_argument("--method", choices=("default", "percentile", "bca"), default="default", help=text)
     _add_folders(p, out=False)
 
+# %% ../nbs/cli.ipynb #2f6dce92
+_WANTED = (
+    (
+        "half-width",
+        float,
+        "W",
+        "the 95 %% interval of the score shall be that narrow, such as 0.05; or --gain",
+    ),
+    ("assured", float, "SHARE", "of studies that shall have an interval so narrow (default 0.95)"),
+    ("gain", float, "G", "a better arm shall be found that gains so much, such as 0.03; or --half-width"),
+    ("power", float, "SHARE", "of studies that shall find the gain (default 0.8)"),
+    ("ratio", float, "R", "ALL subjects for each HEM subject (default that of the pilot)"),
+    ("arm", str, "NAME", "of the pilot, to plan with (default the first)"),
+    ("against", str, "NAME", "another arm of the pilot, for how alike two are"),
+    ("shared", float, "R", "correlation of two arms, where it shall not be measured (default 0.5)"),
+    ("threshold", float, "T", "of the pilot's score (default 0.5)"),
+)
+_EXPECTED = (
+    ("sensitivity", float, "S", "expected, without a pilot"),
+    ("specificity", float, "S", "expected, without a pilot"),
+    ("auroc", float, "A", "expected, without a pilot"),
+    ("icc", float, "R", "expected correlation within a subject, without a pilot"),
+    ("cells", float, "N", "expected of a subject (default those of the pilot)"),
+    ("cells-spread", float, "CV", "coefficient of variation of the number of cells"),
+    ("studies", int, "N", "drawn of each size (default 300)"),
+    ("most", int, "N", "subjects of a class that are allowed (default 500)"),
+    ("seed", int, "N", "of everything that is drawn (default 0)"),
+)
+
+
+def _add_plan(verbs: Any) -> None:
+    p = verbs.add_parser("plan", help="how many subjects a study needs")
+    text = "a table of predictions, as evaluate takes it; without it all is stated"
+    p.add_argument("--pilot", type=Path, metavar="TABLE", help=text)
+    text = "that the study shall have (default balanced_accuracy)"
+    p.add_argument("--score", default="balanced_accuracy", help=text)
+    for name, kind, metavar, text in (*_WANTED, *_EXPECTED):
+        p.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
+    text = "plan by a run that is kept there, and write plan.json, the tables and the page"
+    p.add_argument("--out", type=Path, metavar="DIR", help=text)
+    _add_reading(p)
+    _add_folders(p, out=False)
+
 # %% ../nbs/cli.ipynb #01941a04
 def _add_predict(verbs: Any) -> None:
     p = verbs.add_parser("predict", help="scores of cells by a trained model")
@@ -192,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for add in (_add_phantom, _add_audit, _add_run, _add_status, _add_evaluate, _add_predict):
         add(verbs)
-    for add in (_add_features, _add_site, _add_verify, _add_crate):
+    for add in (_add_plan, _add_features, _add_site, _add_verify, _add_crate):
         add(verbs)
     return parser
 
@@ -423,6 +466,21 @@ def _screen_table(rows: Any, title: str) -> Any:
     for row in rows.itertuples(index=False):
         table.add_row(*row)
     return table
+
+# %% ../nbs/cli.ipynb #1e11029f
+@_verb
+def _plan(a: Namespace) -> None:
+    from leukonb import api
+    from leukonb.verbs import evaluate
+
+    names = [name.replace("-", "_") for name, *_ in (*_WANTED, *_EXPECTED)]
+    given: dict[str, Any] = {k: v for k in names if (v := getattr(a, k)) is not None}
+    given |= {"columns": evaluate.parse_mapping(a.map), "labels": evaluate.parse_labels(a.label) or None}
+    given |= {k: getattr(a, k) for k in ("positive", "scale", "invert", "subjects")}
+    made = api.plan(a.pilot, a.out, score=a.score, command=a.command, **given)
+    print("\n".join(made.sentences))
+    if made.page:
+        print(f"plan.json and the tables are in {a.out}; the page is {made.page}")
 
 # %% ../nbs/cli.ipynb #906ac121
 @_verb
