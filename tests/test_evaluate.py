@@ -76,6 +76,13 @@ def test_two_arms_with_validation_and_mapped_names(tmp_path):
     assert ran.returncode == 0, ran.stderr
     found = json.loads((out / "evidence.json").read_text())
     assert set(found["arms"]) == {"a", "b"} and found["table"]["subjects"] == 12
+    meant = "Its labels were taken as follows: blast for ALL, normal for HEM."
+    assert found["table"]["reading"] == [
+        "Its columns were taken as follows: truth for label, p for score.",
+        meant,
+    ]
+    page = (out / "page/runs/evaluate/judge-theirs.html").read_text()
+    assert meant in page and "the fewest, the median and the most cells of a subject" in page
     tests = {c["test"] for c in found["comparisons"]}
     assert {
         "bootstrap over identities",

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import random
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED, leukonb, sources
+from conftest import SHARED, sources
 from hypothesis import given, settings, strategies as st
 
 from leukonb.data import release
@@ -19,7 +18,7 @@ from leukonb.evidence import judgement, metrics, predictions
 from leukonb.evidence.tables import read_any_table
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal, canonical, digest, digest_table
-from leukonb.verbs.evaluate import plan_judgement, read_judged
+from leukonb.verbs.evaluate import judge_predictions, plan_judgement, read_judged
 
 CASES = SHARED / "cases/evaluate"
 QUICK = {"resamples": 100, "permutations": 100}
@@ -665,14 +664,14 @@ def test_nothing_is_written_when_a_table_is_refused(tmp_path, monkeypatch, capsy
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_the_facts_of_the_table_are_printed_and_recorded(tmp_path):
+def test_the_facts_of_the_table_are_shown_and_recorded(tmp_path):
     times(100)(one_arm()).rename(columns={"score": "Percent"}).to_csv(
         tmp_path / "t.csv", index=False, sep=";"
     )
-    words = ("--map", "score=percent", "--scale", "percent", "--resamples", 100)
-    ran = leukonb("evaluate", tmp_path / "t.csv", "--out", tmp_path / "out", *words, cwd=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads((tmp_path / "out/evidence.json").read_text())["table"]
+    evidence = judge_predictions(
+        tmp_path / "t.csv", {"score": "percent"}, reading={"scale": "percent"}, resamples=100
+    )
+    found = evidence.record["table"]
     counts = one_arm().groupby("subject").cell.nunique()
     assert found["cells_of_subject"] == {
         "fewest": counts.min(),
@@ -684,9 +683,8 @@ def test_the_facts_of_the_table_are_printed_and_recorded(tmp_path):
         "Its columns were taken as follows: Percent for score.",
         "Its scores were percentages.",
     ]
-    assert f"a subject has {counts.min()} to {counts.max()} cells (median {counts.median():g})" in ran.stdout
-    page = (tmp_path / "out/page/runs/evaluate/judge-t.html").read_text()
-    assert "Its scores were percentages." in page and "the fewest, the median and the most cells" in page
+    cells = f"a subject has {counts.min()} to {counts.max()} cells (median {counts.median():g})"
+    assert cells in evidence.facts[0] and all(text in repr(evidence) for text in evidence.facts)
 
 
 def test_many_rows_are_read_and_checked_in_little_time_and_memory(tmp_path):
@@ -698,13 +696,17 @@ def test_many_rows_are_read_and_checked_in_little_time_and_memory(tmp_path):
     pd.DataFrame(table).to_csv(tmp_path / "many.csv", index=False)
     code = """
 import resource, sys, time
+from pathlib import Path
 from leukonb.evidence.predictions import read_predictions
 from leukonb.files import digest_table
 begun = time.process_time()
 table = read_predictions(sys.argv[1])
 read = time.process_time() - begun
 digest_table(table, table.columns)
-print(len(table), read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # in bytes on a Mac
+if (status := Path("/proc/self/status")).exists():  # there the figure above is at least the parent's
+    peak = int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+print(len(table), read, peak)
 """
     said = subprocess.check_output([sys.executable, "-c", code, tmp_path / "many.csv"], text=True)
     rows, seconds, megabytes = map(float, said.split())
