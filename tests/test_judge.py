@@ -191,7 +191,9 @@ def test_a_perfect_table_gets_an_exact_interval_over_subjects():
         assert found.method[name].startswith("exact")
     for name in ("balanced_accuracy", "precision", "f1", "weighted_f1", "mcc", "auroc", "average_precision"):
         assert 0 < found.low[name] < 0.9 and found.high[name] == 1
-    assert found.low[["brier", "ece"]].isna().all()
+    losses = found.loc[["brier", "ece"]]
+    assert losses.value.tolist() == pytest.approx([0.01, 0.1])
+    assert (losses.high > 0.2).all() and (losses.high < 0.4).all() and (losses.low < losses.value).all()
 
 
 def test_a_class_without_an_error_gets_an_exact_interval_and_the_rest_is_drawn():

@@ -182,7 +182,22 @@ def check_units(labels: np.ndarray, unit: str) -> None:
             f"and there are {few['ALL']} ALL and {few['HEM']} HEM"
         )
 
+# %% ../../nbs/evidence/intervals.ipynb #d6dddae4
+def _check_cost(names: Sequence[str], rows: pd.DataFrame, labels: np.ndarray, resamples: int) -> None:
+    "Refuse a bootstrap that would take more than minutes or gigabytes."
+    cells, units = [np.array([(x == k).sum() for k in ("ALL", "HEM")], float) for x in (rows.label, labels)]
+    too_much = {
+        "draws": units.sum() * resamples > 1e8,
+        "pairs": "auroc" in names and (cells[0] * units[1] > 2e9 or units.prod() > 5e7),
+        "orders": "average_precision" in names and cells.sum() * resamples > 4e9,
+    }
+    if any(too_much.values()):
+        raise Refusal(
+            f"a bootstrap of {len(rows):,} cells over {len(labels):,} units takes too long; leave the method "
+            "out: the default intervals draw nothing"
+        )
 
+# %% ../../nbs/evidence/intervals.ipynb #b8e28ac6
 def name_units(units: int, unit: str) -> str:
     "How many units an interval is over, in words; cells are named naive."
     naive = " (naive: takes cells for independent)" if unit == "cell" else ""
@@ -232,10 +247,15 @@ def exact_ends(
     threshold: float,
     level: float,
 ) -> tuple[float, float]:  # low, high
-    "The ends of a score that is the same in every draw, NaN where no unit of another kind explains another."
-    if name in ("brier", "ece"):
-        return np.nan, np.nan
+    """The ends of a score that is the same in every draw, NaN where no unit of another kind explains another.
+
+    A cell of another kind adds at most 1 to the Brier score or the calibration error, before the mean.
+    """
     units, cells = ([int((x == label).sum()) for label in ("ALL", "HEM")] for x in (labels, rows.label))
+    if name in ("brier", "ece"):
+        unseen = np.array(cells) @ np.array(_unseen_shares(units[0], units[1], level))
+        other = float(unseen.max()) / sum(cells)
+        return max(0.0, value * (1 - other) - (name == "ece") * other), value + (1 - value) * other
     right = [
         share + (1 - 2 * share) * unseen if share in (0, 1) else np.full(len(unseen), share)
         for share, unseen in zip(
@@ -267,16 +287,17 @@ def bootstrap_scores(
     """Scores with bootstrap intervals over whole units, drawn class by class.
 
     A score that is the same in every draw, such as 1 where all is right, has the exact interval over units
-    instead, and `method` says so; there is none for `brier` and `ece`, whose ends are then NaN. The bins of
-    `ece` are those of the table, kept in every draw. Scores that need a ranking or a probability
-    are left out where the table holds calls. A `Refusal` for an unknown score or method, several iterations,
-    or a class of fewer than two units.
+    instead, and `method` says so. Each interval contains its score. The bins of `ece` are those of the
+    table, kept in every draw. Scores that need a ranking or a probability are left out where the table
+    holds calls. A `Refusal` for an unknown score or method, several iterations, a class of fewer than two
+    units, or more cells and units than can be drawn in minutes.
     """
     check_request(table, names, resamples, level, method, unit)
     rows, codes, labels = number_units(table, by, unit)
     check_units(labels, unit)
     if table.attrs.get("decisions"):
         names = [n for n in names if n not in metrics.THRESHOLD_FREE]
+    _check_cost(names, rows, labels, resamples)
 
     def score(weights: np.ndarray) -> dict[str, np.ndarray]:
         return weighted_scores(rows, codes, names, threshold, weights)
@@ -291,8 +312,10 @@ def bootstrap_scores(
         ends = {n: tuple(map(float, pair)) for n, pair in curved.items()}
     how = dict.fromkeys(names, _describe(method, len(labels), unit))
     for n in names:
+        centre = float(value[n][0])
+        ends[n] = (min(ends[n][0], centre), max(ends[n][1], centre))
         if abs(ends[n][1] - ends[n][0]) < 1e-12:
-            ends[n] = exact_ends(rows, labels, n, float(value[n][0]), threshold, level)
+            ends[n] = exact_ends(rows, labels, n, centre, threshold, level)
             kind = "no" if np.isnan(ends[n][0]) else "exact, not by"
             how[n] = f"{_describe(kind, len(labels), unit)}: every draw gives the same score"
     return _tabulate(value, ends, how, level=level, resamples=resamples, drawn=len(labels))
