@@ -50,7 +50,7 @@ def features(
 ) -> Measured:
     """Measure every cell of a folder and write the table; what was measured comes back too.
 
-    A `Refusal`, and no table, where a file cannot be used, or where `out` is a file that leukonb has not written.
+    A `Refusal`, and no table, where a file cannot be used, or where `out` is somebody else's file.
     """
     from leukonb.verbs.features import measure_folder
 
@@ -149,7 +149,7 @@ def plan(
     seed: int = 0,  # of everything that is drawn
     runs: Path | str | None = None,  # plan by a run that is kept there; `out/runs` where `out` is given
     command: str | None = None,  # what the record says was typed; this call unless said
-    **reading: Any,  # columns, labels, positive, scale, invert, subjects: how the pilot is read, see `evaluate`
+    **reading: Any,  # columns, labels, scale and so on: how the pilot is read, as in `evaluate`
 ) -> StudyPlan:
     """How many subjects a study needs for an interval of a width, or to find a gain.
 
