@@ -65,6 +65,10 @@ def test_the_experiments_and_studies_travel_in_the_wheel(wheel):
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             assert not any(c.get("outputs") for c in cells), f"{path.name} has outputs"
     assert not [n for n in found if n.startswith("leukonb/experiments/")]
+    records = [p for p in (ROOT / "nbs/_published").rglob("*") if p.is_file()]
+    for path in records:
+        assert found.pop(f"leukonb/{path.relative_to(ROOT / 'nbs').as_posix()}") == path.read_bytes(), path
+    assert not [n for n in found if n.startswith("leukonb/_published/")]
     tracked = ran("git", "ls-files", "leukonb", cwd=ROOT).split() if (ROOT / ".git").exists() else []
     data = [n for n in tracked if not n.endswith((".py", ".ipynb")) and (ROOT / n).is_file()]
     assert set(data) <= set(found), "a data file of the package is not in the wheel"
@@ -122,6 +126,12 @@ def test_judging_needs_neither_a_network_library_nor_a_cluster(base):
 def test_help_is_printed_where_there_is_no_checkout(base):
     said = base("leukonb", "--help")
     assert all(verb in said for verb in ("audit", "run", "evaluate", "site"))
+
+
+def test_published_records_are_whole_where_there_is_no_checkout(base):
+    asked = "from leukonb.runs.published import find_published; print(*(run.key for run in find_published()))"
+    keys = {p.parent.name.rpartition("-")[2] for p in (ROOT / "nbs/_published").rglob("run.json")}
+    assert set(base("python", "-c", asked).split()) == keys
 
 
 def test_images_are_audited_where_there_is_no_checkout(base):
