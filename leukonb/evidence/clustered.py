@@ -154,7 +154,7 @@ def effective_cells(
     "How many independent cells know as much as these (Korn & Graubard 1998); units where no unit differs."
     from scipy.stats import t
 
-    variance, pooled = sum(e.variance for e in errors), sum(e.pooled for e in errors)
+    variance, pooled = sum(e.variance for e in errors), max(1e-300, sum(e.pooled for e in errors))
     if variance <= 0 or not 0 < share < 1:
         return float(min(e.units for e in errors))
     df = variance**2 / sum(e.variance**2 / e.df for e in errors)
