@@ -171,17 +171,33 @@ def test_the_percentile_bootstrap_does_not_hold_there():
     assert held["balanced_accuracy"] < stats.binom.ppf(0.01, 80, 0.95)
 
 
-def test_an_alike_class_next_to_one_that_is_not_keeps_its_own_width():
-    """The second estimate only ever makes an interval wider: with it alone this one would be too narrow."""
+def test_the_more_cautious_of_two_effective_samples_counts():
+    """One class hardly differs between subjects, the other much: each estimate is too bold for one of them."""
     spreads = {"ALL": 0.2, "HEM": 2.5}
     classes = [one_arm(1, between=s, cells=40).query("label == @k") for k, s in spreads.items()]
     table = pd.concat(classes, ignore_index=True)
     _, codes, labels = intervals.number_units(table, "cell", "identity")
     arm = clustered.linearise([table], codes, labels, ["auroc"])
-    error = arm.errors["calls"][1]
-    share, n = clustered.worth("specificity", arm.scores, arm.errors)
-    alone = clustered.effective_cells(share, [error._replace(variance=error.pooled, df=error.pooled_df)])
-    assert error.variance > error.pooled and n < alone
+    for name, error in zip(("sensitivity", "specificity"), arm.errors["calls"]):
+        share, n = clustered.worth(name, arm.scores, arm.errors)
+        one = error._replace(pooled=error.variance, pooled_df=error.df)
+        other = error._replace(variance=error.pooled, df=error.pooled_df)
+        each = [clustered.effective_cells(share, [e]) for e in (one, other)]
+        assert n == pytest.approx(min(each)) and n < 0.7 * max(each)
+        assert (each[0] < each[1]) == (name == "specificity")
+
+
+def test_an_interval_of_a_calibration_error_contains_it():
+    """The error of a classifier that is calibrated is all bias: nearly every draw of it lies above it."""
+    table = one_arm(1, distance=0.2, between=0.3, cells=8)
+    logit = np.log(table.score / (1 - table.score))
+    table = table.assign(score=1 / (1 + np.exp(-0.4 * logit / 1.09)))
+    rows, codes, labels = intervals.number_units(table, "cell", "identity")
+    drawn = intervals.weighted_scores(rows, codes, ["ece"], 0.5, intervals.draw_units(labels, 300))["ece"]
+    for method in ("percentile", "default"):
+        found = clustered.interval_scores(table, ["ece"], method=method, resamples=300).iloc[0]
+        assert found.value < intervals.percentile_ends(drawn)[0]
+        assert found.low <= found.value < found.high
 
 
 def test_repeating_every_cell_adds_no_subject():
