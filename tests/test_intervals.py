@@ -282,6 +282,26 @@ def test_the_two_arms_exchanged_turn_the_interval_round():
         assert there[name].low <= there[name].difference <= there[name].high
 
 
+@pytest.mark.parametrize("gain", [0.0, 0.6])
+def test_the_interval_of_a_difference_holds_and_equal_arms_are_rarely_told_apart(gain):
+    names = ["balanced_accuracy", "auroc"]
+    many = two_arms(0, ALL=4000, HEM=4000, cells=5, gain=gain)
+    arms = [many.assign(score=many[arm], arm=arm, iteration=0) for arm in ("first", "second")]
+    one, other = (metrics.compute_scores(arm) for arm in arms)
+    truth = {name: one[name] - other[name] if gain else 0.0 for name in names}
+    held, claimed, worlds = dict.fromkeys(names, 0), dict.fromkeys(names, 0), 120
+    for seed in range(worlds):
+        both = two_arms([78, seed], ALL=8, HEM=8, cells=12, gain=gain)
+        for name, found in paired.permutation_test(both, names, permutations=199, seed=seed).items():
+            held[name] += found.low <= truth[name] <= found.high
+            claimed[name] += found.p < 0.05
+    assert min(held.values()) >= stats.binom.ppf(0.001, worlds, 0.95)
+    if gain == 0:
+        assert max(claimed.values()) <= stats.binom.ppf(0.999, worlds, 0.05)
+    else:
+        assert min(claimed.values()) > stats.binom.ppf(0.999, worlds, 0.05)
+
+
 def test_a_difference_stays_within_one():
     both = two_arms(1, ALL=3, HEM=3, cells=3)
     ill = (both.label == "ALL").to_numpy()
@@ -338,7 +358,7 @@ def test_draws_weighed_in_blocks_are_those_of_one_block():
     assert np.array_equal(whole, blocks)
 
 
-def test_sixty_thousand_cells_take_seconds_and_no_gigabyte():
+def test_thirty_thousand_cells_take_seconds_and_little_memory():
     """Drawing cells and pairing them took all the memory of a machine; a million rows take seconds now."""
     table = draw_one_set(OneSetWorld(ALL=300, HEM=300, cells=50), 1)
     one = table[table.arm == "b"].reset_index(drop=True)
