@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['draw_plan', 'draw_effort']
 
-# %% ../../nbs/draw/plans.ipynb #7848acc8
+# %% ../../nbs/draw/plans.ipynb #a57f4e31
 import pandas as pd
 import plotly.graph_objects as go
 from .look import ACCENT, ALARM, INK, MUTED, blank_figure
 
-# %% ../../nbs/draw/plans.ipynb #d22b678a
+# %% ../../nbs/draw/plans.ipynb #bb1de37d
 def _add_widths(fig: go.Figure, curve: pd.DataFrame, aim: float) -> None:
     "The mean half-width and its range, in the first panel."
     band = dict(x=[*curve.n, *curve.n[::-1]], y=[*curve.high, *curve.low[::-1]], fill="toself")
@@ -22,16 +22,16 @@ def _add_widths(fig: go.Figure, curve: pd.DataFrame, aim: float) -> None:
     fig.add_hline(y=aim, line=dict(dash="dash", color=INK), row=1, col=1)
     fig.update_yaxes(title="half-width of the interval", rangemode="tozero", row=1, col=1)
 
-# %% ../../nbs/draw/plans.ipynb #892eceae
-def _add_shares(fig: go.Figure, curve: pd.DataFrame, wanted: float, title: str, column: int) -> None:
+# %% ../../nbs/draw/plans.ipynb #aa2b4d02
+def _add_shares(fig: go.Figure, curve: pd.DataFrame, wanted: float, title: str, row: int) -> None:
     "The share of studies that succeed, in one panel."
     look = dict(mode="lines+markers", line=dict(color=ACCENT, width=2), showlegend=False)
     hover = "%{x} subjects: %{y:.0%}<extra></extra>"
-    fig.add_scatter(x=curve.n, y=curve.share, hovertemplate=hover, row=1, col=column, **look)
-    fig.add_hline(y=wanted, line=dict(dash="dash", color=INK), row=1, col=column)
-    fig.update_yaxes(title=title, tickformat=".0%", range=[-0.02, 1.04], row=1, col=column)
+    fig.add_scatter(x=curve.n, y=curve.share, hovertemplate=hover, row=row, col=1, **look)
+    fig.add_hline(y=wanted, line=dict(dash="dash", color=INK), row=row, col=1)
+    fig.update_yaxes(title=title, tickformat=".0%", range=[-0.02, 1.04], row=row, col=1)
 
-# %% ../../nbs/draw/plans.ipynb #d47be928
+# %% ../../nbs/draw/plans.ipynb #59032539
 def draw_plan(
     curve: pd.DataFrame,  # n, share, and of widths mean, low, high
     n: int,  # size that answers the question
@@ -41,17 +41,17 @@ def draw_plan(
 ) -> go.Figure:
     "What studies give against their size."
     titles = [""] if aim is None else ["how wide the interval is", "how many studies are narrow enough"]
-    fig = blank_figure(1, len(titles), titles, height=400)
+    fig = blank_figure(len(titles), 1, titles, height=120 + 260 * len(titles))
     if aim is not None:
         _add_widths(fig, curve, aim)
     title = "share of studies that find the gain" if aim is None else "share of studies"
     _add_shares(fig, curve, wanted, title, len(titles))
-    for column in range(1, len(titles) + 1):
-        fig.add_vline(x=n, line=dict(color=ALARM, width=1.5), row=1, col=column)
-        fig.update_xaxes(title=of, row=1, col=column)
-    return fig.update_layout(legend=dict(y=-0.22, yanchor="top"))
+    for row in range(1, len(titles) + 1):
+        fig.add_vline(x=n, line=dict(color=ALARM, width=1.5), row=row, col=1)
+        fig.update_xaxes(title=of, row=row, col=1)
+    return fig.update_layout(legend=dict(x=1, y=0.98, xanchor="right", yanchor="top", orientation="v"))
 
-# %% ../../nbs/draw/plans.ipynb #031ff78f
+# %% ../../nbs/draw/plans.ipynb #d04e626a
 def draw_effort(
     growth: pd.DataFrame,  # what grows, times, and width or power
 ) -> go.Figure:

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['describe_plan', 'methods_of', 'plan_record']
 
-# %% ../../nbs/evidence/protocol.ipynb #3dd58daa
+# %% ../../nbs/evidence/protocol.ipynb #b33b01c1
 from dataclasses import asdict
 from typing import Any
 from .planning import Plan
 from .population import SubjectModel, correlation_of_calls, design_effect, share_right
 from .rehearsal import ALPHA, percent, words
 
-# %% ../../nbs/evidence/protocol.ipynb #30e4dae9
+# %% ../../nbs/evidence/protocol.ipynb #91491b41
 def _groups(plan: Plan) -> str:
     "The subjects that are needed, with their cells."
     return " and ".join(
@@ -20,14 +20,14 @@ def _groups(plan: Plan) -> str:
         for label, n in plan.subjects.items()
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #48543347
+# %% ../../nbs/evidence/protocol.ipynb #a1a4cb16
 def _beside(plan: Plan) -> str:
     "The subjects of the other class, where the score is of one."
     counts = dict(zip(("ALL", "HEM"), plan.question.subjects(plan.n)))
     others = [f"{n} {label}" for label, n in counts.items() if label not in plan.question.labels]
     return f" (in a study with {others[0]} subjects)" if others else ""
 
-# %% ../../nbs/evidence/protocol.ipynb #9fab4eba
+# %% ../../nbs/evidence/protocol.ipynb #60adf41b
 def _size_words(plan: Plan, n: int | None) -> str:
     "A size in words: how many subjects of each class that matters."
     if n is None:
@@ -35,7 +35,7 @@ def _size_words(plan: Plan, n: int | None) -> str:
     counts = dict(zip(("ALL", "HEM"), plan.question.subjects(n)))
     return " + ".join(str(counts[k]) for k in plan.question.labels)
 
-# %% ../../nbs/evidence/protocol.ipynb #6c437080
+# %% ../../nbs/evidence/protocol.ipynb #2aafaeef
 def _answer(plan: Plan) -> str:
     "The answer to the question."
     q, name = plan.question, words(plan.question.score)
@@ -51,7 +51,7 @@ def _answer(plan: Plan) -> str:
         f"{_size_words(plan, plan.on_average)} subjects it is that wide on average."
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #4044b36e
+# %% ../../nbs/evidence/protocol.ipynb #f39e3080
 def _certainty(plan: Plan) -> str:
     "How the answer hangs on the population."
     few, many = (_size_words(plan, n) for n in plan.ends)
@@ -63,7 +63,7 @@ def _certainty(plan: Plan) -> str:
         f"from {few} to {many} subjects are needed."
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #6d0ecf4e
+# %% ../../nbs/evidence/protocol.ipynb #c9dea3f9
 def _alike(plan: Plan) -> list[str]:
     "How alike two arms are taken to be, where there are two."
     if plan.question.gain is None:
@@ -74,7 +74,7 @@ def _alike(plan: Plan) -> list[str]:
         f"cells by {of_cells:.2f}: the more alike two arms are, the fewer subjects are needed."
     ]
 
-# %% ../../nbs/evidence/protocol.ipynb #6c889a4f
+# %% ../../nbs/evidence/protocol.ipynb #079a3e69
 def _worth(plan: Plan) -> str:
     "What the cells of a subject are worth, and what the formula says."
     parts = []
@@ -84,10 +84,12 @@ def _worth(plan: Plan) -> str:
         worth = f"{model.cells / effect:.1f} independent ones (design effect {effect:.1f})"
         parts.append(f"The {model.cells:.0f} cells of an average {label} subject are worth {worth}.")
     if plan.formula is not None:
-        parts.append(f"By the formula, a study of that size has ±{plan.formula:.3f}.")
+        far = plan.formula < 0.7 * plan.confirmed["mean"]
+        why = ", which is too narrow: near 1 it does not hold" if far else ""
+        parts.append(f"By the formula, a study of that size has ±{plan.formula:.3f}{why}.")
     return " ".join(parts)
 
-# %% ../../nbs/evidence/protocol.ipynb #1856fa20
+# %% ../../nbs/evidence/protocol.ipynb #f98549be
 def _growth_words(plan: Plan) -> str:
     "What four times the cells would give, and four times the subjects."
     column = "width" if "width" in plan.growth else "power"
@@ -99,7 +101,7 @@ def _growth_words(plan: Plan) -> str:
     times = f"{last.times.iloc[0]:g} times"
     return f"{times} the cells of as many subjects would give {cells}; {times} the subjects, {people}."
 
-# %% ../../nbs/evidence/protocol.ipynb #dc7c9dc9
+# %% ../../nbs/evidence/protocol.ipynb #11976a35
 def _checked(plan: Plan) -> str:
     "What fresh studies of the planned size gave."
     fresh, q = plan.confirmed, plan.question
@@ -108,7 +110,7 @@ def _checked(plan: Plan) -> str:
     share = percent(fresh["share"])
     return f"Of {fresh['studies']:.0f} fresh studies of that size, {share} {what}{mean}."
 
-# %% ../../nbs/evidence/protocol.ipynb #f950b8fd
+# %% ../../nbs/evidence/protocol.ipynb #0acd0e4b
 def describe_plan(
     plan: Plan,
 ) -> list[str]:
@@ -116,14 +118,14 @@ def describe_plan(
     worth = [] if plan.question.score == "auroc" else [_worth(plan)]
     return [_answer(plan), _certainty(plan), *_alike(plan), *worth, _growth_words(plan), _checked(plan)]
 
-# %% ../../nbs/evidence/protocol.ipynb #37ee8204
+# %% ../../nbs/evidence/protocol.ipynb #d94aec7b
 def _known(plan: Plan) -> str:
     "What the model was set from."
     if plan.pilot is None:
         return "the stated shares of right cells and intraclass correlation"
     return f"a pilot of {plan.pilot['ALL']} ALL and {plan.pilot['HEM']} HEM subjects, with weak priors"
 
-# %% ../../nbs/evidence/protocol.ipynb #1825ad56
+# %% ../../nbs/evidence/protocol.ipynb #ce12f982
 def _judged(plan: Plan) -> str:
     "How each drawn study was judged."
     if plan.question.gain is None:
@@ -133,7 +135,7 @@ def _judged(plan: Plan) -> str:
         )
     return f"the arms of each study were compared by a permutation test of subjects at {percent(ALPHA)}"
 
-# %% ../../nbs/evidence/protocol.ipynb #34b1caba
+# %% ../../nbs/evidence/protocol.ipynb #d9df8f05
 def methods_of(
     plan: Plan,
 ) -> str:
@@ -148,7 +150,7 @@ def methods_of(
         "fresh studies."
     )
 
-# %% ../../nbs/evidence/protocol.ipynb #b385a454
+# %% ../../nbs/evidence/protocol.ipynb #5cef0ed3
 def _describe_model(model: SubjectModel) -> dict[str, float]:
     "The numbers of a class."
     return {
@@ -161,7 +163,7 @@ def _describe_model(model: SubjectModel) -> dict[str, float]:
         "design effect": design_effect(model),
     }
 
-# %% ../../nbs/evidence/protocol.ipynb #155a38be
+# %% ../../nbs/evidence/protocol.ipynb #a7d7562d
 def plan_record(
     plan: Plan,
     source: str = "assumptions",  # what the pilot is called
