@@ -31,10 +31,12 @@ def require_extra(
 
 # %% ../../nbs/verbs/extras.ipynb #ba3af771
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
-    "The imports that are done when a module is imported: those in no function."
+    "The imports that are done when a module is imported: those in no function, and not for hints alone."
     for node in body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from _statements(node.orelse)
         elif not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             yield from _statements(n for n in ast.iter_child_nodes(node) if isinstance(n, ast.stmt))
 
