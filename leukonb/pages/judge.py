@@ -144,6 +144,32 @@ SECTIONS |= {
     ),
 }
 
+# %% ../../nbs/pages/judge.ipynb #3c3feaac
+SECTIONS |= {
+    "prevalence": (
+        "Where it would be used",
+        "How sure a call is depends on how common leukemia is among those who are examined, which is nowhere "
+        "as common as in a test set. The figures below are for the stated share of ALL, the prevalence, with "
+        "the sensitivity and the specificity that were found here.",
+    ),
+    "groups": (
+        "Groups of subjects",
+        "The scores of each group with intervals over its own subjects, and a test over subjects of whether "
+        "a score differs between groups. A group of few subjects has a wide interval, and a test that finds "
+        "no difference does not say that there is none.",
+    ),
+    "robustness": (
+        "How much hangs on one subject, or on one label",
+        "A finding that goes when one person is left out is a finding about that person. Each score is "
+        "computed without each subject in turn, and with a share of the labels exchanged at random.",
+    ),
+    "second": (
+        "A second opinion",
+        "The scores above count cells. A logistic mixed model with an effect of each subject asks how the "
+        "typical subject fares, and says how far subjects are apart.",
+    ),
+}
+
 
 def open_section(name: str, of: str = "") -> None:
     "Show the heading and the words of a section, and what it is of."

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 import pandas as pd
 from ..draw.look import table_html
-from ..evidence import judgement, metrics, predictions
+from ..evidence import judgement, metrics, predictions, subgroups, utility
 from ..evidence.tables import name_source, read_any_table
 from ..files import Refusal, digest_table, read_json, read_table
 from ..runs.keep import check_target, replacing
@@ -97,6 +97,10 @@ def _check_terms(terms: Mapping[str, Any]) -> dict[str, Any]:
         raise Refusal(f"threshold {threshold!r} is not between 0 and 1")
     if train is not None and train < 1:
         raise Refusal(f"--train-subjects {train}: give how many subjects each split trained on")
+    if not 0.5 < effective["level"] < 1:
+        raise Refusal(f"--level {effective['level']:g}: give a number between .5 and 1, such as .95")
+    if effective["prevalence"] is not None:
+        utility.check_prevalence(effective["prevalence"])
     return effective
 
 # %% ../../nbs/verbs/evaluate.ipynb #c3528b79
@@ -214,17 +218,20 @@ def summarise_evidence(
     return table.drop(columns=[*empty, *(["arm"] if table.arm.nunique() == 1 else [])])
 
 # %% ../../nbs/verbs/evaluate.ipynb #0b3c629b
+_OF_THE_PAGE = ("prevalence", "group", "error", "bins")  # terms that only a page has sections for
+
+
 def judge_predictions(
     table: pd.DataFrame | Path | str,  # for each cell subject, label, score; or a CSV or Parquet file of it
     columns: Mapping[str, str] | None = None,  # {our column: theirs}
     labels: Mapping[str, str] | None = None,  # {their label: 'ALL' or 'HEM'}
     reading: Mapping[str, Any] | None = None,  # further options of `read_judged`
-    **terms: Any,  # threshold, train_subjects, resamples, permutations, method, seed
+    **terms: Any,  # threshold, train_subjects, level, method, resamples, permutations, seed
 ) -> Evidence:
     "The evidence on a table, computed at once; a `Refusal` where the table or a term does not fit."
     _check_terms(terms)
     checked, name = read_judged(table, columns, labels, **(reading or {}))
-    found = judgement.judge_table(checked, **terms)
+    found = judgement.judge_table(checked, **{k: v for k, v in terms.items() if k not in _OF_THE_PAGE})
     record = judgement.evidence_record(found, name, checked.attrs["reading"])
     return Evidence(record, found.scores, found.naive, found.comparisons)
 
@@ -262,8 +269,11 @@ def plan_judgement(
     **terms: Any,  # parameters of the experiment `judge`
 ) -> Run:
     "The run that judges a table, its table kept; a `Refusal` where the table or a parameter does not fit."
-    effective = _check_terms(terms)
-    checked, source = read_judged(table, columns, labels, **(reading or {}))
+    effective, group = _check_terms(terms), terms.get("group")
+    keep = {"keep": [group]} if group else {}
+    checked, source = read_judged(table, columns, labels, **{**(reading or {}), **keep})
+    if group:
+        subgroups.place_subjects(predictions.select_test_rows(checked), group, source)
     kept, digest = _keep_table(checked, Path(out) / "_tables")
     given = {k: v for k, v in effective.items() if k not in ("table", "trainings")}
     given |= {"source": source, "reading": checked.attrs["reading"]}
