@@ -77,6 +77,8 @@ def evaluate(
     level: float = 0.95,  # of the intervals
     resamples: int = 2000,  # of subjects, for a bootstrap
     method: str = "default",  # of the intervals; 'percentile' and 'bca' are bootstraps, for comparison
+    prevalence: float | None = None,  # share of ALL where it would be used, for a section of the page
+    group: str | None = None,  # a column that groups the subjects, such as 'site', for a section of the page
     runs: Path | str | None = None,  # judge by a run that is kept there; `out/runs` where `out` is given
     command: str | None = None,  # what the record says was typed; this call unless said
 ) -> Evidence:
@@ -97,7 +99,9 @@ def evaluate(
         level=level,
         resamples=resamples,
         method=method,
+        prevalence=prevalence,
     )
+    terms |= {"group": group} if group else {}
     reading = dict(positive=positive, scale=scale, invert=invert, subjects=subjects)
     if out is None and runs is None:
         return verb.judge_predictions(table, columns, labels, reading, **terms)

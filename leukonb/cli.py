@@ -137,6 +137,10 @@ def _add_evaluate(verbs: Any) -> None:
     p.add_argument("--resamples", type=int, default=2000, help=text)
     text = "of the intervals: the default holds best; percentile and bca are bootstraps, for comparison"
     p.add_argument("--method", choices=("default", "percentile", "bca"), default="default", help=text)
+    text = "share of ALL where it would be used: predictive values and net benefit on the page"
+    p.add_argument("--prevalence", type=float, metavar="P", help=text)
+    text = "a column that groups the subjects, such as site: scores of each on the page"
+    p.add_argument("--group", metavar="COLUMN", help=text)
     _add_folders(p, out=False)
 
 # %% ../nbs/cli.ipynb #2f6dce92
@@ -445,6 +449,8 @@ def _evaluate(a: Namespace) -> None:
         level=a.level,
         resamples=a.resamples,
         method=a.method,
+        prevalence=a.prevalence,
+        group=a.group,
         runs=None if a.out else "_runs",
         command=a.command,
     )
