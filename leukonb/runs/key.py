@@ -214,6 +214,8 @@ _DRAWING = ("draw/", "runs/", "verbs/site.py")  # these rooms compute nothing
 _COUNTED = (
     "leukonb.draw.look.format_intervals",
     "leukonb.draw.cells.pick_cells",
+    "leukonb.draw.judged.count_text",
+    "leukonb.draw.judged.name_score",
 )  # what they return is tabulated
 
 
