@@ -261,12 +261,18 @@ def test_the_page_draws_and_tabulates_the_primary_p_value(tmp_path):
     assert ran.returncode == 0, ran.stderr
     every = pd.read_csv(tmp_path / "out/comparisons.csv")
     permuted = every[every.test == "studentised permutation of identities"].set_index("metric").p
-    shown = pd.read_csv(tmp_path / "out/compared.csv").set_index("metric")
-    assert shown.index[0] == "balanced_accuracy" and (shown.p == permuted[shown.index]).all()
+    shown = pd.read_csv(tmp_path / "out/compared.csv").set_index("score").p
+    named = {"weighted_f1": "weighted F1", "auroc": "AUROC"}
+    permuted.index = [named.get(metric, metric.replace("_", " ")) for metric in permuted.index]
+    assert shown.index[0] == "balanced accuracy (primary)"
+    shown.index = [score.removesuffix(" (primary)") for score in shown.index]
+    assert (shown == permuted[shown.index]).all()
     page = (tmp_path / "out/page/runs/evaluate/judge-two.html").read_text()
-    assert "Primary comparison, balanced accuracy by studentised permutation of identities" in page
-    for metric, p in permuted.items():
-        assert f"{metric.replace('_', ' ')}  (p = {p:.2g})" in page
+    assert (
+        "Each score once, the primary one first, tested by the studentised permutation of identities" in page
+    )
+    for score, p in permuted.items():
+        assert f"{score}  (p = {p:.2g})" in page
 
 
 def test_the_naive_test_of_splits_never_stands_alone():
