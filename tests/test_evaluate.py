@@ -42,6 +42,9 @@ def test_published_system(tmp_path, published):
         ends, naive = [score["low"], score["high"]], [rough["low"], rough["high"]]
         np.testing.assert_allclose(ends, published.over_subjects[name], atol=published.within["subjects"])
         np.testing.assert_allclose(naive, published.over_cells[name], atol=published.within["cells"])
+    rows = pd.read_csv(published.table)
+    once = (rows.score < 0.5)[rows.label == "HEM"].groupby(rows.subject).mean().mean()
+    assert found["once"]["specificity"]["value"] == pytest.approx(once)
     assert "auroc" not in found["scores"] and any("AUROC" in text for text in found["remarks"])
     page = (tmp_path / f"out/page/runs/evaluate/judge-{published.table.stem}.html").read_text()
     assert "withheld" in page and f"{published.values['accuracy']:.3f}" in page

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import leukonb
 from hypothesis import given, settings, strategies as st
 
 from leukonb.evidence import intervals, judgement, paired, predictions, resampled
@@ -252,27 +251,6 @@ def test_each_score_has_one_p_value_that_of_the_primary_test():
 def record_p(judged, metric):
     rows = judged.comparisons.query("metric == @metric and test == 'studentised permutation of identities'")
     return rows.p.item()
-
-
-def test_the_page_draws_and_tabulates_the_primary_p_value(tmp_path):
-    arms(gain=0.4).to_csv(tmp_path / "two.csv", index=False)
-    words = ("--resamples", 200)
-    ran = leukonb("evaluate", tmp_path / "two.csv", "--out", tmp_path / "out", *words, cwd=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    every = pd.read_csv(tmp_path / "out/comparisons.csv")
-    permuted = every[every.test == "studentised permutation of identities"].set_index("metric").p
-    shown = pd.read_csv(tmp_path / "out/compared.csv").set_index("score").p
-    named = {"weighted_f1": "weighted F1", "auroc": "AUROC"}
-    permuted.index = [named.get(metric, metric.replace("_", " ")) for metric in permuted.index]
-    assert shown.index[0] == "balanced accuracy (primary)"
-    shown.index = [score.removesuffix(" (primary)") for score in shown.index]
-    assert (shown == permuted[shown.index]).all()
-    page = (tmp_path / "out/page/runs/evaluate/judge-two.html").read_text()
-    assert (
-        "Each score once, the primary one first, tested by the studentised permutation of identities" in page
-    )
-    for score, p in permuted.items():
-        assert f"{score}  (p = {p:.2g})" in page
 
 
 def test_the_naive_test_of_splits_never_stands_alone():

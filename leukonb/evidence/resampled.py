@@ -153,10 +153,11 @@ def summarise_splits(
     outside of them.
     """
     scores = np.asarray(scores, float)
-    if scores.min() < bounds[0] or scores.max() > bounds[1]:
+    if scores.min() < bounds[0] - 1e-9 or scores.max() > bounds[1] + 1e-9:  # a sum may end at 1 + 1e-16
         raise Refusal(
             f"scores from {scores.min():g} to {scores.max():g} are not within {bounds}; give bounds="
         )
+    scores = scores.clip(*bounds)
     corrected = corrected_t_test(scores, 0.0, n_train, n_test, level)
     interval_low, interval_high = _keep_in_range(corrected, bounds)
     low, high = np.percentile(scores, [2.5, 97.5])

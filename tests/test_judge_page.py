@@ -1,0 +1,257 @@
+"""The page of a judgement begins with the answer, and no section is silently of one arm, one split or one seed."""
+
+import json
+import re
+import resource
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import leukonb
+
+from leukonb.draw import judged as pictures
+from leukonb.evidence import calibration, judgement, metrics, networks, paired, predictions
+from leukonb.evidence.worlds import OneSetWorld, draw_one_set
+from leukonb.files import Refusal
+from leukonb.pages import judge as page
+from leukonb.pages import judge_further as further
+
+QUICK = {"resamples": 200, "permutations": 400}
+
+
+def arms(seed=3, **world):
+    return draw_one_set(OneSetWorld(**{"ALL": 7, "HEM": 7, "cells": 15, **world}), seed)
+
+
+def seeds(table, n, scatter=2.0, start=0):
+    """Networks of one recipe: each has errors of its own."""
+    rng, odds = np.random.default_rng(start), np.log(table.score / (1 - table.score)).to_numpy()
+    drawn = [1 / (1 + np.exp(-odds - rng.normal(0, scatter, len(odds)))) for _ in range(n)]
+    return pd.concat([table.assign(seed=s, score=x) for s, x in enumerate(drawn)], ignore_index=True)
+
+
+def splits(n=30, tested=(3, 2), seed=0, **world):
+    """One group of people, tested again and again on a few of them, by networks that differ."""
+    rng = np.random.default_rng(seed)
+    cohort = draw_one_set(OneSetWorld(**{"ALL": 12, "HEM": 10, "cells": 5, **world}), seed)
+    people = cohort.drop_duplicates("identity").groupby("label").identity.apply(list)
+    tables = []
+    for i in range(n):
+        chosen = [x for k, label in zip(tested, ("ALL", "HEM")) for x in rng.choice(people[label], k, False)]
+        rows = cohort[cohort.identity.isin(chosen)]
+        odds = np.log(rows.score / (1 - rows.score)) + rng.normal(0, 0.6, len(rows))
+        tables.append(rows.assign(iteration=i, score=1 / (1 + np.exp(-odds))))
+    return pd.concat(tables, ignore_index=True)
+
+
+def judge(table, **options):
+    return judgement.judge_table(predictions.check_table(table), **{**QUICK, **options})
+
+
+def test_five_seeds_are_printed_as_a_single_network_and_the_ensemble_by_name():
+    table = seeds(arms(cells=30).query("arm == 'b'"), 5)
+    judged = judge(table)
+    each = [metrics.compute_scores(rows) for _, rows in table.groupby("seed")]
+    found = judged.scores.set_index("metric")
+    for name in ("accuracy", "auroc", "weighted_f1", "mcc"):
+        values = [scores[name] for scores in each]
+        assert found.value[name] == pytest.approx(np.mean(values))
+        assert found.sd[name] == pytest.approx(np.std(values, ddof=1))
+        assert (found.least[name], found.most[name]) == (min(values), max(values))
+        assert found.low[name] < found.value[name] < found.high[name]
+    together = metrics.compute_scores(judgement.select_arm(judged.table, "b"))
+    beside = judged.ensembles.set_index("metric")
+    assert set(beside.arm) == {"b, ensemble of 5 seeds"}
+    assert (
+        beside.value["auroc"] == pytest.approx(together["auroc"]) and together["auroc"] > found.most["auroc"]
+    )
+    record = judgement.evidence_record(judged)
+    assert "mean over 5 seeds" in record["shown"] and "mean over 5 seeds" in record["methods"]["paragraph"]
+    assert record["ensemble"]["auroc"]["value"] == pytest.approx(together["auroc"])
+    assert "on average over 5 seeds" in record["answer"][1]
+    assert any("ensemble of 5 seeds" in text for text in record["remarks"])
+
+
+def test_arms_of_several_seeds_are_compared_as_single_networks():
+    table = arms(cells=20, gain=0.4)
+    both = pd.concat([seeds(table[table.arm == "a"], 3), seeds(table[table.arm == "b"], 3, start=1)])
+    judged = judge(both)
+    main = judgement.primary_comparisons(judged.comparisons).set_index("metric")
+    for name in ("balanced_accuracy", "auroc", "weighted_f1"):
+        means = judged.scores.set_index(["arm", "metric"]).value
+        assert main.difference[name] == pytest.approx(means["a", name] - means["b", name])
+        assert main.low[name] < main.difference[name] < main.high[name]
+    together = paired.pair_arms(both, "a", "b")
+    ensembles = paired.permutation_test(together, ["auroc"], 400)["auroc"].difference
+    assert abs(main.difference["auroc"] - ensembles) > 0.003
+    assert all("pairs of seeds" in note for note in judged.comparisons.note)
+
+
+def test_seeds_that_scored_other_cells_are_refused():
+    table = seeds(arms().query("arm == 'a'"), 2)
+    with pytest.raises(Refusal, match="seeds 0 and 1 did not score the same cells"):
+        judge(table[:-1])
+
+
+def test_training_subjects_are_inferred_where_the_whole_group_is_seen_and_said_to_be():
+    table = splits()
+    inferred, told = judge(table), judge(table, train_subjects=17)
+    assert inferred.sizes == (17.0, 5.0) and inferred.sizes_from == "inferred"
+    pd.testing.assert_frame_equal(inferred.comparisons, told.comparisons)
+    said = inferred.remarks["a"][0]
+    assert "taken to be 17" in said and "the most it can be" in said and "--train-subjects" in said
+    assert not any("taken to be" in text for text in told.remarks["a"])
+    record = judgement.evidence_record(inferred)
+    assert record["table"]["train_subjects_from"] == "inferred"
+    assert "17 subjects in training (inferred)" in record["methods"]["paragraph"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        splits(n=4),  # most people were tested once or never
+        pd.concat([arms(seed=i).assign(iteration=i) for i in range(3)]),  # all are tested in each split
+    ],
+)
+def test_nothing_is_inferred_where_the_group_is_not_seen_whole(table):
+    judged = judge(table)
+    assert judged.sizes[0] is None and judged.comparisons.empty
+    assert "--train-subjects" in judged.remarks["a"][0]
+
+
+def test_validation_subjects_are_not_taken_for_training_subjects():
+    table = splits(n=40)
+    rest = table.drop_duplicates("identity").identity.tolist()
+    held = []
+    for i, rows in table.groupby("iteration"):
+        free = [x for x in rest if x not in set(rows.identity)]
+        others = table[table.identity.isin(free[:1] + free[-1:])].drop_duplicates(["arm", "cell"])
+        held.append(others.assign(iteration=i, split="validation"))
+    with_validation = predictions.check_table(pd.concat([table, *held], ignore_index=True))
+    assert judgement.infer_training_subjects(with_validation) == 15
+
+
+def test_the_calibration_error_says_what_chance_gives_and_corrects_for_it():
+    table = arms(ALL=14, HEM=14, cells=40).query("arm == 'a'")
+    logit = np.log(table.score / (1 - table.score))
+    calm = table.assign(score=1 / (1 + np.exp(-2 * 1.5 * logit / (0.9**2 + 1))))  # calibrated in this world
+    found = judgement.evidence_record(judge(calm))["scores"]["ece"]
+    assert found["bins"] == 10 and "equal numbers" in found["binning"]
+    assert 0.01 < found["by_chance"] < 0.1 and 0 <= found["corrected"] < found["value"]
+    assert found["low"] <= found["value"] <= found["high"]
+    off = calm.assign(score=np.where(calm.label == "ALL", 0.35, 0.2))
+    wrong = calibration.correct_calibration_error(off)
+    assert wrong["corrected"] > 0.9 * wrong["ece"] > 0.3
+
+
+@pytest.mark.parametrize("cells", [21, 101])
+def test_rounding_moves_no_cell_to_another_bin(cells):
+    """Edges at the data: interpolated quantiles fall to either side of a score, and the error moves by .0007."""
+    scores = np.arange(1, cells + 1) / (cells + 1)
+    of = calibration.equal_mass_bins(scores)
+    for change in (np.sqrt, lambda s: s / 2 + 0.5, lambda s: 1 - (1 - s)):
+        np.testing.assert_array_equal(calibration.equal_mass_bins(change(scores)), of)
+    assert np.ptp(np.bincount(of)) <= 1
+
+
+def test_scores_that_are_better_the_lower_have_an_axis_of_their_own():
+    judged = judge(arms())
+    fig = pictures.draw_arm_scores(judged.scores)
+    shown = {trace.xaxis: set(trace.customdata) for trace in fig.data}
+    assert shown["x2"] == {"Brier score", "calibration error (10 bins)"} and "accuracy" in shown["x"]
+    assert "lower" in fig.layout.xaxis2.title.text and {t.name for t in fig.data} == {"a", "b"}
+
+
+@pytest.mark.parametrize("table", [splits(n=12), seeds(arms(), 3)])
+def test_every_section_is_of_all_arms_and_all_their_networks(table):
+    judged = judge(table, train_subjects=17)
+    looked = page.list_arms(judged)
+    per_arm = len(next(iter(looked.values())))
+    assert re.search(rf"mean over ({per_arm} seeds|{judged.iterations} splits)", page.describe_arms(looked))
+    assert set(page.list_verdicts(looked, 0.5)) == {"a", "b"}
+    counted = {arm: rows.networks.max() for arm, rows in page.list_verdicts(looked, 0.5).items()}
+    assert min(counted.values()) > 1
+    measured = page.tabulate_calibration(looked, {}, 10).set_index("arm")
+    for arm, rows in looked.items():
+        errors = [calibration.expected_calibration_error(x) for x in rows.values()]
+        assert measured.ECE[arm] == pytest.approx(np.mean(errors))
+    points = page.tabulate_points(looked, {}, 0.5).set_index("arm")
+    calls = [(x.score >= 0.5)[x.label == "ALL"].mean() for x in looked["b"].values()]
+    assert points.sensitivity["b"].startswith(f"{np.mean(calls):.3f}")
+    curves = [page.list_reliability(looked, {}, 5, 100), page.list_risks(looked, 0.5)]
+    curves += [further.list_bands(looked, None, 0.95)]
+    assert all(set(curve) == {"a", "b"} for curve in curves)
+    assert set(page.tabulate_effects(looked, 0.5).arm) == set(page.tabulate_heterogeneity(looked, 0.5).arm)
+
+
+def test_one_arm_of_calls_is_named_where_probabilities_are_needed():
+    table = arms()
+    table["score"] = table.score.where(table.arm == "a", (table.score >= 0.5) * 1.0)
+    looked = page.list_arms(judge(table))
+    assert list(page.keep_probabilities(looked)) == ["a"]
+    assert page.describe_calls(looked)[0].startswith("b: calls, 0 or 1")
+
+
+def text_of(html):
+    main = re.search(r"<main.*?</main>", html, re.S)[0]
+    main = re.sub(r"<script.*?</script>|<pre.*?</pre>", " ", main, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main))
+
+
+def test_the_page_answers_first_heads_nothing_empty_and_gives_one_p_value(tmp_path):
+    validation = arms(seed=9, ALL=10, HEM=10).assign(split="validation")
+    for column in ("cell", "subject", "identity"):
+        validation[column] = "v" + validation[column]
+    table = pd.concat([arms(gain=0.3), validation], ignore_index=True)
+    table["site"] = np.where(table.subject.str[-1].isin(list("13579")), "Delhi", "Kiel")
+    table.to_csv(tmp_path / "two.csv", index=False)
+    words = ("--resamples", 200, "--prevalence", 0.05, "--group", "site", "--level", 0.9)
+    ran = leukonb("evaluate", tmp_path / "two.csv", "--out", tmp_path / "out", *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    record = json.loads((tmp_path / "out/evidence.json").read_text())
+    assert [line.strip() for line in ran.stdout.splitlines()][:1] == [record["answer"][0]]
+    assert json.loads((tmp_path / "out/methods.json").read_text()) == record["methods"]
+    assert record["terms"]["level"] == 0.9 and "90 %" in record["methods"]["paragraph"]
+    html = (tmp_path / "out/page/runs/evaluate/judge-two.html").read_text()
+    words = text_of(html)
+    places = [words.index(sentence) for sentence in record["answer"]]
+    assert places == sorted(places) and places[-1] < words.index("What is judged")
+    assert record["methods"]["paragraph"][:80] in words
+    heads = re.split(r"<h2[^>]*>", html[html.index("<main") :])[1:]
+    assert len(heads) >= 13 and not re.search(r"<td colspan='\d+'>none</td>", html)
+    for part in heads:
+        assert re.search(r"<table class='leukonb'|figure-|class='worth'", part), part[:200]
+    shown = [part for part in heads if "Shown:" in part]
+    assert len(shown) >= 10 and all("a, b, each one network" in part for part in shown)
+    assert "<details class='folded'>" in html and "at a share of ALL of 5.0%" in words
+    for name in ("verdicts", "verdicts-2", "predictive-2", "left-out-2"):
+        assert f'id="figure-{name}"' in html
+    main = judgement.primary_comparisons(pd.read_csv(tmp_path / "out/comparisons.csv"))
+    shown = pd.read_csv(tmp_path / "out/compared.csv")
+    assert shown.score[0] == "balanced accuracy (primary)"
+    np.testing.assert_allclose(shown.p, main.p)
+    for name, p in zip(shown.score.str.removesuffix(" (primary)"), main.p):
+        assert f"{name}  (p = {p:.2g})" in html
+
+
+def test_a_large_table_is_judged_in_little_time_and_memory():
+    rng, people, cells = np.random.default_rng(0), 2000, 100_000
+    who, level = rng.integers(0, people, cells), rng.normal(0, 0.9, people)
+    side = np.where(np.arange(people) % 2, 1.5, -1.5)
+    rows = {"cell": np.arange(cells), "subject": who, "label": np.where(side[who] > 0, "ALL", "HEM")}
+    drawn = [1 / (1 + np.exp(-(side + level)[who] - rng.normal(0, 1, cells))) for _ in range(2)]
+    table = pd.concat([pd.DataFrame(rows).assign(score=s, arm=a) for a, s in zip("ab", drawn)])
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    judged = judge(table)
+    taken = time.process_time() - began
+    assert {"accuracy", "auroc", "ece"} <= set(judged.scores.metric) and len(judged.comparisons)
+    assert taken < 20, f"{taken:.0f} s of one core"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_500_000
+
+
+def test_a_section_that_costs_more_says_where_it_stops():
+    few = networks.split_networks(arms().query("arm == 'a'"), "a")
+    assert len(networks.average_verdicts(few, most=3).dropna()) == 3
+    said = further.describe_stop(further.MOST_LEFT_OUT + 1)
+    assert f"{further.MOST_LEFT_OUT:,}" in said and "was not computed" in said
