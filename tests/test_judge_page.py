@@ -11,11 +11,12 @@ import pytest
 from conftest import leukonb
 
 from leukonb.draw import judged as pictures
-from leukonb.evidence import calibration, judgement, metrics, networks, paired, predictions
+from leukonb.evidence import calibration, judgement, metrics, multiclass, networks, paired, predictions
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
 from leukonb.pages import judge as page
 from leukonb.pages import judge_further as further
+from leukonb.verbs import evaluate
 
 QUICK = {"resamples": 200, "permutations": 400}
 
@@ -255,3 +256,21 @@ def test_a_section_that_costs_more_says_where_it_stops():
     assert len(networks.average_verdicts(few, most=3).dropna()) == 3
     said = further.describe_stop(further.MOST_LEFT_OUT + 1)
     assert f"{further.MOST_LEFT_OUT:,}" in said and "was not computed" in said
+
+
+def test_a_table_of_several_classes_is_judged_by_the_same_call(tmp_path):
+    table = multiclass.draw_class_world(multiclass.ClassWorld(), 1)
+    found = evaluate.judge_predictions(table)
+    names = [c.removeprefix("score_") for c in table if c.startswith("score_")]
+    called = table[[f"score_{name}" for name in names]].to_numpy().argmax(1)
+    right = (np.array(names)[called] == table.label).mean()
+    assert found.record["kind"] == "classes" and found.record["scores"]["accuracy"]["value"] == pytest.approx(
+        right
+    )
+    assert len(found.answer) == 3 and "macro_f1" in set(evaluate.summarise_evidence(found.record).score)
+    run = evaluate.plan_judgement(table, tmp_path, level=0.9)
+    assert run.experiment == "classes" and run.manifest["inputs"]["parameters"]["level"] == 0.9
+    for wrong, said in (({"threshold": 0.4}, "threshold"), ({"labels": {"blast": "ALL"}}, "labels")):
+        with pytest.raises(Refusal, match=f"{said}.* for tables of two"):
+            evaluate.plan_judgement(table, tmp_path / "none", **wrong)
+    assert not (tmp_path / "none").exists()

@@ -49,7 +49,7 @@ _SIGNS = ("circle", "diamond", "square", "triangle-up", "x", "star")
 
 def name_score(name: str) -> str:
     "What a score is called on a page."
-    return SCORE_WORDS.get(name, name.replace("_", " ").replace("f1", "F1"))
+    return SCORE_WORDS.get(name, name.replace("_", " ").replace("f1", "F1").replace("auroc", "AUROC"))
 
 # %% ../../nbs/draw/judged.ipynb #bcf5cc09
 def _score_points(

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 import pandas as pd
 from ..draw.look import table_html
-from ..evidence import judgement, metrics, predictions, subgroups, utility
+from ..evidence import class_judgement, judgement, metrics, multiclass, predictions, subgroups, utility
 from ..evidence.tables import name_source, read_any_table
-from ..files import Refusal, digest_table, read_json, read_table
+from ..files import Refusal, digest_table, read_json, read_table, write_table
 from ..runs.keep import check_target, replacing
-from ..runs.notebook import check_parameters, find_experiment, read_code
+from ..runs.notebook import check_parameters, find_experiment, read_code, read_parameters
 from ..runs.process import execute_run
 from ..runs.record import Run, make_run
 from .people import find_released_people, read_people
@@ -69,6 +69,19 @@ def _refuse_shared_validation(checked: pd.DataFrame, name: str) -> None:
             "iteration; thresholds and calibration would be chosen on people who are judged"
         )
 
+# %% ../../nbs/verbs/evaluate.ipynb #fe4186e0
+def _read_classes(
+    rows: pd.DataFrame, columns: Mapping[str, str] | None, name: str, **options: Any
+) -> pd.DataFrame:
+    "A checked table of several classes; a `Refusal` for an option that only two classes have."
+    for option, value in options.items():
+        if value is not None and value is not False and value != []:
+            raise Refusal(
+                f"{name} has a score for each of several classes, and {option} is for tables of two; "
+                "leave it out"
+            )
+    return multiclass.check_classes(rows, columns, name)
+
 # %% ../../nbs/verbs/evaluate.ipynb #0cfd6707
 def read_judged(
     table: pd.DataFrame | Path | str,  # for each cell subject, label, score; or a file of it, '-' piped in
@@ -83,6 +96,8 @@ def read_judged(
         name, rows = "table", table
     else:
         name, rows = name_source(table), read_any_table(table)
+    if multiclass.find_classes(rows, columns):
+        return _read_classes(rows, columns, name, labels=labels, subjects=subjects, **meaning), name
     people = read_people(subjects) if subjects is not None else find_released_people(rows, columns, name)
     checked = predictions.check_table(rows, columns, name, labels, people=people, **meaning)
     _refuse_shared_validation(checked, name)
@@ -153,10 +168,10 @@ def describe_table(
     table: Mapping[str, Any],  # `record['table']` of an evidence
 ) -> str:
     "A sentence with the cells and the subjects of a table, and the cells that a subject has."
-    of, people = table["cells_of_subject"], table["by_class"]
+    of, classes = table["cells_of_subject"], [f"{n} {label}" for label, n in table["by_class"].items()]
     return (
-        f"{table['cells']:,} cells of {table['identities']:,} subjects ({people['ALL']} ALL, {people['HEM']} "
-        f"HEM); a subject has {of['fewest']} to {of['most']} cells (median {of['median']:g})."
+        f"{table['cells']:,} cells of {table['identities']:,} subjects ({', '.join(classes)}); "
+        f"a subject has {of['fewest']} to {of['most']} cells (median {of['median']:g})."
     )
 
 # %% ../../nbs/verbs/evaluate.ipynb #60bf1a5e
@@ -186,7 +201,7 @@ def _interval(score: Mapping[str, Any] | None) -> str:
 def _print_scores(arm: str, scores: Mapping[str, Any], naive: Mapping[str, Any]) -> list[dict[str, str]]:
     "The rows of one arm, or of its ensemble, as they are printed."
     rows = []
-    for name in (n for n in metrics.NAMES if n in scores):
+    for name in sorted(scores, key=[*metrics.NAMES, *scores].index):
         score = scores[name]
         spread = f"{score['sd']:.4f}" if score.get("sd") is not None else ""
         rows.append(
@@ -217,6 +232,24 @@ def summarise_evidence(
     empty = [c for c in ("sd of networks", "over cells (too narrow)") if not table[c].any()]
     return table.drop(columns=[*empty, *(["arm"] if table.arm.nunique() == 1 else [])])
 
+# %% ../../nbs/verbs/evaluate.ipynb #5be13b1f
+def _terms_of_classes(terms: Mapping[str, Any]) -> dict[str, Any]:
+    "The terms that fit a table of several classes; a `Refusal` for another that is not left at its default."
+    known, plain = read_parameters(find_experiment("classes")), _check_terms({})
+    for name, value in terms.items():
+        if name not in known and value != plain.get(name):
+            raise Refusal(
+                f"{name} = {value!r} is for tables of two classes; this one has several: leave it out"
+            )
+    return {name: value for name, value in terms.items() if name in known}
+
+
+def _judge_classes(checked: pd.DataFrame, name: str, terms: Mapping[str, Any]) -> "Evidence":
+    "The evidence on a table of several classes."
+    found = class_judgement.judge_classes(checked, **terms)
+    record = class_judgement.class_record(found, name, checked.attrs["reading"])
+    return Evidence(record, found.scores, found.naive, found.comparisons)
+
 # %% ../../nbs/verbs/evaluate.ipynb #0b3c629b
 _OF_THE_PAGE = ("prevalence", "group", "error", "bins")  # terms that only a page has sections for
 
@@ -231,6 +264,8 @@ def judge_predictions(
     "The evidence on a table, computed at once; a `Refusal` where the table or a term does not fit."
     _check_terms(terms)
     checked, name = read_judged(table, columns, labels, **(reading or {}))
+    if checked.attrs.get("classes"):
+        return _judge_classes(checked, name, _terms_of_classes(terms))
     found = judgement.judge_table(checked, **{k: v for k, v in terms.items() if k not in _OF_THE_PAGE})
     record = judgement.evidence_record(found, name, checked.attrs["reading"])
     return Evidence(record, found.scores, found.naive, found.comparisons)
@@ -253,9 +288,11 @@ def _keep_table(
     except (Refusal, LookupError, TypeError):
         sound = False
     if not sound:
-        predictions.write_predictions(
-            kept, table, [c for c in table if c not in (*predictions.COLUMNS, "view")]
-        )
+        if table.attrs.get("classes"):
+            write_table(kept, table)
+        else:
+            extra = [c for c in table if c not in (*predictions.COLUMNS, "view")]
+            predictions.write_predictions(kept, table, extra)
     return kept, digest
 
 # %% ../../nbs/verbs/evaluate.ipynb #2cd4d879
@@ -274,12 +311,15 @@ def plan_judgement(
     checked, source = read_judged(table, columns, labels, **{**(reading or {}), **keep})
     if group:
         subgroups.place_subjects(predictions.select_test_rows(checked), group, source)
+    experiment = "classes" if checked.attrs.get("classes") else "judge"
+    if experiment == "classes":
+        effective = check_parameters(find_experiment("classes"), _terms_of_classes(terms), "evaluate: ")
     kept, digest = _keep_table(checked, Path(out) / "_tables")
     given = {k: v for k, v in effective.items() if k not in ("table", "trainings")}
     given |= {"source": source, "reading": checked.attrs["reading"]}
     facts: dict[str, Any] = {"study": "evaluate", "size": "full", "synthetic": False, "command": command}
     facts["title"] = f"Evidence on {source}"
-    notebook, place = find_experiment("judge"), Path(out) / "evaluate"
+    notebook, place = find_experiment(experiment), Path(out) / "evaluate"
     return make_run(place, _run_name(source), notebook, given, digest, {}, {"table": kept}, **facts)
 
 # %% ../../nbs/verbs/evaluate.ipynb #1687b490
@@ -290,7 +330,7 @@ def _run_name(source: str) -> str:
 # %% ../../nbs/verbs/evaluate.ipynb #2246546f
 _HELPED = (
     *("evidence.json", "methods.json", "scores.csv", "naive.csv", "comparisons.csv", "people.csv"),
-    *("ensembles.csv", "once.csv", "parameters.csv"),
+    *("ensembles.csv", "once.csv", "confusion.csv", "parameters.csv"),
 )
 _WRITERS = ("show_table", "write_table")
 
@@ -315,7 +355,7 @@ def check_folder(
     out: Path | str,  # that shall get evidence.json, the tables and the folder `page`
 ) -> None:
     "A `Refusal` where a judgement could not be written into a folder without replacing somebody's file."
-    names = _list_written(find_experiment("judge"))
+    names = [n for name in ("judge", "classes") for n in _list_written(find_experiment(name))]
     check_target(out, "evaluation", names, alone=False)
     check_target(Path(out) / "page", "site")
 
@@ -342,7 +382,7 @@ def execute_judgement(
 ) -> Evidence:
     "Do the run, unless it is done, and read what it found; a `Refusal` where it does not end well."
     with _show_parts() as follow:
-        status = execute_run(run, find_experiment("judge"), follow=follow)
+        status = execute_run(run, find_experiment(run.experiment), follow=follow)
     if status["status"] != "done":
         raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
     scores, naive, tests = (read_table(run.folder / f"{k}.csv") for k in ("scores", "naive", "comparisons"))
