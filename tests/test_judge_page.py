@@ -226,6 +226,11 @@ def test_the_page_answers_first_heads_nothing_empty_and_gives_one_p_value(tmp_pa
     shown = [part for part in heads if "Shown:" in part]
     assert len(shown) >= 10 and all("a, b, each one network" in part for part in shown)
     assert "<details class='folded'>" in html and "at a share of ALL of 5.0%" in words
+    left = {name: pd.read_csv(tmp_path / f"out/{name}.csv") for name in ("calibration", "coverage", "failed")}
+    assert any(
+        kind.startswith("mended") for kind in left["calibration"].scores
+    )  # the model card asks for these
+    assert "unsure" in left["coverage"] and "i2" in pd.read_csv(tmp_path / "out/heterogeneity.csv")
     for name in ("verdicts", "verdicts-2", "predictive-2", "left-out-2"):
         assert f'id="figure-{name}"' in html
     main = judgement.primary_comparisons(pd.read_csv(tmp_path / "out/comparisons.csv"))

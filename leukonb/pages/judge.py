@@ -555,7 +555,6 @@ def tabulate_calibration(arms: Arms, validated: Arms, bins: int) -> pd.DataFrame
         for arm, how, looked in list_mended(arms, validated)
     ]
     table = pd.concat(rows, ignore_index=True).drop(columns=["of", "networks"])
-    table["scores"] = table.scores.str.removeprefix("mended by ")
     return table[["arm", "scores", *(c for c in table if c not in ("arm", "scores"))]]
 
 # %% ../../nbs/pages/judge.ipynb #5dd44490

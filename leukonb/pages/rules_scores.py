@@ -74,7 +74,9 @@ def _intervals(study: Records) -> Answer:
     return Answer(NOT_MET if len(bare) == len(scores) else PARTLY, lacking, *proof)
 
 # %% ../../nbs/pages/rules_scores.ipynb #ec89333f
-CAREFUL = ("bootstrap over", "permutation", "corrected", "Wilcoxon")  # how the names of such tests begin
+CAREFUL = (  # how the names of such tests begin
+    *("bootstrap over", "studentised permutation", "permutation", "corrected", "Wilcoxon"),
+)
 
 # %% ../../nbs/pages/rules_scores.ipynb #0487ff3f
 @rule
