@@ -151,8 +151,13 @@ class Evidence:
 
     @property
     def remarks(self) -> list[str]:
-        "What the table cannot tell, each sentence once."
-        return list(dict.fromkeys(text for arm in self.record["arms"].values() for text in arm["remarks"]))
+        "What the table cannot tell, each sentence once, with the arms it is of where it is not of all."
+        arms_of: dict[str, list[str]] = {}
+        for arm, found in self.record["arms"].items():
+            for text in found["remarks"]:
+                arms_of.setdefault(text, []).append(arm)
+        every = len(self.record["arms"])
+        return [t if len(arms) == every else f"{', '.join(arms)}: {t}" for t, arms in arms_of.items()]
 
     def __repr__(self) -> str:
         rows = summarise_evidence(self.record).to_string(index=False)
