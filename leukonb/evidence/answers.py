@@ -55,13 +55,13 @@ def _state_classes(arm: Mapping[str, Any]) -> str:
     return " and ".join(each[:2])
 
 
-def _state_range(arm: Mapping[str, Any]) -> str:
+def _state_range(arm: Mapping[str, Any], words: bool = True) -> str:
     "From where to where the share of people called rightly could have been."
     both = arm["people"]["both"]
     if both["low"] is None:
         return f"{_percent(both['share'])}; what it could have been is not known"
     span = f"{_percent(both['low'])} to {_percent(both['high'])}"
-    return f"{_percent(both['share'])}; with other people like these it could have been {span}"
+    return f"{_percent(both['share'])}; {'with other people like these it could have been ' * words}{span}"
 
 # %% ../../nbs/evidence/answers.ipynb #ba188ecd
 _MOST = 4  # arms that a sentence names
@@ -74,9 +74,16 @@ def _state_rightly(record: Mapping[str, Any]) -> str:
         arm = next(iter(arms.values()))
         said = f"{_state_right(arm)} were called rightly by the mean score of their cells"
         return f"{said}, {_state_classes(arm)} ({_state_range(arm)})."
-    each = [f"{name} {_state_right(arm, False)} ({_state_range(arm)})" for name, arm in arms.items()]
-    more = f"; and {len(arms) - _MOST} more arms, in the table below" if len(arms) > _MOST else ""
-    return f"Called rightly by the mean score of their cells: {'; '.join(each[:_MOST])}{more}."
+    each = [f"{name} {_state_right(arm, False)} ({_state_range(arm, False)})" for name, arm in arms.items()]
+    said = (
+        "Called rightly by the mean score of their cells, and what it could have been with others like these"
+    )
+    return f"{said}: {'; '.join(each[:_MOST])}{_state_rest(len(arms), '; and')}."
+
+
+def _state_rest(number: int, link: str) -> str:
+    "How many more there are than a sentence names; nothing where it names all."
+    return f"{link} {number - _MOST} more" if number > _MOST else ""
 
 # %% ../../nbs/evidence/answers.ipynb #786f1f02
 def _state_difference(row: Mapping[str, Any], level: float) -> str:
@@ -114,8 +121,10 @@ def _state_winner(record: Mapping[str, Any]) -> str:
         return (
             f"Of {len(rows)} pairs of arms, none can be told apart by these people (balanced accuracy, Holm)."
         )
-    said = " ".join(_state_pair(row, level) for row in clear[:_MOST])
-    return f"Of {len(rows)} pairs of arms, {len(clear)} can be told apart (balanced accuracy, Holm). {said}"
+    ways = [(row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"]) for row in clear]
+    better = "; ".join(f"{first} is better than {second}" for first, second in ways[:_MOST])
+    apart = f"Of {len(rows)} pairs of arms, {len(clear)} can be told apart (balanced accuracy, Holm)"
+    return f"{apart}: {better}{_state_rest(len(ways), '; and')}."
 
 # %% ../../nbs/evidence/answers.ipynb #f9c2cca5
 def state_answer(
