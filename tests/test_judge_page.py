@@ -279,3 +279,19 @@ def test_a_table_of_several_classes_is_judged_by_the_same_call(tmp_path):
         with pytest.raises(Refusal, match=f"{said}.* for tables of two"):
             evaluate.plan_judgement(table, tmp_path / "none", **wrong)
     assert not (tmp_path / "none").exists()
+
+
+def test_under_the_intervals_stands_how_well_such_intervals_hold(monkeypatch):
+    known = {"ALL": 7, "HEM": 7, "classifier": "good", "sizes": "unrelated", "worlds": 1000}
+    rows = [
+        {**known, "metric": name, "method": method, "coverage": held, "low": held - 0.02, "high": held + 0.02}
+        for method, held in (("default", 0.94), ("once", 0.91), ("percentile", 0.8))
+        for name in page.HEADLINE
+    ]
+    monkeypatch.setattr(page.coverage, "read_coverage", lambda: pd.DataFrame(rows))
+    judged = judge(arms())
+    shown = {method: page.describe_coverage(judged, method=method) for method in ("", "once")}
+    assert "94 % of 1,000" in shown[""][0] and "91 % of 1,000" in shown["once"][0]
+    assert "80 % of 1,000" in page.describe_coverage(judge(arms(), method="percentile"))[0]
+    assert "only at 95 %" in page.describe_coverage(judge(arms(), level=0.9))[0]
+    assert page.describe_coverage(judge(splits(), train_subjects=17)) == []

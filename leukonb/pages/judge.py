@@ -252,15 +252,25 @@ def tabulate_scores(judged: Judgement) -> pd.DataFrame:  # score, and what is kn
 HEADLINE = ("balanced_accuracy", "accuracy", "sensitivity", "specificity", "auroc")
 
 
-def describe_coverage(judged: Judgement, names: Sequence[str] = HEADLINE) -> list[str]:  # sentences
+def describe_coverage(
+    judged: Judgement,
+    names: Sequence[str] = HEADLINE,
+    method: str = "",  # of the intervals; that of the judgement unless given, 'once' for each subject once
+) -> list[str]:  # sentences
     "How well the intervals of the scores hold at about so many subjects; nothing over splits."
     if judged.iterations > 1:
         return []
+    if judged.terms["level"] != 0.95:
+        return [
+            f"How often intervals at {100 * judged.terms['level']:g} % hold was not simulated, only at 95 %."
+        ]
     of_class = judged.table.groupby("label").identity.nunique()
     shown, said = set(judged.scores.metric), {}
     for name in names:
         if name in shown:
-            sentence = coverage.describe(name, judged.terms["method"], int(of_class.ALL), int(of_class.HEM))
+            sentence = coverage.describe(
+                name, method or judged.terms["method"], int(of_class.ALL), int(of_class.HEM)
+            )
             said.setdefault(sentence, []).append(name_score(name))
     return [f"{', '.join(scores)}: {sentence}" for sentence, scores in said.items()]
 
