@@ -2,6 +2,7 @@
 
 import ast
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -155,9 +156,22 @@ def test_nothing_else_of_draw_reaches_a_table():
     "Whatever is imported from `draw` draws, or counts by name."
 
     def names(tree):
+        """What a program uses of `draw`; of a module imported whole, every name it takes from it."""
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and "draw" in (node.module or "").split("."):
-                yield from (f"leukonb.{node.module.removeprefix('leukonb.')}.{a.name}" for a in node.names)
+            if not (isinstance(node, ast.ImportFrom) and "draw" in (node.module or "").split(".")):
+                continue
+            room = f"leukonb.{node.module.removeprefix('leukonb.')}"
+            for alias in node.names:
+                whole = room == "leukonb.draw" and find_spec(f"{room}.{alias.name}")
+                yield from attributes(tree, room, alias) if whole else [f"{room}.{alias.name}"]
+
+    def attributes(tree, room, alias):
+        short = alias.asname or alias.name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == short:
+                name = f"{room}.{alias.name}.{node.attr}"
+                assert name not in key._COUNTED, f"import {name} by its name, or it does not count"
+                yield name
 
     trees = [
         ast.parse(p.read_text(encoding="utf-8"))
@@ -167,8 +181,7 @@ def test_nothing_else_of_draw_reaches_a_table():
     for path in (ROOT / "nbs" / "experiments").glob("*.ipynb"):
         trees += [ast.parse(key._split_magics(source)[0]) for source, _ in notebook.read_code(path)]
     imported = {name for tree in trees for name in names(tree)}
-    drawing = {"blank_figure", "error_bars", "in_run", "decode_thumbnails", "picture_address", "charts"}
-    drawing |= {"folded", "influence", "judged"}
+    drawing = {"blank_figure", "error_bars", "in_run", "decode_thumbnails", "picture_address", "folded"}
     other = {
         name
         for name in imported - set(key._COUNTED)
