@@ -1,6 +1,6 @@
-# make report   draw a synthetic cohort (or read DATA=folder), run the quick study, build the site; without DATA the study of
-#               leaks too, whose synthetic people are drawn so that each leak can be seen; for other data, PATTERN says
-#               which part of a file's path is its subject, such as PATTERN='(P[0-9]+)_'
+# make report   run the studies and build the site: real, on what was measured on 7,108 released cells, then quick and
+#               leakage on synthetic cells, drawn so that each leak can be seen; with DATA=folder, quick on its images.
+#               PATTERN says which part of a file's path is its subject, such as PATTERN='(P[0-9]+)_'
 # make test     every check
 # make test-extras   the checks that need large packages beside, installed first
 # make outputs  run the notebooks and save what they show (NOTEBOOK=files: these)
@@ -9,7 +9,7 @@
 PYTHON ?= python3
 DATA ?=
 PATTERN ?=
-STUDY ?= $(if $(DATA),quick,quick leakage)
+STUDY ?= $(if $(DATA),quick,real quick leakage)
 OUT ?= _runs
 WORKERS ?= 2
 NOTEBOOK ?=
