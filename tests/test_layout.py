@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "leukonb"
-FLOORS = [{"files"}, {"data", "evidence", "draw"}, {"model", "runs"}, {"pages", "verbs"}, {"api"}, {"cli"}]
+FLOORS = [
+    {"files"},
+    {"pictures"},
+    {"data", "evidence", "draw"},
+    {"model", "runs"},
+    {"pages", "verbs"},
+    {"api"},
+    {"cli"},
+]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {"keras", "keras_cv", "tensorflow", "torch", "jax", "dask", "distributed"}
 

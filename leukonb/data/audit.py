@@ -151,6 +151,7 @@ def audit_cohort(
         "notes": _notes(cells),
         "missing": count_missing(cells) if (cells.dataset == "C-NMC 2019").any() else {},
         "sizes": {f"{width} x {height}": int(n) for (width, height), n in sizes.items()},
+        "kinds": cohort.kinds,
     }
 
 # %% ../../nbs/data/audit.ipynb #4f97f8b7
@@ -191,6 +192,8 @@ def list_findings(
     yield from (f"joined by identical pictures: subjects {', '.join(group)}" for group in record["joined"])
     sizes = ", ".join(f"{size} ({n:,})" for size, n in record["sizes"].items())
     yield f"{len(record['duplicates']):,} pictures stand in more than one file; image sizes: {sizes}"
+    if record.get("kinds"):
+        yield f"colours and depths: {'; '.join(f'{kind} ({n:,})' for kind, n in record['kinds'].items())}"
     for part, n in record["missing"].items():
         there = f"{n['there']:,} of {n['released']:,} released images are there"
         yield f"{part}: {there}, {n['missing']:,} are missing"

@@ -6,7 +6,7 @@
 __all__ = ['Pixels', 'from_arrays', 'join_stores', 'decode_image', 'decode_file', 'decode_cohort']
 
 # %% ../../nbs/data/pixels.ipynb #1aa5e1ab
-import errno, hashlib, io, os, shutil, sys
+import errno, hashlib, os, shutil, sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
+from .. import pictures
 from ..files import Refusal, digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -118,11 +119,10 @@ def decode_image(
     data: bytes,  # of an image file
     size: int,  # pixels
 ) -> np.ndarray:  # uint8 (size, size, 3)
-    "An image decoded, in RGB, square, resized bilinearly."
+    "An image decoded, in RGB with 8 bits, square, resized bilinearly."
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as file:
-        picture = file.convert("RGB")
+    picture = pictures.read_picture(data).image
     if picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(picture)
@@ -144,12 +144,15 @@ def decode_file(
         raise Refusal(f"{file} has changed since it was indexed; index the images again")
     try:
         return decode_image(data, size)
+    except Refusal as refusal:
+        raise Refusal(f"{file} {refusal}") from None
     except (OSError, SyntaxError, ValueError) as error:
         reason = str(error)[:80]
         raise Refusal(f"{file} cannot be decoded: {reason}; remove it and index the images again") from None
 
 # %% ../../nbs/data/pixels.ipynb #884775a8
 _CHUNK = 256  # rows to a digest
+_READING = 2  # goes up when files are decoded in another way: depth and transparency came with 2
 
 
 def _digest_chunks(array):
@@ -171,6 +174,8 @@ def _open_store(path, cells, size):
     shape = (len(cells), size, size, 3)
     if stated["cells"] != digest(cells):
         return None, "it holds other cells"
+    if stated.get("reading") != _READING:
+        return None, "it was decoded by another version of leukonb"
     if not path.is_file() or path.stat().st_size != np.prod(shape):
         return None, "its bytes are gone or cut short"
     array = np.memmap(path, np.uint8, "r", shape=shape)
@@ -229,7 +234,7 @@ def _write_store(root, rows, size, path, workers, progress):
         array.flush()
         chunks = _digest_chunks(array)
         os.replace(partial, path)
-        note = {"cells": digest(list(rows.cell)), "size": size, "chunks": chunks}
+        note = {"cells": digest(list(rows.cell)), "size": size, "chunks": chunks, "reading": _READING}
         write_json(path.with_suffix(".json"), note)
     finally:
         partial.unlink(missing_ok=True)

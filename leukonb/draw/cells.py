@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from .look import COLOURS, MUTED
+from ..pictures import read_picture
 
 # %% ../../nbs/draw/cells.ipynb #85823b6a
 def picture_address(image: Any, size: int) -> str:
@@ -84,8 +85,8 @@ def _thumbnail(file: Path, size: int) -> np.ndarray:
     "One image read from its file and shrunk, uint8 (size, size, 3)."
     from PIL import Image
 
-    with Image.open(file) as picture:
-        return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
+    picture = read_picture(file.read_bytes()).image
+    return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def decode_thumbnails(
