@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ..files import Refusal, atomic, digest, staged, write_json
 from .notebook import begun_cells
 from .reads import check_reads
+from .form import read_if_there
 from leukonb.runs.record import (
     Run,
     check_files,
@@ -33,7 +34,6 @@ from leukonb.runs.record import (
     is_whole,
     link_files,
     pin_threads,
-    read_if_there,
 )
 from .seal import seal
 
