@@ -78,7 +78,7 @@ def restore_features(
 
 # %% ../../nbs/data/measured.ipynb #34c3239c
 def _digest_content(cues: pd.DataFrame, steps: np.ndarray | None) -> str:
-    "SHA-256 of what was measured: the cues as 32-bit numbers, and the steps of the embedding."
+    "SHA-256 of what was measured: the cues as 32-bit numbers, and the embedding as it is kept."
     numbers = np.ascontiguousarray(cues.to_numpy(np.float32)).tobytes()
     return digest(
         [list(cues), digest(numbers), digest(b"" if steps is None else np.ascontiguousarray(steps).tobytes())]
@@ -100,12 +100,13 @@ def _tabulate(measured: Measured, steps: np.ndarray | None) -> pa.Table:
 def write_measured(
     path: str | Path,  # of a .parquet file
     measured: Measured,
+    exact: bool = False,  # keep the embedding's numbers of 32 bits as they are
 ) -> Path:
-    "Write measured cells, whole or not at all; the embedding in 8 bits (`round_features`)."
+    "Write measured cells, whole or not at all; the embedding in 8 bits (`round_features`) unless exact."
     path, facts = Path(path), {"schema": SCHEMA, **measured.facts}
-    steps = None
-    if measured.embedding is not None:
-        steps, low, high = round_features(measured.embedding)
+    steps = measured.embedding
+    if steps is not None and not exact:
+        steps, low, high = round_features(steps)
         facts |= {"low": low.tolist(), "high": high.tolist()}
     facts["digest"] = _digest_content(measured.cues, steps)
     table = _tabulate(measured, steps)
@@ -133,7 +134,7 @@ def _read_facts(table: pa.Table, name: str) -> dict[str, Any]:
 
 
 def _read_steps(table: pa.Table, rows: int) -> np.ndarray | None:
-    "The steps of the embedding, where there is one."
+    "The embedding as it is kept, where there is one."
     if "embedding" not in table.column_names:
         return None
     flat = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -171,8 +172,9 @@ def read_measured(
         raise Refusal(f"{path.name} does not hold what its digest says; fetch it again")
     cells = table.select(list(COLUMNS)).to_pandas()
     cells = cells.astype(object).where(cells.notna(), None).astype(COLUMNS)
-    features = None if steps is None else restore_features(steps, facts["low"], facts["high"])
-    return Measured(cells, cues, features, facts)
+    if steps is not None and steps.dtype == np.uint8:
+        steps = restore_features(steps, facts["low"], facts["high"])
+    return Measured(cells, cues, steps, facts)
 
 # %% ../../nbs/data/measured.ipynb #a9f4ac35
 TABLE = "measured.parquet"  # in the folder of a cohort that has no images

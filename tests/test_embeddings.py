@@ -1,0 +1,87 @@
+"""Tables of features that others have made: what is taken for what, and what is refused with its row."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leukonb.data.measured import read_measured, write_measured
+from leukonb.files import Refusal
+from leukonb.model.embeddings import form_measured, read_features
+
+
+@pytest.fixture
+def table():
+    """Twelve cells of six people, four features."""
+    people = [("1", "ALL"), ("01", "ALL"), ("2", "ALL"), ("H1", "HEM"), ("H2", "HEM"), ("NA", "HEM")]
+    rows = [(f"{i}.png", s, label) for i, (s, label) in enumerate(people * 2)]
+    numbers = np.random.default_rng(0).normal(size=(12, 4))
+    return pd.DataFrame(rows, columns=["cell", "subject", "label"]).join(
+        pd.DataFrame(numbers, columns=["f0", "f1", "f2", "f3"])
+    )
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".xlsx", ".parquet"])
+def test_a_table_is_the_same_from_every_kind_of_file(table, tmp_path, ending):
+    path = tmp_path / f"features{ending}"
+    {".xlsx": table.to_excel, ".parquet": table.to_parquet}.get(ending, table.to_csv)(path, index=False)
+    read = read_features(path)
+    assert sorted(read.cells.subject.unique()) == ["01", "1", "2", "H1", "H2", "NA"]
+    np.testing.assert_allclose(read.embedding, table[["f0", "f1", "f2", "f3"]], rtol=1e-5)
+    assert list(read.cells.cell) == list(table.cell) and not read.cues.shape[1]
+
+
+def test_a_column_of_vectors_is_the_same_as_columns_of_numbers(table, tmp_path):
+    packed = table[["cell", "subject", "label"]].assign(vector=list(table.filter(like="f").to_numpy()))
+    packed.to_parquet(tmp_path / "packed.parquet")
+    found = read_features(tmp_path / "packed.parquet").embedding
+    np.testing.assert_array_equal(found, form_measured(table).embedding)
+
+
+def test_features_are_kept_to_the_last_bit(table, tmp_path):
+    made = form_measured(table, "x")
+    kept = read_measured(write_measured(tmp_path / "kept.parquet", made, exact=True))
+    np.testing.assert_array_equal(kept.embedding, made.embedding)
+    pd.testing.assert_frame_equal(kept.cells, made.cells)
+
+
+def test_folds_are_carried_and_other_columns_are_said(table):
+    made = form_measured(table.assign(fold=[0, 1] * 6, age=40))
+    assert list(made.cells.fold) == [0, 1] * 6 and made.embedding.shape == (12, 4)
+    assert "Columns left out: age." in made.facts["reading"]
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda t: t.drop(columns="subject"), "has no column 'subject'"),
+        (lambda t: t.assign(label=["ALL", *["HEM"] * 11]), "row 2: subject 1 has cells of both labels"),
+        (lambda t: t.assign(f2=[0.5] * 11 + [np.nan]), "row 13, column f2: 'nan'"),
+        (lambda t: t.assign(f1=[*[0.5] * 4, np.inf, *[1.0] * 7]), "row 6, column f1: 'inf'"),
+        (lambda t: t.drop(columns=["f0", "f1", "f2", "f3"]), "has no column of features"),
+        (lambda t: t.assign(patient=t.subject, subject_id=t.subject).drop(columns="subject"), "may both be"),
+        (lambda t: t.assign(cell="a"), "row 3: cell a stands twice"),
+        (lambda t: t.assign(label="ALL"), "all judged cells are ALL"),
+        (lambda t: t.assign(fold=[0.5] * 12), "the fold 0.5 is no whole number"),
+        (lambda t: t.assign(subject=[None, *t.subject[1:]]), "row 2"),
+        (lambda t: t.iloc[:0], "no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_with_its_place(table, change, said):
+    with pytest.raises(Refusal) as refused:
+        form_measured(change(table), "scan.csv")
+    assert said in str(refused.value) and "scan.csv" in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_annotated_data_are_read_where_the_library_is_there(table, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    features = table.filter(like="f").to_numpy(np.float32)
+    obs = table[["cell", "subject", "label"]].set_index("cell")
+    anndata.AnnData(features, obs=obs).write_h5ad(tmp_path / "cells.h5ad")
+    np.testing.assert_array_equal(read_features(tmp_path / "cells.h5ad").embedding, features)
+
+
+def test_annotated_data_without_the_library_name_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "anndata", None)
+    (tmp_path / "cells.h5ad").write_bytes(b"")
+    with pytest.raises(Refusal, match="pip install anndata"):
+        read_features(tmp_path / "cells.h5ad")
