@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['experiment_folders', 'notebooks_folder', 'find_named', 'prefer_own', 'find_experiment', 'suggest', 'read_code',
-           'Parameter', 'read_parameters', 'check_parameters', 'find_files', 'begun_cells']
+           'Parameter', 'read_parameters', 'check_parameters', 'read_value', 'find_files', 'begun_cells']
 
 # %% ../../nbs/runs/notebook.ipynb #a4097ad5
 import ast
@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from types import NoneType, UnionType
+from typing import Any, NoReturn, get_args, get_origin
 from ..files import Refusal
 
 # %% ../../nbs/runs/notebook.ipynb #de3856a7
@@ -134,6 +135,11 @@ class Parameter:
         "Values that the comment quotes, such as 'imagenet'; they name no file."
         return re.findall(r"'([^']+)'", self.what)
 
+    @property
+    def choices(self) -> list[str]:
+        "The only texts it takes: those that the comment quotes after `one of`; none where any text will do."
+        return re.findall(r"'([^']+)'", self.what.partition("one of ")[2])
+
 # %% ../../nbs/runs/notebook.ipynb #eb5e4f7d
 _TYPES = {t.__name__: t for t in (int, float, str, bool, list, dict)}
 
@@ -203,9 +209,12 @@ def check_parameters(
     fields: dict[str, Any] = {p.name: (p.type, p.default) for p in known.values()}
     try:
         model = create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
-        return model(**given).model_dump()
+        effective = model(**given).model_dump()
     except ValidationError as error:
         _refuse_value(known[str(error.errors()[0]["loc"][0])], given, f"{said}experiment {name}")
+    for p in filter(lambda p: p.choices, known.values()):
+        _check_choice(p, effective[p.name], f"{said}experiment {name}, parameter {p.name}")
+    return effective
 
 # %% ../../nbs/runs/notebook.ipynb #12c8dafe
 def _refuse_value(parameter: Parameter, given: dict, where: str) -> NoReturn:
@@ -213,6 +222,36 @@ def _refuse_value(parameter: Parameter, given: dict, where: str) -> NoReturn:
     kind = parameter.type if hasattr(parameter.type, "__args__") else parameter.type.__name__
     value = given.get(parameter.name, parameter.default)
     raise Refusal(f"{where}, parameter {parameter.name} = {value!r}: {kind} is wanted") from None
+
+# %% ../../nbs/runs/notebook.ipynb #12cb4e49
+def _check_choice(parameter: Parameter, value: Any, where: str) -> None:
+    "Refuse a text, or one of several, that is none of those that a parameter takes."
+    known = parameter.choices
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and text not in known:
+            raise Refusal(f"{where} = {text!r}{suggest(text, known)}; choose one of {', '.join(known)}")
+
+# %% ../../nbs/runs/notebook.ipynb #54fee1c7
+_POWER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def read_value(
+    kind: Any,  # a parameter's type
+    value: Any,  # as YAML reads it
+) -> Any:
+    "A value as its parameter means it: `1e-4` a number where one is wanted, `none` None where that may be."
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if isinstance(value, list):
+        inner = next((get_args(k)[0] for k in kinds if get_origin(k) is list), None)
+        return [read_value(inner, each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if NoneType in kinds and value.lower() == "none":
+        return None
+    if not _POWER.fullmatch(value) or str in kinds:
+        return value
+    number = float(value)
+    return int(number) if int in kinds and float not in kinds and number.is_integer() else number
 
 # %% ../../nbs/runs/notebook.ipynb #1a10ed50
 def find_files(

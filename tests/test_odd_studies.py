@@ -1,0 +1,148 @@
+"""Study files as editors and people really leave them, and settings as people really type them."""
+
+import codecs
+
+import nbformat
+import pytest
+
+from leukonb.files import refusal_line
+from leukonb.runs.study import apply_settings, load_study, plan_study
+
+HEAD = "title: T\nshows: S\nsize: smoke\n"
+FINISH = "from leukonb.runs.record import this_run, finish\nfinish(this_run(), {'seed': 1})"
+DRAW = """seed: int = 0
+rate: float = 0.1  # of learning
+steps: list[float] = [0.1]
+weights: str | None = 'imagenet'  # file: 'imagenet', a local file, or none
+schedule: str = 'one-cycle'  # of the rate: one of 'one-cycle', 'constant'
+recipe: str = 'paper'  # any name
+draws: list[str] = []"""
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """A folder of one small experiment, and a place for studies of it."""
+    place = tmp_path / "nbs" / "experiments"
+    (place / "studies").mkdir(parents=True)
+    first = nbformat.v4.new_code_cell(DRAW, metadata={"tags": ["parameters"]})
+    cells = [first, nbformat.v4.new_code_cell(FINISH)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "draw.ipynb")
+    monkeypatch.setenv("LEUKONB_NBS", str(place.parent))
+    return place
+
+
+def write(place, content, name="s.yml"):
+    file = place / "studies" / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def study(place, runs, name="s.yml"):
+    return write(place, f"{HEAD}runs:\n{runs}", name)
+
+
+ONE = "  a: {experiment: draw}\n"
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A study file that nobody meant to write so",
+    injected="an alias bomb, a circle, 3,000 levels, Latin-1, a folder; odd run names, needs, limits, smoke sizes",
+    promise="each is refused in one line that says what to do, before anything is written",
+)
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (HEAD + "runs: &r\n  a: *r\n", "too large or too deep"),
+        (HEAD + "runs: " + "[" * 3000, "too large or too deep"),
+        (HEAD + "runs: " + "{a: " * 80 + "1" + "}" * 80, "too large or too deep"),
+        ((HEAD + "runs:\n" + ONE + "# Zählung").encode("latin-1"), "line 6: not text in UTF-8"),
+        (HEAD + "runs:\n  1: {experiment: draw}\n", "put it in quotes"),
+        (HEAD + "runs:\n  yes: {experiment: draw}\n", "put it in quotes"),
+        (HEAD + f"runs:\n  {'x' * 300}: {{experiment: draw}}\n", "300 letters; 180 are allowed"),
+        (
+            HEAD + f"runs:\n  a: {{experiment: draw, grid: {{recipe: [{'x' * 300}]}}}}\n",
+            "180 are allowed: shorten the values",
+        ),
+        (HEAD + "runs:\n  a: {experiment: draw, needs: {draws: [[b]]}}\n", "a run's name or a list of them"),
+        (HEAD + "runs:\n  a: {experiment: draw, needs: {draws: {b: 1}}}\n", "a run's name or a list of them"),
+        (HEAD + "limit: 0\nruns:\n" + ONE, "more than none"),
+        (HEAD + "limit: true\nruns:\n" + ONE, "a number is wanted"),
+        (HEAD + "smoke: [1]\nruns:\n" + ONE, "a list of texts"),
+        (HEAD + "runs:\n" + ONE + "\x00", "not readable YAML"),
+    ],
+)
+def test_an_odd_study_is_refused_in_one_line(suite, tmp_path, content, says):
+    def plan():
+        return plan_study(load_study(write(suite, content)), tmp_path / "out")
+
+    line = refusal_line(plan)
+    assert says in line and "s.yml" in line and "\n" not in line and len(line) < 250, line
+    assert not (tmp_path / "out").exists()
+
+
+def test_nine_lines_that_stand_for_a_thousand_million_values_are_refused_at_once(suite):
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    for before, name in zip("abcdefgh", "bcdefghi"):
+        bomb += f"{name}: &{name} [{', '.join(9 * [f'*{before}'])}]\n"
+    assert "too large or too deep" in refusal_line(load_study, write(suite, HEAD + bomb))
+    assert "too large or too deep" in refusal_line(
+        apply_settings, load_study(study(suite, ONE)), ["draw.seed=" + "[" * 3000]
+    )
+
+
+@pytest.mark.parametrize("name", ["_hidden.yml", ".hidden.yml", "x" * 200 + ".yml", "two\nlines.yml"])
+def test_a_study_whose_runs_no_list_would_show_is_refused(suite, name):
+    assert "rename the file" in refusal_line(load_study, study(suite, ONE, name))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-16-le"])
+def test_a_study_is_read_as_any_editor_saves_it(suite, encoding):
+    text = f"title: Zählung\nshows: S\nsize: smoke\nruns:\n{ONE}"
+    mark = codecs.BOM_UTF16_LE if encoding == "utf-16-le" else b""
+    read = load_study(write(suite, mark + text.encode(encoding)))
+    assert read.title == "Zählung" and read.at("runs", "a") == "s.yml, line 5: "
+
+
+def plan_with(place, out, *settings, runs=ONE):
+    return plan_study(apply_settings(load_study(study(place, runs)), settings), out)
+
+
+def test_a_value_is_taken_as_its_parameter_means_it(suite, tmp_path):
+    set_all = (
+        "draw.rate=1e-4",
+        "draw.weights=none",
+        "draw.recipe=none",
+        "draw.steps=[1e-3, 2]",
+        "draw.seed=1e2",
+    )
+    given = plan_with(suite, tmp_path, *set_all)[0].run.manifest["inputs"]["parameters"]
+    wanted = {"rate": 0.0001, "weights": None, "recipe": "none", "steps": [0.001, 2.0], "seed": 100}
+    assert {name: given[name] for name in wanted} == wanted
+    written = "  a: {experiment: draw, grid: {rate: [1e-4, 1e-3]}}\n"
+    rates = [p.run.manifest["inputs"]["parameters"]["rate"] for p in plan_with(suite, tmp_path, runs=written)]
+    assert rates == [0.0001, 0.001]
+
+
+@pytest.mark.parametrize(
+    "setting, says",
+    [
+        ("draw.rate=much", "--set draw.rate=much: experiment draw, parameter rate = 'much': float is wanted"),
+        ("draw.seed=1.5e-1", "parameter seed = 0.15: int is wanted"),
+        ("draw.sed=1", "--set draw.sed=1: experiment draw has no parameter 'sed' (did you mean 'seed'?)"),
+        ("draw.weights=b3.h5", "--set draw.weights=b3.h5: experiment draw, parameter weights"),
+        ("draw.schedule=cosine", "'cosine'; choose one of one-cycle, constant"),
+        ("a.draws=[x]", "--set a.draws=[x]: the study fills in draws"),
+    ],
+)
+def test_a_refused_setting_is_named_and_not_a_line_of_the_file(suite, tmp_path, setting, says):
+    runs = "  b: {experiment: draw}\n  a: {experiment: draw, needs: {draws: b}}\n"
+    line = refusal_line(plan_with, suite, tmp_path, setting, runs=runs)
+    assert line.startswith("--set") and says in line, line
+
+
+def test_a_setting_of_a_smoke_size_is_named_with_its_line(suite):
+    from leukonb.runs.study import shrink_to_smoke
+
+    small = shrink_to_smoke(load_study(write(suite, HEAD + "smoke: [draw.rate=much]\nruns:\n" + ONE)))
+    assert refusal_line(plan_study, small, suite / "out").startswith("s.yml, line 4: draw.rate=much: ")
