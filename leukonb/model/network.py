@@ -7,11 +7,14 @@ __all__ = ['Record', 'Network', 'check_network', 'from_parameters', 'build_netwo
            'feature_model', 'save_model', 'load_model']
 
 # %% ../../nbs/model/network.ipynb #e14c3306
+import io
 import json
+import math
 import os
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -108,9 +111,12 @@ def _read_weights(base, network):
             f"name a .h5 or .weights.h5 file of {network.backbone}, 'imagenet', or none"
         )
     try:
+        _count_weights(path, path.stat().st_size, path)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping")
             base.load_weights(path)
+    except Refusal:
+        raise
     except Exception as error:
         line = _first_line(error, "unreadable")
         raise Refusal(f"weights {path} do not fit {network.backbone}: {line}") from None
@@ -270,25 +276,123 @@ def _check_classes(config, path):
 
 # %% ../../nbs/model/network.ipynb #738d5d71
 _CONFIG = 2**24  # bytes; the configuration of EfficientNetV2-B3 has 0.4 million
+_PART = 2**31  # bytes; the largest network of Keras has 1.4 thousand million
+_GROWTH = 20  # bytes unpacked for one packed; weights hardly shrink
+_DEPTH = 200  # brackets within brackets; networks of the suite have about 20
 
 
-def _read_config(path):
-    "The configuration of a whole .keras file."
+def _check_part(part, path):
+    "Refuse a part of a .keras file that unpacks to more than a network needs, by what the archive states."
+    large = part.file_size
+    if part.filename == "config.json" and large > _CONFIG:
+        raise Refusal(
+            f"{path} states a configuration of {large / 2**20:,.0f} MB; "
+            "that of a network of this suite has less than one"
+        )
+    if large > _PART or large > 2**20 + _GROWTH * part.compress_size:
+        raise Refusal(
+            f"{path} states {large / 2**20:,.0f} MB for {part.filename}, of which it holds "
+            f"{part.compress_size / 2**20:,.1f}; it is no network of this suite"
+        )
+
+# %% ../../nbs/model/network.ipynb #910cf3fb
+def _check_depth(text, path):
+    "Refuse a configuration of too many brackets within brackets; those within strings do not count."
+    bare = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", text), np.uint8)
+    depth = (np.isin(bare, [*b"[{"]).astype(int) - np.isin(bare, [*b"]}"])).cumsum().max(initial=0)
+    if depth > _DEPTH:
+        raise Refusal(f"{path} has a configuration nested {depth:,} deep; that of a network has about 20")
+
+# %% ../../nbs/model/network.ipynb #75c3a4d3
+def _count_weights(file, size, path):
+    "How many numbers an HDF5 file of `size` bytes holds; a `Refusal` where it declares more than there is."
+    import h5py
+
+    counts = {"numbers": 0, "bytes": 0}
+
+    def count(_, node):
+        if isinstance(node, h5py.Dataset):
+            counts["numbers"] += node.size or 0
+            counts["bytes"] += node.nbytes
+
+    with h5py.File(file, "r") as held:
+        held.visititems(count)
+    if counts["bytes"] > 2**20 + _GROWTH * size:
+        raise Refusal(
+            f"{path} declares {counts['bytes'] / 2**20:,.0f} MB of weights in {size / 2**20:,.1f} MB; "
+            "it is no network of this suite"
+        )
+    return counts["numbers"]
+
+# %% ../../nbs/model/network.ipynb #57ce3b24
+@dataclass(frozen=True)
+class _Stated:
+    "What a .keras file says of the network in it."
+
+    config: Any
+    version: str  # of the Keras that wrote it
+    numbers: int  # weights in it
+
+
+def _read_stated(path):
+    "What a whole .keras file states, its sizes checked."
     try:
         with zipfile.ZipFile(path) as archive:
-            large, damaged = archive.getinfo("config.json").file_size, None
-            if large <= _CONFIG and (damaged := archive.testzip()) is None:
-                return json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, NotImplementedError) as error:
+            for part in archive.infolist():
+                _check_part(part, path)
+            if (damaged := archive.testzip()) is not None:
+                raise Refusal(f"{path} is damaged in {damaged}; train again or fetch it again")
+            text, weights = archive.read("config.json"), archive.read("model.weights.h5")
+            _check_depth(text, path)
+            metadata = json.loads(archive.read("metadata.json"))
+            numbers = _count_weights(io.BytesIO(weights), len(weights), path)
+            return _Stated(json.loads(text), str(metadata.get("keras_version", "")), numbers)
+    except Refusal:
+        raise
+    except _NOT_WHOLE as error:
         raise Refusal(
             f"{path} is not a whole .keras file ({str(error)[:80]}); train again or fetch it again"
         ) from None
-    if damaged:
-        raise Refusal(f"{path} is damaged in {damaged}; train again or fetch it again")
-    raise Refusal(
-        f"{path} states a configuration of {large / 2**20:,.0f} MB; "
-        "that of a network of this suite has less than one"
-    )
+
+# %% ../../nbs/model/network.ipynb #2ef5700f
+_NOT_WHOLE = (
+    zipfile.BadZipFile,
+    KeyError,
+    ValueError,
+    AttributeError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+    zlib.error,
+)
+
+
+class _Budget:
+    "The weights that layers may have in all while they are made; a `Refusal` before the first beyond them."
+
+    def __init__(self, numbers, path):
+        self.left, self.path = 2 * numbers + 10_000, path
+        self.refusal: Refusal | None = None
+
+    def __enter__(self):
+        self.add = add = layers.Layer.add_weight
+
+        def add_within(layer, shape=None, *arguments, **options):
+            self.left -= math.prod(shape or ())
+            if self.left < 0:
+                self.refusal = Refusal(
+                    f"{self.path}: its layers, from {layer.name} on, want more weights than are in it; "
+                    "it is no network of this suite"
+                )
+                raise self.refusal
+            return add(layer, shape, *arguments, **options)
+
+        layers.Layer.add_weight = add_within
+        return self
+
+    def __exit__(self, *error):
+        layers.Layer.add_weight = self.add
 
 # %% ../../nbs/model/network.ipynb #4a4df7c9
 def _check_model(model, path):
@@ -296,7 +400,7 @@ def _check_model(model, path):
     shape_in: Any = getattr(model, "input_shape", None)
     shape_out = getattr(model, "output_shape", None)
     square = isinstance(shape_in, tuple) and len(shape_in) == 4 and shape_in[1] == shape_in[2]
-    if not (square and shape_in[3] == 3):
+    if not (square and shape_in[3] == 3 and shape_in[1]):
         raise Refusal(f"{path} takes {shape_in}, not square RGB images; it is no model of cells")
     if shape_out != (None, 2):
         raise Refusal(f"{path} gives {shape_out}, not two logits, HEM and ALL; it is no model of this suite")
@@ -305,11 +409,46 @@ def _check_model(model, path):
             raise Refusal(f"{path}: weights {weight.path} hold values that are not numbers; train again")
     return model
 
+# %% ../../nbs/model/network.ipynb #affa924a
+def _is_ours(model):
+    "Whether a network is one that `build_network` made."
+    return model.name == "leukonb" and list(getattr(model, "output_names", [])) == ["logits"]
+
+
+def _match_outputs(model, all_output, path):
+    "The model with logits for HEM and ALL, in this order; a `Refusal` where its order is not known."
+    if _is_ours(model) and all_output != 0:
+        return model
+    if all_output not in (0, 1) or _is_ours(model):
+        ours = "gives HEM first and ALL second, as every network of this suite; leave the output out"
+        theirs = (
+            "is no network of this suite and does not say which of its two outputs is ALL; say so: 0 for the "
+            "first, as of folders all and hem in the order of the alphabet, or 1 (predict --all-output). "
+            "It will be given pixels from 0 to 255"
+        )
+        raise Refusal(f"{path} {ours if _is_ours(model) else theirs}")
+    logits = _find_logits(model, path)
+    return keras.Model(model.input, keras.ops.flip(logits, -1) if all_output == 0 else logits)
+
+# %% ../../nbs/model/network.ipynb #f66ed3f7
+def _find_logits(model, path):
+    "The logits of a network from elsewhere, which may end in probabilities."
+    last = model
+    while getattr(last, "layers", None):
+        last = last.layers[-1]
+    ends = "softmax" if isinstance(last, layers.Softmax) else getattr(last, "activation", None)
+    ends = getattr(ends, "__name__", ends)
+    if ends not in ("softmax", "linear"):
+        raise Refusal(f"{path} ends in {ends or last.name}, neither logits nor softmax; it cannot be read")
+    shares = model.outputs[0]
+    return shares if ends == "linear" else keras.ops.log(keras.ops.maximum(shares, 1e-30))
+
 # %% ../../nbs/model/network.ipynb #24bd7467
 def load_model(
     path: str | Path,  # of a .keras file
     sha256: str | None = None,  # of the file, where known
-) -> keras.Model:
+    all_output: int | None = None,  # of a network from elsewhere: which of its two outputs is ALL, 0 or 1
+) -> keras.Model:  # images (batch, size, size, 3) of 0 to 255 to logits (batch, 2), HEM first
     "A model from a file that has passed every check."
     path = Path(path)
     if path.suffix != ".keras":
@@ -320,9 +459,18 @@ def load_model(
         raise Refusal(
             f"{path} is not the file that was written: its SHA-256 differs; train again or fetch it again"
         )
-    _check_classes(_read_config(path), path)
+    stated = _read_stated(path)
+    _check_classes(stated.config, path)
+    return _match_outputs(_check_model(_build_stated(stated, path), path), all_output, path)
+
+# %% ../../nbs/model/network.ipynb #4bc2a094
+def _build_stated(stated, path):
+    "The network that a file states, made within the weights that it holds."
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _Budget(stated.numbers, path) as budget:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise Refusal(f"{path} cannot be loaded: {_first_line(error, type(error).__name__)}") from None
-    return _check_model(model, path)
+        written, said = stated.version or "of no version", _first_line(error, type(error).__name__)
+        other = f"; it was written by Keras {written}, and this is Keras {keras.__version__}"
+        other *= written != keras.__version__
+        raise (budget.refusal or Refusal(f"{path} cannot be loaded: {said}{other}")) from None
