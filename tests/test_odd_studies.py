@@ -146,3 +146,41 @@ def test_a_setting_of_a_smoke_size_is_named_with_its_line(suite):
 
     small = shrink_to_smoke(load_study(write(suite, HEAD + "smoke: [draw.rate=much]\nruns:\n" + ONE)))
     assert refusal_line(plan_study, small, suite / "out").startswith("s.yml, line 4: draw.rate=much: ")
+
+
+def test_every_network_that_a_plan_takes_unseen_is_there():
+    from leukonb.model.backbones import BACKBONES
+    from leukonb.verbs import run
+
+    assert run._NETWORKS <= set(BACKBONES)
+
+
+@pytest.mark.parametrize(
+    "setting, says",
+    [
+        ("training.backbone=EfficientNetV2-B3", "is unknown; the nearest are EfficientNetV2B3"),
+        ("training.backbone=no_module:NET", "cannot be imported"),
+        ("training.augmentation=papier", "is unknown; choose one of none, paper"),
+        ("training.schedule=cosine", "choose one of one-cycle, constant"),
+        ("training.selection=last", "choose one of paper, best"),
+        ("training.cohort=/etc", "name images with --data"),
+    ],
+)
+def test_a_dry_run_refuses_what_there_is_not(tmp_path, setting, says):
+    from leukonb.verbs.run import prepare_study
+
+    line = refusal_line(prepare_study, "quick", tmp_path / "out", smoke=True, settings=[setting])
+    assert line.startswith(f"--set {setting}: ") and says in line, line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_of_known_names_does_not_load_the_network_library(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from leukonb.runs.study import load_study, plan_study; from leukonb.verbs import run\n"
+        "study = load_study('quick'); run.check_records(study, plan_study(study, 'out'))\n"
+        "assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    )
+    assert not subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode

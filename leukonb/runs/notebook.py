@@ -167,7 +167,8 @@ def _read_parameter(node: ast.stmt, lines: list[str], here: str) -> Parameter:
         default = ast.literal_eval(node.value)
     except ValueError:
         raise Refusal(f"{here}: the default of {node.target.id} is derived; write a literal") from None
-    comment = lines[(node.end_lineno or node.lineno) - 1].partition("#")[2].strip()
+    comments = [line.partition("#")[2].strip() for line in lines[node.lineno - 1 : node.end_lineno]]
+    comment = next(filter(None, reversed(comments)), "")  # a formatter may have put it between brackets
     return Parameter(node.target.id, _read_type(node.annotation, here), default, comment)
 
 # %% ../../nbs/runs/notebook.ipynb #de7b7b39
@@ -223,7 +224,7 @@ def _refuse_value(parameter: Parameter, given: dict, where: str) -> NoReturn:
     value = given.get(parameter.name, parameter.default)
     raise Refusal(f"{where}, parameter {parameter.name} = {value!r}: {kind} is wanted") from None
 
-# %% ../../nbs/runs/notebook.ipynb #12cb4e49
+# %% ../../nbs/runs/notebook.ipynb #94a41f12
 def _check_choice(parameter: Parameter, value: Any, where: str) -> None:
     "Refuse a text, or one of several, that is none of those that a parameter takes."
     known = parameter.choices
@@ -231,7 +232,7 @@ def _check_choice(parameter: Parameter, value: Any, where: str) -> None:
         if isinstance(text, str) and text not in known:
             raise Refusal(f"{where} = {text!r}{suggest(text, known)}; choose one of {', '.join(known)}")
 
-# %% ../../nbs/runs/notebook.ipynb #54fee1c7
+# %% ../../nbs/runs/notebook.ipynb #8e8cda1b
 _POWER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
