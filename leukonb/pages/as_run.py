@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pandas as pd
 import plotly.graph_objects as go
 from ..draw.look import ACCENT, blank_figure, error_bars
-from ..evidence import intervals
+from ..evidence import clustered
 from ..files import read_table
 from ..runs.record import Run
 
@@ -54,14 +54,12 @@ _METRICS = ("weighted_f1", "accuracy", "auroc")
 def score_arms(
     pairs: Iterable[tuple[Run, pd.DataFrame]],  # a training and its predictions
     threshold: float = 0.5,
-    resamples: int = 2000,  # of identities
-    seed: int = 0,  # of the resampling
 ) -> pd.DataFrame:  # arm, split by, metric, value, low, high, identities
     "Test scores of each arm on its own test part."
     tables = []
     for run, table in pairs:
         test = table[table.split == "test"].reset_index(drop=True)
-        scores = intervals.bootstrap_scores(test, _METRICS, resamples, seed, threshold=threshold)
+        scores = clustered.interval_scores(test, _METRICS, threshold=threshold)
         facts = {"arm": name_network(run), "identities": test.identity.nunique(), "split by": _unit(run)}
         tables.append(scores.assign(**facts))
     columns = ["arm", "split by", "metric", "value", "low", "high", "identities"]

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 import pandas as pd
 from ..draw.look import in_run
-from ..evidence import intervals, predictions
+from ..evidence import clustered, predictions
 from ..files import write_text
 from . import rules_data, rules_model, rules_scores  # noqa: F401  they enter their rules
 from .records import RELEASE, Records, describe_origin, read_run_table, recorded_input
 from .rules import RULES
 from .rules_study import list_limits
-from ..runs.record import read_if_there
+from ..runs.form import read_if_there
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -33,9 +33,9 @@ def _plain(text: object) -> str:
 SCORES = ["accuracy", "sensitivity", "specificity", "balanced_accuracy", "auroc"]
 
 
-def scores_by_subject(study: Records, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def scores_by_subject(study: Records) -> pd.DataFrame:
     """
-    The scores of the first training's test part by identity, with intervals, as `bootstrap_scores` tabulates
+    The scores of the first training's test part by identity, with intervals, as `interval_scores` tabulates
     them; empty where there is no threshold or a class has fewer than two test identities.
     """
     table = read_run_table(study.trainings[0], "predictions.parquet")
@@ -46,7 +46,7 @@ def scores_by_subject(study: Records, resamples: int = 2000, seed: int = 0) -> p
     people = test.drop_duplicates("identity").label.value_counts().reindex(["ALL", "HEM"], fill_value=0)
     if threshold is None or people.min() < 2:
         return pd.DataFrame()
-    return intervals.bootstrap_scores(test, SCORES, resamples, seed, by="identity", threshold=threshold)
+    return clustered.interval_scores(test, SCORES, threshold=threshold, by="identity")
 
 # %% ../../nbs/pages/cards.ipynb #b7d26e78
 _SHORT = {
@@ -70,9 +70,9 @@ def _score_table(scores: Iterable[Score], heading: str) -> str:
     return "\n".join(lines)
 
 # %% ../../nbs/pages/cards.ipynb #2d9d643f
-def _describe_tests(study: Records, resamples: int, seed: int) -> list[str]:
+def _describe_tests(study: Records) -> list[str]:
     "The scores of the card, by subject and by cell."
-    by_subject = scores_by_subject(study, resamples, seed)
+    by_subject = scores_by_subject(study)
     by_cell = study.evidence.get("arms", {}).get(arm_name(study), {}).get("scores", {})
     lines = ["By subject: fewer than two test identities of a class, or no threshold, so no interval."]
     if len(by_subject):
@@ -142,14 +142,12 @@ def _persons(study: Records) -> tuple[str, str]:
 # %% ../../nbs/pages/cards.ipynb #71a0d494
 def write_model_card(
     study: Records,
-    resamples: int = 2000,  # of identities, for the scores by subject
-    seed: int = 0,
 ) -> dict[str, list[str]]:
     "The model card of the first training: for each section its lines of Markdown."
     factors, consent = _persons(study)
     harm = "A false call about a person can do harm; the model has not been studied for use on anyone."
     unlimited = "The records show none; that is not to say that there is none."
-    whole = "Intervals draw whole identities, since the cells of a subject err together."
+    whole = "Intervals count whole identities, since the cells of a subject err together."
     data = [f"Cohort with SHA-256 {study.cohort.digest[:16]}.", _plain(describe_origin(study)[0])]
     return {
         "Model details": _model_details(study),
@@ -158,7 +156,7 @@ def write_model_card(
         "Metrics": [_found(study, "threshold"), whole],
         "Evaluation data": [_found(study, "partitions"), _found(study, "whole")],
         "Training data": [*data, _found(study, "alike"), _found(study, "input")],
-        "Quantitative analyses": _describe_tests(study, resamples, seed),
+        "Quantitative analyses": _describe_tests(study),
         "Ethical considerations": [harm, consent],
         "Caveats and recommendations": [_plain(limit) for limit in list_limits(study)] or [unlimited],
     }

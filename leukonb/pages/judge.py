@@ -21,12 +21,12 @@ from html import escape
 from ..draw.judged import count_text, name_score
 from ..draw.look import format_intervals, in_run
 from ..draw.sections import show_section
-from ..evidence import abstention, calibration, clustered, coverage, intervals, networks, resampled
-from ..evidence import subjects
+from ..evidence import abstention, calibration, clustered, intervals, networks, resampled, subjects
 from ..evidence.judgement import Judgement
 from ..evidence.networks import Networks
 from ..evidence.predictions import count_cells
 from ..files import write_json
+from .holding import describe_holding
 
 # %% ../../nbs/pages/judge.ipynb #9d317fd2
 Arms = Mapping[str, Networks]  # {arm: {(iteration, seed): rows}}
@@ -260,19 +260,9 @@ def describe_coverage(
     "How well the intervals of the scores hold at about so many subjects; nothing over splits."
     if judged.iterations > 1:
         return []
-    if judged.terms["level"] != 0.95:
-        return [
-            f"How often intervals at {100 * judged.terms['level']:g} % hold was not simulated, only at 95 %."
-        ]
-    of_class = judged.table.groupby("label").identity.nunique()
-    shown, said = set(judged.scores.metric), {}
-    for name in names:
-        if name in shown:
-            sentence = coverage.describe(
-                name, method or judged.terms["method"], int(of_class.ALL), int(of_class.HEM)
-            )
-            said.setdefault(sentence, []).append(name_score(name))
-    return [f"{', '.join(scores)}: {sentence}" for sentence, scores in said.items()]
+    shown, terms = set(judged.scores.metric), judged.terms
+    kept = [name for name in names if name in shown]
+    return describe_holding(judged.table, kept, method or terms["method"], terms["level"])
 
 # %% ../../nbs/pages/judge.ipynb #3426c15e
 def drop_single_arm(rows: pd.DataFrame) -> pd.DataFrame:

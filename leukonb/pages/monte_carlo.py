@@ -96,12 +96,13 @@ def claimed_interval(
     arm: str,
 ) -> str:
     "What the paper prints for a score over its splits; nothing where it prints none."
-    word = {"weighted_f1": "F1", "auroc": "AUC"}.get(name)
+    word = {"weighted_f1": "F1", "auroc": "AUC", "accuracy": "accuracy"}.get(name)
     if word is None or arm != FIRST:
         return ""
-    mean, spread = (paper.printed_figure(f"Monte Carlo {word}{end}") / 100 for end in ("", ", spread"))
-    low, high = (paper.printed_figure(f"Monte Carlo F1, {end}") / 100 for end in ("low", "high"))
-    return f"{mean:.4f} ± {spread:.4f}" + (f" [{low:.4f}, {high:.4f}]" if word == "F1" else "")
+    ends = ("", ", spread", ", low", ", high")
+    names = [f"Monte Carlo {word}{end}" for end in ends]
+    mean, spread, *reach = (paper.printed_figure(n) / 100 for n in names if n in paper.PRINTED)
+    return f"{mean:.4f} ± {spread:.4f}" + (f" [{reach[0]:.4f}, {reach[1]:.4f}]" if reach else "")
 
 # %% ../../nbs/pages/monte_carlo.ipynb #cfc0110b
 def _spread_of(values: np.ndarray, sizes: tuple[float, float]) -> dict[str, float | str]:

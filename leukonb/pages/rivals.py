@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from ..draw.look import blank_figure, error_bars
-from ..evidence import intervals, predictions
+from ..evidence import clustered, predictions
 from ..files import Refusal
 from ..runs.record import Run
 
@@ -160,16 +160,13 @@ _METRICS = ("auroc", "weighted_f1", "balanced_accuracy")
 def score_rivals(
     table: pd.DataFrame,  # from `gather_rivals`
     threshold: float = 0.5,
-    resamples: int = 2000,  # of identities
-    seed: int = 0,  # of the resampling
-) -> pd.DataFrame:  # arm, metric, value, low, high
+) -> pd.DataFrame:  # arm, metric, value, low, high, method
     "Every rival's AUROC, weighted F1 and balanced accuracy with intervals over identities."
     tables = []
     for arm, rows in table.groupby("arm", sort=False):
         rows = rows.reset_index(drop=True)
-        scores = intervals.bootstrap_scores(rows, _METRICS, resamples, seed, threshold=threshold)
-        tables.append(scores.assign(arm=arm))
-    return pd.concat(tables, ignore_index=True)[["arm", "metric", "value", "low", "high"]]
+        tables.append(clustered.interval_scores(rows, _METRICS, threshold=threshold).assign(arm=arm))
+    return pd.concat(tables, ignore_index=True)[["arm", "metric", "value", "low", "high", "method"]]
 
 # %% ../../nbs/pages/rivals.ipynb #87c437da
 _UNITS = {

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from ..data import splits
 from ..draw.look import ACCENT, MUTED, blank_figure, error_bars
-from ..evidence import intervals, metrics, predictions, resampled
+from ..evidence import clustered, metrics, predictions, resampled
 from ..files import Refusal
 from ..model import classical
 
@@ -95,15 +95,13 @@ def _mean_over_splits(
 # %% ../../nbs/pages/shortcuts.ipynb #f55df392
 def summarise_cues(
     tables: Mapping[str, pd.DataFrame],  # {unit: from `score_cues`}
-    resamples: int = 2000,  # of identities, for the interval of the first split
-    seed: int = 0,  # of the resampling
 ) -> pd.DataFrame:  # cue, split by, value, low, high, splits, first, first low, first high
     "The AUROC of each cue in each way of splitting, with intervals."
     found = []
     for unit, table in tables.items():
         for cue, rows in table.groupby("arm", sort=False):
             first = rows[rows.iteration == rows.iteration.min()]
-            one = intervals.bootstrap_scores(first, ["auroc"], resamples, seed).iloc[0]
+            one = clustered.interval_scores(first, ["auroc"]).iloc[0]
             ends = {"first": one.value, "first low": one.low, "first high": one.high}
             mean = _mean_over_splits(rows, table.attrs["units"])
             found.append({"cue": cue, "split by": unit, **mean, **ends})
