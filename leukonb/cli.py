@@ -11,6 +11,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,6 +258,7 @@ def main(
     arguments: Sequence[str] | None = None,  # words of the command line; those of this process unless given
 ) -> int:
     "Run the command line; the exit code."
+    _spell_out()
     words = list(sys.argv[1:] if arguments is None else arguments)
     a = _parser().parse_args(words)
     if a.version:
@@ -270,6 +272,13 @@ def main(
     # an optional check of nbformat's that takes longer to import than all else
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     return _do_verb(a, words)
+
+# %% ../nbs/cli.ipynb #173a4c67
+def _spell_out() -> None:
+    "Let a letter that standard output or error cannot hold be written as its number; nothing ends by it."
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 # %% ../nbs/cli.ipynb #dd53e569
 def _do_verb(a: Namespace, words: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """Study files as editors and people really leave them, and settings as people really type them."""
 
 import codecs
+import json
 
 import nbformat
 import pytest
@@ -184,3 +185,23 @@ def test_a_plan_of_known_names_does_not_load_the_network_library(tmp_path):
         "assert not {'keras', 'tensorflow'} & set(sys.modules)"
     )
     assert not subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode
+
+
+def test_what_cannot_be_written_in_the_letters_of_a_log_is_spelt_out(tmp_path, monkeypatch):
+    import io
+    import sys
+
+    from leukonb.cli import main
+
+    narrow = io.TextIOWrapper(io.BytesIO(), "ascii")
+    for part in ("result", "status"):
+        (tmp_path / "_runs/Zählung/draw/a-1").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"_runs/Zählung/draw/a-1/{part}.json").write_text("{}")
+    inputs = {"parameters": {}, "needs": {}, "notebook": "", "package": {}}
+    (tmp_path / "_runs/Zählung/draw/a-1/run.json").write_text(
+        json.dumps({"key": "1", "name": "a", "experiment": "draw", "study": "Zählung", "inputs": inputs})
+    )
+    monkeypatch.setattr(sys, "stdout", narrow)
+    assert main(["status", "--out", str(tmp_path / "_runs")]) == 0
+    narrow.flush()
+    assert rb"Z\xe4hlung" in narrow.buffer.getvalue()
