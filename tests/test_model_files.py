@@ -139,3 +139,23 @@ def test_two_outputs_that_are_no_softmax_are_refused(tmp_path):
     foreign(tmp_path / "theirs.keras", "sigmoid")
     line = refusal_line(network.load_model, tmp_path / "theirs.keras", all_output=0)
     assert "ends in sigmoid" in line
+
+
+@pytest.mark.fault(
+    group="models",
+    fault="A checkpoint of PyTorch that asks for gigabytes",
+    injected="60 MB of packed zeros as the numbers of one array; one number repeated by strides of zero",
+    promise="refused by size, before the numbers are read",
+)
+@pytest.mark.parametrize("case", ["packed", "repeated"])
+def test_a_checkpoint_that_asks_for_more_than_it_holds_is_refused(tmp_path, case):
+    from leukonb.model.checkpoints import read_checkpoint
+
+    shape, strides = (("I9", "I1"), ("I999999999", "I0"))[case == "repeated"]
+    window = b"ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI6\ntQ"
+    program = b"(dVweights\n" + window + f"I0\n({shape}\nt({strides}\nttRs.".encode()
+    with zipfile.ZipFile(tmp_path / "net.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", program)
+        archive.writestr("net/data/0", bytes(60 * 2**20 if case == "packed" else 24))
+    line = refusal_line(read_checkpoint, tmp_path / "net.pth")
+    assert ("does not hold" if case == "packed" else "reaches beyond the numbers") in line

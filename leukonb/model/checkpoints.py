@@ -71,7 +71,7 @@ def _fill_window(window: _Window, numbers: np.ndarray) -> np.ndarray:
     "The array of a window on the numbers of its storage."
     last = window.start + sum((n - 1) * s for n, s in zip(window.shape, window.strides))
     outside = min((window.start, *window.strides)) < 0 or last >= len(numbers)
-    if math.prod(window.shape) and outside:
+    if (math.prod(window.shape) and outside) or math.prod(window.shape) > len(numbers):
         raise Refusal("an array reaches beyond the numbers of the file; fetch it again")
     strides = [s * numbers.itemsize for s in window.strides]
     return np.lib.stride_tricks.as_strided(numbers[window.start :], window.shape, strides).copy()
@@ -97,7 +97,12 @@ def _read_archive(path: Path) -> dict[str, np.ndarray]:
         inside = index.removesuffix("data.pkl") + "data/"
 
         def read(window: _Window) -> np.ndarray:
-            return np.frombuffer(archive.read(inside + window.storage), window.dtype)
+            part = archive.getinfo(inside + window.storage)
+            if part.file_size > 2**20 + 20 * part.compress_size:
+                raise Refusal(
+                    f"it states {part.file_size / 2**20:,.0f} MB that it does not hold; fetch it again"
+                )
+            return np.frombuffer(archive.read(part), window.dtype)
 
         return {name: _fill_window(window, read(window)) for name, window in windows.items()}
 
