@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.evidence import intervals, metrics, paired, predictions
+from leukonb.evidence import clustered, metrics, paired, predictions
 from leukonb.files import refusal_line
 from leukonb.pages import ablation, paper
 from leukonb.runs.notebook import notebooks_folder
@@ -101,32 +101,24 @@ def table(arms=("full", "without attention", "attention alone"), seeds=(0, 1), s
     return predictions.concatenate_tables(rows)
 
 
-def test_differences_average_over_seeds_what_the_paired_bootstrap_finds_for_each():
+def test_differences_average_over_seeds_what_each_pair_of_networks_differs_by():
     rows = ablation.check_arms(table())
-    both = ablation.difference_from_reference(ablation.resample_scores(rows, resamples=300)).set_index("arm")
+    found = ablation.difference_from_reference(rows, permutations=200).set_index("arm")
     each = [
-        paired.bootstrap_difference(
-            paired.pair_arms(rows[rows.seed == s], "without attention", "full"), resamples=300
+        paired.permutation_test(
+            paired.pair_arms(rows[rows.seed == s], "without attention", "full"), ["weighted_f1"], 200
         )["weighted_f1"].difference
         for s in (0, 1)
     ]
-    assert np.isclose(both.difference["without attention"], np.mean(each))
-    assert (
-        (both.p_holm >= both.p).all()
-        and (both.comparisons == 2).all()
-        and (both.low <= both.difference).all()
-        and (both.difference <= both.high).all()
-    )
+    assert np.isclose(found.difference["without attention"], np.mean(each))
+    assert (found.p_holm >= found.p).all() and (found.comparisons == 2).all()
+    assert (found.low <= found.difference).all() and (found.difference <= found.high).all()
 
 
-def test_an_arm_of_one_seed_has_the_interval_of_the_bootstrap():
+def test_an_arm_of_one_seed_has_the_interval_that_the_judge_gives():
     rows = ablation.check_arms(table(seeds=(0,)))
-    found = (
-        ablation.average_scores(ablation.resample_scores(rows, resamples=300))
-        .query("arm == 'full'")
-        .set_index("metric")
-    )
-    known = intervals.bootstrap_scores(rows[rows.arm == "full"], resamples=300).set_index("metric")
+    found = ablation.average_scores(rows).query("arm == 'full'").set_index("metric")
+    known = clustered.interval_scores(rows[rows.arm == "full"], ablation.NAMES).set_index("metric")
     for column in ("value", "low", "high"):
         assert np.allclose(found[column].loc[known.index], known[column])
 
@@ -170,14 +162,16 @@ def test_an_unmeasured_figure_is_said_to_be_so_and_never_filled_from_the_claim()
 
 
 def test_the_claimed_column_is_the_paper_s_and_ours_is_measured():
-    found = ablation.resample_scores(ablation.check_arms(table()), resamples=200)
-    shown = ablation.tabulate_ablation(found).set_index("arm, weighted F1")
+    rows = ablation.check_arms(table())
+    scores = ablation.average_scores(rows)
+    differences = ablation.difference_from_reference(rows, permutations=200)
+    shown = ablation.tabulate_ablation(scores, differences).set_index("arm, weighted F1")
     assert shown[paper.CLAIMED].to_dict() == {
         "full": "97.89 %",
         "without attention": "94.93 %",
         "attention alone": "not printed",
     }
-    measured = {a: 100 * v["weighted_f1"][:, 0].mean() for a, v in found.items()}
+    measured = 100 * scores[scores.metric == "weighted_f1"].set_index("arm").value
     assert all(shown[paper.OURS][a].startswith(f"{m:.2f} %") for a, m in measured.items())
 
 
