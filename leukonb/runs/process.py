@@ -9,6 +9,7 @@ __all__ = ['list_gpus', 'skip_optional_imports', 'is_final', 'do_run', 'prepare_
 # %% ../../nbs/runs/process.ipynb #1017c067
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from ..files import Refusal, atomic, digest, staged, write_json
+from .device import ask_program
 from .notebook import begun_cells
 from .reads import check_reads
 from .form import read_if_there
@@ -72,12 +74,8 @@ def _beating(
 @lru_cache
 def _list_uuids() -> dict[str, str]:
     "The machine's GPUs: {index: uuid}."
-    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return {}
-    lines = listed.stdout.replace(" ", "").splitlines() if listed.returncode == 0 else []
+    listed = ask_program(["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]) or ""
+    lines = listed.replace(" ", "").splitlines()
     pairs = [line.split(",") for line in lines if line.count(",") == 1]
     return {index: uuid for index, uuid in pairs}
 
@@ -162,7 +160,7 @@ def _execute_notebook(run: Run) -> None:
     try:
         papermill.execute_notebook(
             nbformat.read(run.folder / ".source.ipynb", 4),
-            str(partial),
+            re.sub(r"[{}]", r"\g<0>\g<0>", str(partial)),  # else papermill takes them for a parameter's place
             parameters=dict(sorted(parameters.items())),
             cwd=str(run.folder),
             kernel_name="python3",
@@ -274,7 +272,20 @@ def prepare_folder(
     link_files(run)
     write_json(run.folder / "run.json", run.manifest)
 
+# %% ../../nbs/runs/process.ipynb #62e475de
+def _write_kernel(
+    folder: Path,  # for what is temporary
+) -> None:
+    "Write down, as Jupyter looks for it, that the kernel `python3` is this interpreter."
+    words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    place = folder / "kernels" / "python3"
+    place.mkdir(parents=True)
+    write_json(place / "kernel.json", {"argv": words, "display_name": "Python 3", "language": "python"})
+
 # %% ../../nbs/runs/process.ipynb #b11cd890
+_AT_EACH_START = ("PYTHONSTARTUP", "IPYTHONDIR")  # name what a user has Python and IPython do
+
+
 def _child_environment(
     folder: str,  # for what is temporary
     threads: int,
@@ -282,9 +293,9 @@ def _child_environment(
     redraw: bool = False,  # whether nothing may be trained
 ) -> dict[str, str]:
     "The variables of a run's process: threads pinned, a temporary folder, the machine's GPUs or none."
-    own = os.environ.get("LEUKONB_NBS")
+    own, paths = os.environ.get("LEUKONB_NBS"), [folder, os.environ.get("JUPYTER_PATH")]
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in _AT_EACH_START},
         **pin_threads(threads),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         **({} if gpu or not list_gpus() else {"CUDA_VISIBLE_DEVICES": "-1"}),
@@ -293,6 +304,8 @@ def _child_environment(
         "LEUKONB_GPU_LOCKS": os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks(),
         "LEUKONB_REDRAW": "1" if redraw else "",
         "JUPYTER_RUNTIME_DIR": folder,
+        "JUPYTER_PATH": os.pathsep.join(filter(None, paths)),
+        "IPYTHONDIR": f"{folder}/ipython",
         "TMPDIR": folder,
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -433,6 +446,7 @@ def _execute(
     "Do a run in a child process; its status at the end."
     prepare_folder(run, notebook, threads, redraw)
     with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder / "log.txt", "ab") as log:
+        _write_kernel(Path(private))
         environment = _child_environment(private, threads, gpu, redraw)
         child = _start_child(run, limit, environment, log)
         ended = _follow(child, run, limit, stop, follow)
