@@ -179,22 +179,25 @@ def plan(
 
 # %% ../nbs/api.ipynb #2bf53b11
 def predict(
-    model: Path | str,  # a .keras file that a run has written
+    model: Iterable[Path | str] | Path | str,  # a .keras file that a run has written, or several
     paths: Iterable[Path | str] | Path | str,  # images and folders of images, one or several
     *,
+    subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
+    all_output: int | None = None,  # of networks from elsewhere: which of two outputs is ALL, 0 or 1
     views: int = 1,  # 1, or 8 for the mean over the turned and mirrored views
     abstain: float | None = None,  # error rate to keep by saying 'unsure'; a call for every cell unless given
     batch: int = 256,  # images held at a time
     progress: bool = True,  # a bar where there are several batches
 ) -> pd.DataFrame:
-    """For each image its path, its digest (`cell`), its score and a verdict.
+    """For each image its path, digest (`cell`), what it tells of subject and label, its score and a verdict.
 
-    The score is the probability of ALL. The verdict is ALL or HEM, with `abstain` also 'unsure' or 'unlike'.
+    The score is the probability of ALL; with several models their mean, beside `spread`, `least` and `most`.
+    The verdict is ALL or HEM, with `abstain` also 'unsure' or 'unlike'.
     A `Refusal` where the model or an image cannot be used, or TensorFlow and Keras are not installed.
     """
     from leukonb.verbs.predict import predict_images
 
-    return predict_images(model, paths, views, abstain, batch, progress)
+    return predict_images(model, paths, views, abstain, batch, progress, subject_pattern, all_output)
 
 # %% ../nbs/api.ipynb #e2b98c06
 def run(

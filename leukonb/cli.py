@@ -191,13 +191,17 @@ def _add_plan(verbs: Any) -> None:
 def _add_predict(verbs: Any) -> None:
     p = verbs.add_parser("predict", help="scores of cells by a trained model")
     p.add_argument("model", metavar="MODEL", type=Path, help="a .keras file that a run has written")
-    p.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="images, or folders of images")
+    text = "images, or folders of images; further .keras files make an ensemble, whose score is the mean"
+    p.add_argument("paths", metavar="PATH", nargs="+", type=Path, help=text)
     p.add_argument("--out", type=Path, required=True, metavar="TABLE", help="the .csv or .parquet to write")
     text = "average over the eight turned and mirrored views (default 1)"
     p.add_argument("--views", type=int, choices=(1, 8), default=1, help=text)
     often = "say 'unsure' as often as it takes to keep this error rate"
     on = "calibrated on the validation subjects of the model's run"
     p.add_argument("--abstain", type=float, metavar="ERROR", help=f"{often}, {on}")
+    p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
+    text = "of a network that leukonb has not trained: which of its two outputs is ALL, 0 (the first) or 1"
+    p.add_argument("--all-output", type=int, choices=(0, 1), help=text)
 
 # %% ../nbs/cli.ipynb #e0d40ede
 def _add_status(verbs: Any) -> None:
@@ -507,11 +511,20 @@ def _predict(a: Namespace) -> None:
     if a.out.suffix not in (".csv", ".parquet"):
         raise Refusal(f"--out {a.out}: name a .csv or .parquet file")
     check_file(a.out, "table of predictions")
-    table = api.predict(a.model, a.paths, views=a.views, abstain=a.abstain)
+    models = [a.model, *(path for path in a.paths if path.suffix == ".keras")]
+    images = [path for path in a.paths if path.suffix != ".keras"]
+    given = {k: getattr(a, k) for k in ("views", "abstain", "subject_pattern", "all_output")}
+    if not images:
+        raise Refusal("no images are named, only models; name images or folders of images after them")
+    table = api.predict(models, images, **given)
     with replacing_file(a.out, "table of predictions") as out:
         write_table(out, table)
     counts = f"{(table.verdict == 'ALL').sum()} called ALL, {(table.verdict == 'unsure').sum()} unsure"
+    for remark in table.attrs.get("remarks", []):
+        print(remark)
     print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")
+    if {"subject", "label"} <= set(table):
+        print(f"the images tell whose cells they are: leukonb evaluate {a.out} judges the scores")
 
 # %% ../nbs/cli.ipynb #f5da3767
 @_verb

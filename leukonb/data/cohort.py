@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'bmp_size', 'Measure', 'measure_file', 'measure_files', 'Cohort', 'agree_facts', 'drop_unsound',
-           'add_identities', 'build_cohort', 'index_cohort', 'save_cohort', 'load_cohort', 'verify_cohort']
+           'add_identities', 'tell_images', 'build_cohort', 'index_cohort', 'save_cohort', 'load_cohort',
+           'verify_cohort']
 
 # %% ../../nbs/data/cohort.ipynb #47716c4d
 import hashlib, os, stat, struct
@@ -382,6 +383,17 @@ def _refuse_nothing(rows, root, problems):
 def _problem_table(problems):
     "Problems as a table."
     return pd.DataFrame(problems, columns=["path", "reason", "refused"]).astype({"refused": bool})
+
+# %% ../../nbs/data/cohort.ipynb #c9e44863
+def tell_images(
+    reading: Reading,  # what is said of each image
+    measures: Iterable[tuple | Refusal],  # from `measure_files`, in the order of the reading
+) -> tuple[pd.DataFrame, list[dict]]:  # a row an image, with the columns of COLUMNS; problems
+    "What names, folders, tables and the release tell of images, which need not be fit for training."
+    rows, problems = _merge(reading, measures)
+    if rows:
+        _name_dataset(rows, reading, None)
+    return _typed(rows), problems
 
 # %% ../../nbs/data/cohort.ipynb #3a7749c0
 def build_cohort(
