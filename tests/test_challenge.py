@@ -9,7 +9,8 @@ from leukonb.evidence import predictions
 from leukonb.files import Refusal, write_json
 from leukonb.pages import ablation, challenge, paper
 from leukonb.runs.record import Run
-from leukonb.runs.study import check_cohort, load_study, plan_study
+from leukonb.runs.demands import check_cohort
+from leukonb.runs.study import load_study, plan_study
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,6 @@ def test_every_training_of_the_study_is_split_for_the_challenge(tmp_path):
 def test_a_cohort_without_the_preliminary_part_is_refused_before_anything_runs(tmp_path, released):
     planned = plan_study(load_study("challenge"), tmp_path, cohort=tmp_path, data="d")
     with pytest.raises(
-        Refusal, match="training/training.seed-0: the challenge split needs the preliminary part"
+        Refusal, match="training/training.seed-0 .and 2 more.*: the challenge split needs the preliminary part"
     ):
         check_cohort(planned, released[released.part == "training"])

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Places', 'parse_yaml', 'Study', 'list_studies', 'load_study', 'parse_setting', 'leave_out', 'apply_settings',
-           'shrink_to_smoke', 'PlannedRun', 'plan_study', 'index_study_cohort', 'reads_cohort', 'check_cohort']
+           'shrink_to_smoke', 'PlannedRun', 'plan_study', 'index_study_cohort']
 
 # %% ../../nbs/runs/study.ipynb #aa0ea4b4
 import codecs, graphlib, inspect, itertools, re
@@ -131,6 +131,7 @@ class Study:
     hardware: str = ""
     phantom: dict[str, Any] = field(default_factory=dict)  # the synthetic cohort, where no images are given
     measured: str = ""  # or the table of measured cells that travels with the package, such as 'cnmc'
+    split: str = ""  # shares of training, validation and test, for every run that states none
     smoke: list[str] = field(default_factory=list)  # settings that make it small enough for a test
     limit: float = 6 * 3600  # seconds a run may take
     memory: str = ""  # a run takes, such as '4 GB'; empty where it is not stated
@@ -148,7 +149,7 @@ class Study:
 # %% ../../nbs/runs/study.ipynb #9d7704f8
 _NUMBER = (int, float)
 _HEAD = dict(title=str, shows=str, hours=_NUMBER, hardware=str, size=str, phantom=dict, smoke=list)
-_HEAD |= dict(runs=dict, limit=_NUMBER, memory=str, gpu=bool, measured=str)
+_HEAD |= dict(runs=dict, limit=_NUMBER, memory=str, gpu=bool, measured=str, split=str)
 _RUN = dict(experiment=str, parameters=dict, grid=dict, needs=dict, title=str, memory=str, gpu=bool)
 _RUN |= dict(least=int, optional=bool)
 _WANTED: dict[Any, str] = {
@@ -652,60 +653,3 @@ def index_study_cohort(
     cohort = cohorts.index_cohort(folder, subject_pattern)
     _refuse_problems(cohort.problems[cohort.problems.refused], images)
     return cohort, Path(out) / "_cohorts" / cohort.digest[:16]
-
-# %% ../../nbs/runs/study.ipynb #9a97298c
-def reads_cohort(planned: Iterable[PlannedRun]) -> bool:
-    "Whether any run of a plan reads images."
-    return any("cohort" in read_parameters(p.notebook) for p in planned)
-
-# %% ../../nbs/runs/study.ipynb #166d7240
-def _draw_split(cells: pd.DataFrame, given: dict[str, Any], iteration: int) -> pd.DataFrame:
-    "The split that a run with some parameters would draw."
-    from leukonb.data import splits
-
-    seed, unit, copies = given.get("split_seed", 0), given.get("unit", "identity"), given.get("copies", 0.6)
-    rest, _ = splits.reserve_identities(cells, given.get("reserved", 0.0), seed, iteration)
-    quotas = given["train"], given["validation"], given["test"]
-    return splits.draw_split(rest, unit, *quotas, seed, iteration, copies)
-
-# %% ../../nbs/runs/study.ipynb #6b01f726
-def _check_batch(split: pd.DataFrame, given: dict[str, Any]) -> None:
-    """Refuse a batch larger than all that a run learns from.
-
-    Where classes are balanced by augmentation, that is twice the larger class at most.
-    """
-    from leukonb.data import splits
-
-    learned = splits.drop_repeats(split[split.split == "train"]).label.value_counts()
-    most = 2 * learned.max() if "augmentation" in given else learned.sum()
-    if most < given.get("batch", 0):
-        raise Refusal(
-            f"{learned.sum()} training cells do not fill a batch of {given['batch']}; "
-            "use a smaller batch, or give the training part a larger share"
-        )
-
-# %% ../../nbs/runs/study.ipynb #eaf182c7
-def _check_splits(cells: pd.DataFrame, given: dict[str, Any]) -> None:
-    "Refuse a run with some parameters where one of its splits cannot be drawn, or fills no batch."
-    single = [given.get("iteration", 0)]
-    for iteration in range(given["iterations"]) if "iterations" in given else single:
-        _check_batch(_draw_split(cells, given, iteration), given)
-
-# %% ../../nbs/runs/study.ipynb #7cbb0202
-def check_cohort(
-    planned: Iterable[PlannedRun],
-    cells: pd.DataFrame,  # the cohort's table
-) -> dict[str, str]:  # {what the study calls it: why} of the optional runs that the cohort is too small for
-    "Refuse the first run that the cohort is too small for and the study does not call optional."
-    left = {}
-    for p in planned:
-        given = p.run.manifest["inputs"]["parameters"]
-        if "cohort" not in read_parameters(p.notebook) or not {"train", "validation", "test"} <= set(given):
-            continue
-        try:
-            _check_splits(cells, given)
-        except Refusal as refusal:
-            if not p.optional:
-                raise Refusal(f"{p.run.experiment}/{p.run.name}: {refusal}") from None
-            left[p.of] = str(refusal)
-    return left
