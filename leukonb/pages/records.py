@@ -14,7 +14,8 @@ import pandas as pd
 from ..data import release, splits
 from ..data.cohort import Cohort
 from ..files import Refusal, digest, digest_file, read_table
-from ..runs.record import Run, read_if_there
+from ..runs.form import read_if_there
+from ..runs.record import Run
 
 # %% ../../nbs/pages/records.ipynb #ba11a867
 @dataclass

@@ -15,7 +15,7 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 from ..files import Refusal, canonical, digest_file
 from .keep import check_target, replacing
-from .record import Run, find_runs
+from .record import Run, read_runs, say_odd
 
 # %% ../../nbs/runs/crate.ipynb #70bb2840
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
@@ -120,7 +120,9 @@ def export_crate(
     | Path,  # the folder of the crate; of one that is there, what an earlier export has written is replaced
 ) -> Path:  # the folder of the crate
     "Write a study's finished runs as an RO-Crate, whole or not at all; a `Refusal` where none is finished."
-    done, to = [run for run in find_runs(Path(out), study) if run.done], Path(to)
+    (runs, odd), to = read_runs(Path(out), study), Path(to)
+    say_odd(odd.values())
+    done = [run for run in runs if run.done]
     if not done:
         raise Refusal(f"no finished run of {study} in {out}; leukonb run {study} makes them")
     check_target(to, "crate")

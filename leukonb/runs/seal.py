@@ -7,6 +7,7 @@ __all__ = ['seal', 'find_changed', 'describe_changed']
 
 # %% ../../nbs/runs/seal.ipynb #35c4c0a4
 import os
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,10 @@ def _is_same(
     "Whether a file is there and is what it was."
     try:
         facts = os.lstat(file)
+        if stat.S_ISLNK(facts.st_mode):  # no run makes links; where it leads, anything may have happened
+            return file.is_file() and digest_file(file) == stated
+        if not stat.S_ISREG(facts.st_mode):
+            return False
         if not thorough and max(facts.st_mtime_ns, facts.st_ctime_ns) <= since:
             return True
         return _digest_once(file.absolute(), facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size) == stated

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from ..files import Refusal, write_json
 from .process import execute_run, is_final, list_gpus, wants_redraw
-from .record import is_locked, is_whole, read_if_there, run_without
+from .form import read_if_there
+from .record import is_locked, is_whole, run_without
 from .study import PlannedRun
 
 # %% ../../nbs/runs/sweep.ipynb #cb4b41f3

@@ -19,7 +19,7 @@ from .process import execute_run
 from .reads import find_changed_reads
 from .published import find_published
 from .record import Run, changed_inputs, check_files, compare_libraries
-from .record import describe_environment, find_runs
+from .record import describe_environment, read_runs, say_odd
 
 # %% ../../nbs/runs/verify.ipynb #cdc3fae4
 def repeat_run(
@@ -184,7 +184,9 @@ def find_run(
     "The run that is meant; a `Refusal` where none or several are."
     if (Path(name) / "run.json").is_file():
         return Run.read(name)
-    matching = _find_named(name, find_runs(Path(out))) or _find_named(name, find_published())
+    runs, odd = read_runs(Path(out))
+    say_odd(odd.values())
+    matching = _find_named(name, runs) or _find_named(name, find_published())
     if len(matching) == 1:
         return matching[0]
     if matching:

@@ -6,8 +6,9 @@
 __all__ = ['QUIET', 'describe_planned', 'show_progress', 'list_status', 'status_table', 'watch_status']
 
 # %% ../../nbs/runs/watch.ipynb #55be789e
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,8 +17,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from ..files import read_json
-from .record import Run, current_status, find_runs, read_if_there
+from rich.text import Text
+from ..files import Refusal, read_json
+from .record import Run, current_status, read_runs
 from .study import PlannedRun
 
 # %% ../../nbs/runs/watch.ipynb #98dc8ca0
@@ -117,8 +119,8 @@ def _list_begun(run: Run) -> dict[str, Any]:
     running = state["status"] == "running"
     step, silence = (run.progress, run.heartbeat) if running else ({}, None)
     return {
-        "study": run.manifest.get("study"),
-        "experiment": run.experiment,
+        "study": run.folder.parts[-3],
+        "experiment": run.folder.parts[-2],
         "run": run.folder.name,
         "status": state["status"],
         "progress": f"{step['step']}/{step['of']} {step.get('unit', '')}".strip() if "step" in step else "",
@@ -136,23 +138,63 @@ def _describe_needs(missing: list[str]) -> str:
     rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     return f"needs {', '.join(missing[:3])}{rest}"
 
+# %% ../../nbs/runs/watch.ipynb #eb3c39c3
+def _read_plan(plan: Path) -> list[tuple[str, list[str]]]:
+    "The runs of a `plan.json`, as experiment/folder, each with those it needs; a `Refusal` where it is none."
+    try:
+        rows = [(row["run"], row["needs"]) for row in read_json(plan)] if plan.is_file() else None
+    except (Refusal, OSError, RecursionError, LookupError, TypeError):
+        rows = None
+    if rows is None or not all(isinstance(r, str) and isinstance(needs, list) for r, needs in rows):
+        raise Refusal(f"{plan} is no plan of a study; run the study again, which writes it anew")
+    return [(run, [str(need) for need in needs]) for run, needs in rows]
 
-def _list_waiting(plan: Path) -> Iterator[dict[str, Any]]:
+# %% ../../nbs/runs/watch.ipynb #6a463bd9
+_FINISHED = ("done", "stale", "made elsewhere")
+
+
+def _list_waiting(
+    plan: Path,
+    begun: dict[str, str],  # for experiment/folder of each run that was begun, its status
+) -> Iterator[dict[str, Any]]:
     "The rows of the runs in a `plan.json` that have not begun."
-    study, runs = plan.parent, read_json(plan)
-    done = {row["run"] for row in runs if read_if_there(study / row["run"] / "result.json")}
-    for row in runs:
-        if (study / row["run"] / "run.json").is_file():
+    for name, needs in _read_plan(plan):
+        if name in begun:
             continue
-        experiment, _, name = row["run"].partition("/")
-        missing = [need.partition("/")[2] for need in row["needs"] if need not in done]
-        yield dict(
-            study=study.name,
-            experiment=experiment,
-            run=name,
-            status="planned",
-            reason=_describe_needs(missing),
-        )
+        experiment, _, run = name.partition("/")
+        missing = [need.partition("/")[2] for need in needs if begun.get(need) not in _FINISHED]
+        yield {
+            "study": plan.parent.name,
+            "experiment": experiment,
+            "run": run,
+            "status": "planned",
+            "reason": _describe_needs(missing),
+        }
+
+# %% ../../nbs/runs/watch.ipynb #adc71ac0
+def _list_unreadable(out: Path, place: Path, line: str) -> dict[str, Any]:
+    "The row of what cannot be read: a run's folder, one above it, or a plan."
+    parts = dict(zip(("study", "experiment", "run"), place.relative_to(out).parts))
+    return {
+        **dict.fromkeys(("study", "experiment", "run"), ""),
+        **parts,
+        "status": "unreadable",
+        "reason": line,
+    }
+
+
+def _list_planned(out: Path, rows: list[dict[str, Any]], study: str | None) -> Iterable[dict[str, Any]]:
+    "The rows of the runs that no folder is there for yet, study by study."
+    begun: dict[str, dict[str, str]] = {}
+    for row in rows:
+        begun.setdefault(row["study"], {})[f"{row['experiment']}/{row['run']}"] = row["status"]
+    names = [study] if study else sorted(p.name for p in out.glob("[!_]*"))
+    for plan in (out / name / "plan.json" for name in names):
+        try:
+            if os.path.lexists(plan):
+                yield from _list_waiting(plan, begun.get(plan.parent.name, {}))
+        except Refusal as refusal:
+            yield _list_unreadable(out, plan, str(refusal))
 
 # %% ../../nbs/runs/watch.ipynb #cb0b5dd1
 _COLUMNS = ["study", "experiment", "run", "status", "progress", "left", "seconds", "heartbeat", "reason"]
@@ -162,14 +204,15 @@ def list_status(
     out: str | Path,  # the folder of all runs, `_runs`
     study: str | None = None,  # the name of one study; all studies unless given
 ) -> pd.DataFrame:
-    """Every run that was begun or planned, one per row.
+    """Every run that was begun or planned, one per row, and every record that cannot be read.
 
     Columns: study, experiment, run (its folder), status, progress, left (seconds to go), seconds (it took),
     heartbeat (seconds since the last one), reason (of a failure or of waiting).
     """
-    begun = [_list_begun(run) for run in find_runs(Path(out), study)]
-    plans = sorted(Path(out).glob(f"{study or '[!_]*'}/plan.json"))
-    return pd.DataFrame([*begun, *(row for plan in plans for row in _list_waiting(plan))], columns=_COLUMNS)
+    runs, odd = read_runs(out := Path(out), study)
+    rows = [_list_begun(run) for run in runs]
+    rows += [_list_unreadable(out, place, line) for place, line in odd.items()]
+    return pd.DataFrame([*rows, *_list_planned(out, rows, study)], columns=_COLUMNS)
 
 # %% ../../nbs/runs/watch.ipynb #1e52527e
 def _is_known(value: Any) -> bool:
@@ -198,7 +241,8 @@ def status_table(
         beat = f", {_duration(row.heartbeat)} ago" if _is_known(row.heartbeat) else ""
         progress = f"{_as_text(row.progress)}{beat}".lstrip(", ")
         name, left, took = f"{row.experiment}/{row.run}", _as_duration(row.left), _as_duration(row.seconds)
-        table.add_row(str(row.study), name, row.status, progress, left, took, _as_text(row.reason))
+        cells = (str(row.study), name, row.status, progress, left, took, _as_text(row.reason))
+        table.add_row(*map(Text, cells))  # a name may hold what rich would read as markup
     return table
 
 # %% ../../nbs/runs/watch.ipynb #766b0dca

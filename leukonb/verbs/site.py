@@ -7,8 +7,8 @@ __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_text', 'esc
            'clean_cells', 'join_silent_cells', 'split_heading', 'write_page', 'describe_worth', 'list_warnings',
            'data_digests', 'published_files', 'kept_notebook', 'provenance_html', 'stage_run', 'copy_offers',
            'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook', 'list_library',
-           'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'render_site', 'finish_page',
-           'outside_addresses', 'seal_site', 'build_site']
+           'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable', 'render_site',
+           'finish_page', 'outside_addresses', 'seal_site', 'build_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
 import ast, io, json, os, posixpath, re, shutil, subprocess, tempfile, tokenize
@@ -27,13 +27,15 @@ from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
 from ..runs.notebook import begun_cells, notebooks_folder
 from ..runs.published import describe_published, find_published, is_published
+from ..runs.form import read_if_there
 from leukonb.runs.record import (
     Run,
     current_status,
     describe_missing,
     describe_standing,
     find_runs,
-    read_if_there,
+    read_runs,
+    say_odd,
 )
 
 # %% ../../nbs/verbs/site.ipynb #f5c712d5
@@ -288,7 +290,15 @@ def kept_notebook(run: Run) -> Path | None:
     "The notebook of a run that ended badly, as far as it came; nothing for any other run."
     if run.status["status"] in ("done", "planned", "running"):
         return None
-    return next((p for p in (run.folder / ".executed.ipynb", run.notebook) if begun_cells(p)), None)
+    return next((p for p in (run.folder / ".executed.ipynb", run.notebook) if _has_begun(p)), None)
+
+
+def _has_begun(notebook: Path) -> bool:
+    "Whether a cell of a notebook was begun, and the file can be read."
+    try:
+        return notebook.is_file() and bool(begun_cells(notebook))
+    except Exception:  # nbformat stumbles over an odd file in many ways
+        return False
 
 # %% ../../nbs/verbs/site.ipynb #7fcbff95
 def provenance_html(
@@ -328,6 +338,8 @@ def stage_run(
     places: Mapping[str, str],  # for a file on the disk, its place in the site
 ) -> None:
     "Stage the page of a finished run."
+    if not run.notebook.is_file():
+        raise Refusal(f"{run.notebook.name} is no file")
     title, claim, cells = split_heading(nbformat.read(run.notebook, 4))
     cells = join_silent_cells(clean_cells(cells, Path(page).stem))
     for cell in cells:
@@ -659,34 +671,71 @@ def _find_places(
     runs: Sequence[Run], pages: Mapping[Path, str], nbs: Path, library: Mapping[Path, str]
 ) -> dict[str, str]:
     "For each file on the disk that has a place in the site, that place."
-    places = {str(p.resolve()): html_address(page) for p, page in library.items()}
+    places = {os.path.realpath(p): html_address(page) for p, page in library.items()}
     places[str(nbs / "index.ipynb")] = "index.html"
     for run in runs:
         if run.folder in pages:
-            places |= {str(p.resolve()): place for p, place in published_files(run).items()}
-            places[str(run.notebook.resolve())] = html_address(pages[run.folder])
+            places |= {os.path.realpath(p): place for p, place in published_files(run).items()}
+            places[os.path.realpath(run.notebook)] = html_address(pages[run.folder])
     return places
+
+# %% ../../nbs/verbs/site.ipynb #bc3b698f
+def _stage_pages(
+    run: Run,
+    to: Path,
+    pages: Mapping[Path, str],
+    ended: Mapping[Path, str],
+    places: Mapping[str, str],
+) -> str:
+    "Stage the page of a run, where it has one; why that cannot be done, or nothing."
+    try:
+        if run.folder in pages:
+            stage_run(run, to, pages[run.folder], places)
+        if run.folder in ended:
+            stage_ended(run, to, ended[run.folder], places)
+    except Exception as error:
+        if isinstance(error, OSError) and not str(error.filename or "").startswith(str(run.folder)):
+            raise
+        said = " ".join(str(error).split())[:200]
+        return f"{run.folder} has no page, since it cannot be read ({type(error).__name__}: {said}); {_MEND}"
+    return ""
+
+
+_MEND = "run the study again, or move the folder away"
 
 # %% ../../nbs/verbs/site.ipynb #648dcfb5
 def stage_site(
     runs: Sequence[Run],
     to: Path,  # an empty folder
-) -> None:
+) -> dict[
+    Path, str
+]:  # for a run's folder that cannot be read, a line; where there is one, too little is written
     "Write all that the builder needs into a folder."
     nbs, pages, ended = notebooks_folder(), page_addresses(runs), ended_pages(runs)
     config, library = _read_look(nbs), list_library(nbs)
     places = _find_places(runs, pages, nbs, library)
-    for run in runs:
-        if run.folder in pages:
-            stage_run(run, to, pages[run.folder], places)
-        if run.folder in ended:
-            stage_ended(run, to, ended[run.folder], places)
+    said = {run.folder: _stage_pages(run, to, pages, ended, places) for run in runs}
+    if odd := {folder: line for folder, line in said.items() if line}:
+        return odd
     for source, page in library.items():
         stage_notebook(source, to, page, places)
     stage_home(runs, pages, to, places)
     stage_runs(runs, pages | ended, to)
     config["website"]["sidebar"]["contents"] = _list_sidebar(config, nbs, library, runs, pages)
     _stage_look(config, to)
+    return {}
+
+
+def stage_readable(
+    runs: Sequence[Run],
+    to: Path,  # a folder that is not there yet
+) -> list[Run]:  # those that the site has
+    "Stage the site of all runs that can be read; each of the others is named on standard error."
+    while odd := stage_site(runs, to):
+        say_odd(odd.values())
+        runs = [run for run in runs if run.folder not in odd]
+        shutil.rmtree(to, ignore_errors=True)
+    return list(runs)
 
 # %% ../../nbs/verbs/site.ipynb #dc02e4e2
 def _stage_look(config: dict, to: Path) -> None:
@@ -821,7 +870,8 @@ def build_site(
     to: Path | str = "_site",  # where the site goes
 ) -> Path:
     "Build the site from all that has been run; its folder, of which only an earlier site is replaced."
-    to, runs = Path(to), find_runs(out)
+    to, (runs, odd) = Path(to), read_runs(out)
+    say_odd(odd.values())
     if not any(r.done for r in runs):
         raise Refusal(f"nothing has been run in {out}; run `leukonb run quick` first")
     runs += find_published()
@@ -829,7 +879,7 @@ def build_site(
     check_target(to, "site")
     with tempfile.TemporaryDirectory(prefix="leukonb-site-") as folder:
         project = Path(folder).resolve() / "project"
-        stage_site(runs, project)
+        runs = stage_readable(runs, project)
         seal_site(site := render_site(project))
         for run in runs:
             if run.done or kept_notebook(run):
