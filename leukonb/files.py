@@ -7,6 +7,7 @@ __all__ = ['Refusal', 'refusal_line', 'atomic', 'staged', 'canonical', 'write_te
            'write_table', 'read_table', 'digest', 'digest_file', 'digest_table']
 
 # %% ../nbs/files.ipynb #111ef025
+import errno
 import hashlib
 import json
 import os
@@ -38,12 +39,26 @@ def refusal_line(
         return str(refusal)
     raise AssertionError(f"not refused: {result!r}")
 
+# %% ../nbs/files.ipynb #b11990c6
+_NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+
+
+@contextmanager
+def _as_far_as_it_goes() -> Iterator[None]:
+    "Flushing where the file system has it; a share that answers that it has none is taken as it is."
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
+
 # %% ../nbs/files.ipynb #676b42e8
 def _sync_folder(folder: Path) -> None:
-    "Flush a folder's entries, so that a rename survives a power cut."
+    "Flush a folder's entries, so that a rename survives a power cut, where the file system can."
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with _as_far_as_it_goes():
+            os.fsync(handle)
     finally:
         os.close(handle)
 
@@ -63,7 +78,7 @@ def atomic(
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb+") as f:
+        with open(temporary, "rb+") as f, _as_far_as_it_goes():
             os.fsync(f.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
