@@ -382,18 +382,41 @@ def library_versions() -> dict[str, str]:
 _KERAS = {"backend": "tensorflow", "floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 
 
+def _keras_settings() -> dict[str, Any]:
+    "The settings of Keras as it would read them: backend, floatx, epsilon, image_data_format."
+    home = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")
+    folder = Path(os.environ.get("KERAS_HOME") or home / ".keras")
+    try:
+        stated = json.loads((folder / "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        stated = {}
+    given = stated if isinstance(stated, dict) else {}
+    settings = {name: given.get(name, default) for name, default in _KERAS.items()}
+    return {**settings, "backend": os.environ.get("KERAS_BACKEND") or settings["backend"]}
+
+# %% ../../nbs/runs/key.ipynb #d8efc4b0
+_ON = dict.fromkeys(("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS"), "1")  # unless they are set
+_OTHERS = """TF_XLA_FLAGS XLA_FLAGS TF_CUDNN_DETERMINISTIC TF_USE_LEGACY_KERAS TF_SET_ONEDNN_FPMATH_MODE
+    ONEDNN_DEFAULT_FPMATH_MODE DNNL_DEFAULT_FPMATH_MODE ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
+    NVIDIA_TF32_OVERRIDE CUBLAS_WORKSPACE_CONFIG MKL_CBWR MKL_ENABLE_INSTRUCTIONS OPENBLAS_CORETYPE
+    NPY_DISABLE_CPU_FEATURES
+    JAX_ENABLE_X64 JAX_DEFAULT_MATMUL_PRECISION KERAS_MAX_EPOCHS KERAS_MAX_STEPS_PER_EPOCH"""
+
+
+def _set_variables() -> dict[str, str]:
+    "The variables that decide numbers and are set to something else than what holds without them."
+    plain = {"true": "1", "false": "0"}
+    names = {**_ON, **dict.fromkeys(_OTHERS.split(), "")}
+    found = {name: os.environ.get(name, usual).strip() for name, usual in names.items()}
+    read = {name: plain.get(value.lower(), value) for name, value in found.items()}
+    return {name: value for name, value in read.items() if value not in ("", names[name])}
+
+# %% ../../nbs/runs/key.ipynb #eab50c0e
 def computing_settings(
     threads: int | None = None,  # for the computations of a run, as set by `--threads`
 ) -> dict[str, Any]:
-    "The settings that decide numbers: backend, floatx, epsilon and image_data_format of Keras; threads."
-    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    try:
-        stated = json.loads((folder / "keras.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stated = {}
-    settings = {name: stated.get(name, default) for name, default in _KERAS.items()}
-    settings["backend"] = os.environ.get("KERAS_BACKEND") or settings["backend"]
-    return {**settings, "threads": threads}
+    "The settings that decide numbers: those of Keras, threads, and variables that are set to the unusual."
+    return {**_keras_settings(), "threads": threads, **_set_variables()}
 
 # %% ../../nbs/runs/key.ipynb #3bd36195
 def list_inputs(

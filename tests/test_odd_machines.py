@@ -1,0 +1,155 @@
+"""Runs on machines that are not as a run would like them: other kernels, drivers without use, odd folders."""
+
+import json
+import os
+import sys
+
+import nbformat
+import pytest
+
+from leukonb.runs import device, process
+from leukonb.runs.record import Run, current_status, find_runs, list_facts
+from leukonb.runs.study import load_study, plan_study
+from leukonb.runs.sweep import execute_plan
+
+TELL = """import sys, builtins
+from leukonb.runs.record import this_run, finish
+finish(this_run(), {'own': 1, 'startup': int(hasattr(builtins, 'mine'))}, notes=[sys.executable])"""
+
+
+def put_program(folder, name, text="#!/bin/sh\nexit 1\n"):
+    """A program on the path that is put before all others."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def fresh():
+    """What is asked of the machine once is asked again, before and after."""
+    process._list_uuids.cache_clear()
+    yield
+    process._list_uuids.cache_clear()
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="Another Python is registered as python3; a driver names a GPU that nothing uses; braces in a folder's name",
+    injected="a kernel of that name on JUPYTER_PATH, IPython's start-up files, an nvidia-smi that answers, {seed} [x]",
+    promise="the run's own interpreter does it, without those files; the page names the processor; it is done",
+)
+def test_a_run_is_done_by_its_own_interpreter_and_names_what_it_used(tmp_path, monkeypatch, fresh):
+    place = tmp_path / "{seed} [x] {}"
+    studies = place / "nbs" / "experiments" / "studies"
+    studies.mkdir(parents=True)
+    first = nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]})
+    cells = [first, nbformat.v4.new_code_cell(TELL)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), studies.parent / "tell.ipynb")
+    (studies / "s [x].yml").write_text("title: T\nshows: S\nsize: smoke\nruns: {a: {experiment: tell}}\n")
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    words = ["/bin/false", "{connection_file}"]
+    (kernel / "kernel.json").write_text(
+        json.dumps({"argv": words, "display_name": "P", "language": "python"})
+    )
+    start = tmp_path / "ipython" / "profile_default" / "startup"
+    start.mkdir(parents=True)
+    (start / "00.py").write_text("import builtins; builtins.mine = 1")
+    driver = put_program(tmp_path / "bin", "nvidia-smi", "#!/bin/sh\necho 'Imaginary GPU, GPU-1'\n")
+    for name, value in {
+        "LEUKONB_NBS": studies.parents[1],
+        "LEUKONB_GPU_LOCKS": tmp_path / "locks",
+        "JUPYTER_PATH": kernel.parents[1],
+        "IPYTHONDIR": tmp_path / "ipython",
+        "PATH": f"{driver}{os.pathsep}{os.environ['PATH']}",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    plan = plan_study(load_study("s [x]"), place / "_runs")
+    assert execute_plan(plan)[0]["status"] == "done", plan[0].run.status
+    run = Run.read(find_runs(place / "_runs", "s [x]")[0].folder)
+    assert run.result["notes"] == [sys.executable] and run.result["headline"]["startup"] == 0
+    assert run.status["gpu"] == "Imaginary" or "GPU" in run.status["gpu"]
+    assert run.manifest["environment"]["device"] == device.name_processor() == list_facts(run)["device"]
+    assert current_status(run)["status"] == "done"
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="nvidia-smi or git may not be started",
+    injected="no program, a folder of that name, a file on the path, one that never ends, one that prints no text",
+    promise="it is not there; nothing ends by it",
+)
+@pytest.mark.parametrize("kind", ["no program", "folder", "file on the path", "never ends", "no text"])
+def test_a_program_that_may_not_be_started_is_not_there(tmp_path, monkeypatch, fresh, kind):
+    from leukonb.runs.record import describe_environment
+
+    place = tmp_path / "bin"
+    for name in ("nvidia-smi", "git"):
+        if kind == "file on the path":
+            place.write_text("")
+        elif kind == "folder":
+            (place / name).mkdir(parents=True)
+        else:
+            texts = {"no program": "\x7fELF no", "no text": "#!/bin/sh\nprintf '\\377, \\376'\n"}
+            put_program(place, name, texts.get(kind, "#!/bin/sh\nexec sleep 60\n"))
+    monkeypatch.setenv(
+        "PATH", str(place) + (f"{os.pathsep}/bin" if kind in ("never ends", "no text") else "")
+    )
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("LEUKONB_GPUS", raising=False)
+    if kind == "never ends":
+        monkeypatch.setattr(device.ask_program, "__defaults__", (0.2,))
+    environment = describe_environment(1)
+    assert environment["device"] == device.name_processor()
+    assert process.list_gpus() == (["\ufffd"] if kind == "no text" else [])
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A setting that decides numbers is another than it was",
+    injected="floatx and backend in keras.json, oneDNN off, another instruction set, shorter floats",
+    promise="another key; status and verify name the setting with both values",
+)
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("floatx", "float16"),
+        ("backend", "numpy"),
+        ("TF_ENABLE_ONEDNN_OPTS", "0"),
+        ("ONEDNN_MAX_CPU_ISA", "SSE41"),
+        ("NVIDIA_TF32_OVERRIDE", "0"),
+    ],
+)
+def test_what_decides_numbers_is_an_input_and_is_named_when_it_differs(tmp_path, monkeypatch, name, value):
+    from leukonb.runs.key import digest_inputs, list_inputs
+    from leukonb.runs.notebook import find_experiment
+    from leukonb.runs.record import compare_libraries
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.delenv(name, raising=False)
+    notebook = find_experiment("released")
+    usual = list_inputs(notebook, {"least": 1})
+    if name.isupper():
+        monkeypatch.setenv(name, value)
+    else:
+        (tmp_path / "keras.json").write_text(json.dumps({name: value}))
+    unusual = list_inputs(notebook, {"least": 1})
+    assert unusual["settings"][name] == value and digest_inputs(usual) != digest_inputs(unusual)
+    made_before = Run(tmp_path, {"inputs": usual})
+    [said] = compare_libraries(made_before)
+    assert said.startswith(f"{name}: ") and said.endswith(f" then, {value} now")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "none"))
+    monkeypatch.delenv(name, raising=False)
+    [said] = compare_libraries(Run(tmp_path, {"inputs": unusual}))
+    assert said.startswith(f"{name}: {value} then, ")
+
+
+def test_what_is_set_to_what_holds_anyway_changes_no_key(monkeypatch):
+    from leukonb.runs.key import computing_settings
+
+    usual = computing_settings()
+    for value in ("1", "true", ""):
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", value)
+        assert computing_settings() == usual
