@@ -3,6 +3,7 @@
 import errno
 import os
 
+import pandas as pd
 import pytest
 
 from leukonb import files
@@ -36,3 +37,14 @@ def test_a_disk_that_fails_is_not_passed_over(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Input/output"):
         files.write_text(tmp_path / "a.txt", "b")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_names_are_text_and_stay_what_they_are(tmp_path, ending):
+    names = ["001", "1", "1E2", "100", "NA", "nan", "1.0", "TRUE"]
+    table = pd.DataFrame(
+        {"subject": names, "identity": ["7"] * 8, "cell": names, "score": [0.5] * 7 + [None]}
+    )
+    again = files.read_table(files.write_table(tmp_path / f"table.{ending}", table))
+    assert again.subject.tolist() == again.cell.tolist() == names and again.identity.tolist() == ["7"] * 8
+    assert again.score.isna().sum() == 1
