@@ -200,6 +200,11 @@ class Cohort:
         "Whether the images were drawn, not taken."
         return bool((self.cells.dataset == "phantom").any())
 
+    @property
+    def alone(self) -> int:
+        "How many of the images have no subject, and count as a person each."
+        return pictures.count_alone(self.cells.subject)
+
 # %% ../../nbs/data/cohort.ipynb #5007b8f2
 def agree_facts(
     facts: dict[str, dict],  # {source: {'subject': ..., 'label': ...}}, the surest first
@@ -222,7 +227,7 @@ def _choose(known, named, used):
     return {k: v for k, v in row.items() if k != "cell" and pd.notna(v)}
 
 # %% ../../nbs/data/cohort.ipynb #87fe240d
-def _row(path, facts, measure, used):
+def _row(path, facts, measure, used, alone):
     "The row of one file; a `Refusal` where it cannot be used."
     if isinstance(measure, Refusal):
         raise measure
@@ -235,6 +240,8 @@ def _row(path, facts, measure, used):
     agreed = agree_facts(facts)
     used[cell] += 1
     stranger = bool(known and named and agreed.get("subject") != named)
+    if alone and not agreed.get("subject"):
+        agreed["subject"] = pictures.name_alone(cell)
     return {**measure._asdict(), "path": path, "known": bool(known), "stranger": stranger, **agreed}
 
 # %% ../../nbs/data/cohort.ipynb #b0cc241b
@@ -243,7 +250,7 @@ def _merge(reading, measures):
     rows, problems, used = [], [], Counter()
     for (path, facts), measure in zip(reading.facts.items(), measures):
         try:
-            rows.append(_row(path, facts, measure, used))
+            rows.append(_row(path, facts, measure, used, reading.alone))
         except Refusal as refusal:
             problems.append(problem_row(path, str(refusal)))
     return rows, problems
@@ -273,7 +280,8 @@ def _name_dataset(rows, reading, dataset):
 # %% ../../nbs/data/cohort.ipynb #9c275bd1
 _REMEDIES = {
     "label": "put them in folders named all and hem, or list them in a CSV with path, label, subject",
-    "subject": "give a subject pattern, or list them in a CSV with path, label, subject",
+    "subject": "give a subject pattern (none where nobody knows whose cells they are), "
+    "or list them in a CSV with path, label, subject",
 }
 
 
@@ -357,6 +365,9 @@ def add_identities(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(identity=cells.subject.map(joined).astype(COLUMNS["identity"])).reset_index(drop=True)
 
 # %% ../../nbs/data/cohort.ipynb #406b3b0c
+_NOBODY = "have no subject, for nobody knows whose cells they are, and count as a person each"
+
+
 def _remark(rows):
     "Remarks on the whole cohort."
     unknown = sum(not row["known"] for row in rows if row["dataset"] == "C-NMC 2019")
@@ -366,6 +377,8 @@ def _remark(rows):
         "what is known of them was read from names, folders and tables": unknown,
         "are named for another subject than in the release of C-NMC 2019, which is believed": strangers,
     }
+    alone = pd.Series([row.get("subject") for row in rows], dtype="str")
+    remarks[f"{_NOBODY}; {pictures.NO_SUBJECTS}"] = pictures.count_alone(alone)
     remarks["have transparent pixels, which are laid on black"] = sum(row["seen_through"] for row in rows)
     total = f"of {len(rows):,} images"
     return [problem_row(f"{count:,} {total}", text, False) for text, count in remarks.items() if count]

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from .tables import as_text, match_names, name_source, parse_numbers, read_any_table
 from ..files import Refusal, write_table
+from ..pictures import NO_SUBJECTS, count_alone
 
 # %% ../../nbs/evidence/predictions.ipynb #0ee10f99
 COLUMNS = ["cell", "subject", "identity", "label", "score", "split", "iteration", "arm", "seed"]
@@ -406,6 +407,12 @@ def _refuse_other_labels(checked: pd.DataFrame, people: pd.DataFrame, source: st
             f"{other.sum()} of {len(other)} rows. Do the labels mean the opposite (--positive)?"
         )
 
+# %% ../../nbs/evidence/predictions.ipynb #4648e1aa
+def _describe_alone(table: pd.DataFrame) -> list[str]:
+    "A sentence where pictures stand in the place of subjects."
+    alone = count_alone(table.subject)
+    return [f"{alone:,} of {len(table):,} rows name a picture and no subject; {NO_SUBJECTS}."] * bool(alone)
+
 # %% ../../nbs/evidence/predictions.ipynb #7fb3e50b
 def _refuse_faults(checked: pd.DataFrame, source: str) -> None:
     "Refuse a table with one of the faults above."
@@ -450,7 +457,7 @@ def check_table(
     checked = _name_cells(checked.assign(**kept), source)
     _refuse_faults(checked, source)
     checked = mark_decisions(checked[columns].reset_index(drop=True))
-    checked.attrs["reading"] = said
+    checked.attrs["reading"] = [*said, *_describe_alone(checked)]
     return checked
 
 # %% ../../nbs/evidence/predictions.ipynb #0c90059f
