@@ -1,6 +1,7 @@
 # make report   run the studies and build the site: real, on what was measured on 7,108 released cells, then quick and
 #               leakage on synthetic cells, drawn so that each leak can be seen; with DATA=folder, quick on its images.
-#               PATTERN says which part of a file's path is its subject, such as PATTERN='(P[0-9]+)_'
+#               PATTERN says which part of a file's path is its subject, such as PATTERN='(P[0-9]+)_'; SPLIT=0.5/0.2/0.3 how
+#               few subjects are shared out among training, validation and test.
 # make test     every check
 # make test-extras   the checks that need large packages beside, installed first
 # make outputs  run the notebooks and save what they show (NOTEBOOK=files: these)
@@ -9,6 +10,7 @@
 PYTHON ?= python3
 DATA ?=
 PATTERN ?=
+SPLIT ?=
 STUDY ?= $(if $(DATA),quick,real quick leakage)
 OUT ?= _runs
 WORKERS ?= 2
@@ -23,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: report test outputs house test-extras test-faults lab site lock clean
 
 report: $(STAMP)
-	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") $(if $(PATTERN),--subject-pattern '$(PATTERN)') || exit $$?; done
+	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") $(if $(PATTERN),--subject-pattern '$(PATTERN)') $(if $(SPLIT),--split $(SPLIT)) || exit $$?; done
 	$(BIN)/leukonb site --out $(OUT)
 
 test: $(STAMP)

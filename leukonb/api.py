@@ -116,11 +116,14 @@ def evaluate(
 # %% ../nbs/api.ipynb #0f93acaf
 def _state_call(name: str, *values: Any, **options: Any) -> str:
     "A call as it is written, without options that are not given; of each path only the last part."
+    import re
     from os.path import basename
 
     def write(value: Any) -> str:
         if hasattr(value, "columns"):
             return "table"
+        if re.fullmatch(r"[\d./]+", str(value)):  # shares, such as 0.6/0.2/0.2
+            return repr(value)
         return repr(basename(value) if hasattr(value, "__fspath__") or "/" in str(value) else value)
 
     given = {k: v for k, v in options.items() if not (v is None or v is False or v == ())}
@@ -208,6 +211,9 @@ def run(
     workers: int = 1,  # runs at a time
     *,
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
+    split: str | None = None,  # shares of training, validation and test for every run, as '0.6/0.2/0.2'
+    features: Path | str | None = None,  # anyone's table of features, in place of images
+    positive: str | None = None,  # which of two labels of that table is the one looked for, as ALL is
     threads: int | None = None,  # for a run's computations; the cores shared evenly unless said
     out: Path | str = "_runs",  # where runs are kept
     nbs: Path | str | None = None,  # a folder with experiments and studies of your own, looked in first
@@ -225,12 +231,12 @@ def run(
 
     if min(workers, 1 if threads is None else threads) < 1:
         raise Refusal(f"workers = {workers}, threads = {threads}: at least 1 of each is wanted")
-    said = _state_call(
-        "run", study, data=data, settings=settings, smoke=smoke, subject_pattern=subject_pattern
-    )
+    cohort: dict[str, Any] = dict(split=split, features=features, positive=positive)
+    terms = dict(data=data, settings=settings, smoke=smoke, subject_pattern=subject_pattern)
+    said = _state_call("run", study, **terms, **cohort)
     with verb.own_experiments(nbs):
         prepared = verb.prepare_study(
-            str(study), out, data, settings, smoke, subject_pattern, said, threads=threads
+            str(study), out, data, settings, smoke, subject_pattern, said, threads=threads, **cohort
         )
         if dry_run:
             return verb.tabulate_runs(prepared.planned, [p.run.status for p in prepared.planned])

@@ -71,12 +71,22 @@ def _add_folders(p: argparse.ArgumentParser, out: bool = True) -> None:
     p.add_argument("--nbs", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=text)
 
 # %% ../nbs/cli.ipynb #50f7ed58
+def _add_cohort(p: argparse.ArgumentParser) -> None:
+    text = "anyone's table of features in place of images: CSV, Excel, Parquet or .h5ad"
+    p.add_argument("--features", type=Path, metavar="TABLE", help=text)
+    text = "which of the two labels in that table is the one looked for, as ALL is"
+    p.add_argument("--positive", metavar="LABEL", help=text)
+    text = "shares of subjects in training, validation and test, such as 0.6/0.2/0.2, for every run"
+    p.add_argument("--split", metavar="A/B/C", help=text)
+
+
 def _add_run(verbs: Any) -> None:
     p = verbs.add_parser("run", help="do every run of a study that is not done")
     p.add_argument("study", metavar="STUDY", help="a study's name, such as quick, or a .yml file")
     text = "a folder of images, or a .zip or .tar of one; without it the study draws its synthetic cohort"
     p.add_argument("--data", type=Path, metavar="DIR", help=text)
     p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
+    _add_cohort(p)
     setting, text = "EXPERIMENT.PARAMETER=VALUE", "override a parameter; may be given again"
     p.add_argument("--set", action="append", default=[], metavar=setting, help=text)
     text = "at the smallest size that goes through every step; its figures mean nothing"
@@ -371,7 +381,8 @@ def _run(a: Namespace) -> int:
 
     place = _place(a)
     options = (a.data, a.set, a.smoke, a.subject_pattern, a.command)
-    prepared = prepare_study(a.study, a.out, *options, trains_here=place is None, threads=a.threads)
+    cohort = dict(split=a.split, features=a.features, positive=a.positive)
+    prepared = prepare_study(a.study, a.out, *options, trains_here=place is None, threads=a.threads, **cohort)
     for name, why in prepared.left_out.items():
         print(f"left out, with what needs it: {name}: {why}")
     mine = pick_shard(prepared.planned, a.shard) if a.shard else set(range(len(prepared.planned)))

@@ -182,6 +182,7 @@ def test_every_training_of_the_study_is_split_for_the_challenge(tmp_path):
 def test_a_cohort_without_the_preliminary_part_is_refused_before_anything_runs(tmp_path, released):
     planned = plan_study(load_study("challenge"), tmp_path, cohort=tmp_path, data="d")
     with pytest.raises(
-        Refusal, match="training/training.seed-0 .and 2 more.*: the challenge split needs the preliminary part"
+        Refusal,
+        match="training/training.seed-0 .and 2 more.*: the challenge split needs the preliminary part",
     ):
         check_cohort(planned, released[released.part == "training"])

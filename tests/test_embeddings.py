@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import leukonb
 
 from leukonb.data.measured import read_measured, write_measured
 from leukonb.files import Refusal
 from leukonb.model.embeddings import form_measured, read_features
+from leukonb.runs.record import find_runs
 
 
 @pytest.fixture
@@ -85,3 +87,42 @@ def test_annotated_data_without_the_library_name_what_to_install(tmp_path, monke
     (tmp_path / "cells.h5ad").write_bytes(b"")
     with pytest.raises(Refusal, match="pip install anndata"):
         read_features(tmp_path / "cells.h5ad")
+
+
+def test_a_study_runs_on_anyone_s_features(table, tmp_path):
+    rng = np.random.default_rng(1)
+    people = [(f"p{i}", "blast" if i % 2 else "normal") for i in range(30)]
+    rows = pd.DataFrame(
+        [(f"{s}_{k}", s, c) for s, c in people for k in range(4)],
+        columns=["cell", "Metadata_Subject", "Metadata_Label"],
+    )
+    seen = rng.normal(size=(120, 6)) + (rows.Metadata_Label == "blast").to_numpy()[:, None]
+    rows.join(pd.DataFrame(seen, columns=[f"f{i}" for i in range(6)])).to_parquet(tmp_path / "scan.parquet")
+    command = ["run", "monte-carlo", "--smoke", "--threads", 1, "--out", tmp_path / "runs"]
+    command += ["--features", tmp_path / "scan.parquet", "--split", "0.6/0.2/0.2"]
+    asked = leukonb(*command)
+    assert asked.returncode == 1 and "--positive" in asked.stderr and not list(tmp_path.glob("runs/mon*"))
+    ran = leukonb(*command, "--positive", "blast")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (run,) = find_runs(tmp_path / "runs", "monte-carlo")
+    given = run.manifest["inputs"]["parameters"]
+    assert run.done and not run.manifest["synthetic"] and (given["train"], given["test"]) == (0.6, 0.2)
+    assert "30 subjects" in ran.stdout and "--positive blast" in run.manifest["command"]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["quick", "--features", "{table}"], "these need images"),
+        (["monte-carlo", "--features", "{table}", "--data", "{table}"], "two cohorts"),
+        (["monte-carlo", "--positive", "x"], "--positive goes with --features"),
+        (["monte-carlo", "--split", "0.9/0.2/0.2"], "write the shares of training, validation and test"),
+        (["monte-carlo", "--features", "nowhere.csv"], "nowhere.csv is not a file"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_written(table, tmp_path, words, said):
+    table.to_csv(tmp_path / "table.csv", index=False)
+    words = [word.format(table=tmp_path / "table.csv") for word in words]
+    ran = leukonb("run", *words, "--smoke", "--out", tmp_path / "runs")
+    assert ran.returncode == 1 and said in ran.stderr and len(ran.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("runs/*/*/*/run.json"))

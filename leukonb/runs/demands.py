@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'reads_cohort', 'parse_split', 'apply_split', 'suggest_split', 'check_cohort', 'takes_measured',
-           'check_images', 'measured_settings']
+           'check_images', 'take_measured']
 
 # %% ../../nbs/runs/demands.ipynb #b62059ce
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 import pandas as pd
 from ..files import Refusal
 from .notebook import find_experiment, read_code, read_parameters
-from .study import PlannedRun, Study, apply_settings
+from .study import PlannedRun, Study, set_run
 
 if TYPE_CHECKING:
     from leukonb.data.cohort import Cohort
@@ -55,14 +56,14 @@ def apply_split(
 ) -> Study:  # the same object, changed
     "The study with one split for every run: as given, else what the study states for runs that state none."
     if text is not None:
-        shares = parse_split(text)
-        named = [name for name, run in study.runs.items() if _splits(run)]
-        settings = [f"{name}.{part}={share}" for name in named for part, share in zip(PARTS, shares)]
-        return apply_settings(study, settings, "--split: ")
+        shares = dict(zip(PARTS, parse_split(text)))
+        for name in [name for name, run in study.runs.items() if _splits(run)]:
+            set_run(study, name, shares, f"--split {text}: ")
+        return study
     if study.split:
-        shares = parse_split(study.split, study.at("split"))
+        stated = dict(zip(PARTS, parse_split(study.split, study.at("split"))))
         for run in filter(_splits, study.runs.values()):
-            run["parameters"] = {**dict(zip(PARTS, shares)), **run.get("parameters", {})}
+            run["parameters"] = {**stated, **run.get("parameters", {})}
     return study
 
 # %% ../../nbs/runs/demands.ipynb #2ce1a8b6
@@ -159,10 +160,10 @@ def check_cohort(
 
 # %% ../../nbs/runs/demands.ipynb #ee4355ce
 def takes_measured(
-    planned: PlannedRun,
+    notebook: Path,  # an experiment's
 ) -> bool:
-    "Whether a run can be done on measured cells, without images."
-    return any({"parameters", "measured"} <= set(tags) for _, tags in read_code(planned.notebook))
+    "Whether an experiment can be done on measured cells, without images."
+    return any({"parameters", "measured"} <= set(tags) for _, tags in read_code(notebook))
 
 
 def check_images(
@@ -172,7 +173,7 @@ def check_images(
     "Refuse the runs that need images where the cohort has none."
     if not cohort.measured:
         return
-    blind = [p for p in planned if "cohort" in read_parameters(p.notebook) and not takes_measured(p)]
+    blind = [p for p in planned if "cohort" in read_parameters(p.notebook) and not takes_measured(p.notebook)]
     if blind:
         names = ", ".join(dict.fromkeys(p.run.experiment for p in blind))
         raise Refusal(
@@ -181,13 +182,12 @@ def check_images(
         )
 
 
-def measured_settings(
+def take_measured(
     study: Study,
-) -> list[str]:  # texts 'run.parameter=value'
-    "The settings with which the networks of a study are taken for measured beforehand."
-    named = [
-        name
-        for name, run in study.runs.items()
-        if "backbone" in read_parameters(find_experiment(run["experiment"]))
-    ]
-    return [f"{name}.{text}" for name in named for text in ("backbone=measured", "weights=null")]
+) -> Study:  # the same object, changed
+    "The study with its networks taken for measured beforehand, wherever an experiment can do with that."
+    for name, run in study.runs.items():
+        notebook = find_experiment(run["experiment"])
+        if takes_measured(notebook) and "backbone" in read_parameters(notebook):
+            set_run(study, name, {"backbone": "measured", "weights": None}, "--features: ")
+    return study

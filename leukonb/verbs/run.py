@@ -158,8 +158,7 @@ def _set_study(
     study = demands.apply_split(study)
     study = studies.shrink_to_smoke(study) if smoke else study
     study = study if split is None else demands.apply_split(study, split)
-    measured = demands.measured_settings(study) if is_measured else []
-    study = studies.apply_settings(study, measured, "--features: ")
+    study = demands.take_measured(study) if is_measured else study
     return studies.apply_settings(study, write_settings(settings))
 
 # %% ../../nbs/verbs/run.ipynb #e7d5fc78
@@ -178,6 +177,8 @@ def prepare_study(
     positive: str | None = None,  # which of two labels of that table is the one looked for, as ALL is
 ) -> PreparedStudy:
     "A study checked to its last parameter, its cohort indexed; a `Refusal` where anything does not fit."
+    if positive and features is None:
+        raise Refusal("--positive goes with --features, which is not given")
     study = _set_study(studies.load_study(name), settings, smoke, split, features is not None)
     study.threads = threads
     planned = studies.plan_study(study, Path(out), command=command)
