@@ -136,6 +136,62 @@ def open_to_others():
     return {c.laddr for c in ports if not c.laddr.ip.startswith("127.")}
 
 
+KNOCK = """import socket, ssl, sys
+def knock(port, how):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            with how(plain) as line:
+                line.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+                return bool(line.recv(1))
+    except OSError:
+        return False
+anyone = ssl.create_default_context()
+anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+answers = [knock(int(port), how) for port in sys.argv[1:] for how in (lambda s: s, anyone.wrap_socket)]
+assert not any(answers), answers
+"""
+
+
+def ports_of_ours():
+    """The ports that this process and its descendants listen on."""
+    me = psutil.Process()
+    found = [c for p in [me, *me.children(recursive=True)] for c in p.net_connections("tcp")]
+    return {c.laddr.port for c in found if c.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.fault(
+    group="sweep",
+    fault="Another account of the machine finds the ports of a local cluster",
+    injected="a client without, and with another certificate; plain and encrypted bytes to each port, as nobody too",
+    promise="no port of the cluster answers one that lacks the certificate; there is no dashboard",
+)
+def test_a_local_cluster_answers_nobody_without_its_certificate(tmp_path):
+    from distributed import Client
+    from distributed.security import Security
+
+    before, pool = ports_of_ours(), cluster.connect_cluster(Place("local", workers=1))
+    try:
+        until(lambda: len(ports_of_ours() - before) == 3)  # scheduler, nanny, worker: no dashboard
+        address, ports = pool.address, ports_of_ours() - before
+        assert address.startswith("tls://127.0.0.1:") and int(address.rpartition(":")[2]) in ports
+        assert not open_to_others()
+        for security in (None, Security.temporary()):
+            tried = address if security else address.replace("tls", "tcp")
+            with pytest.raises((OSError, ValueError)):
+                Client(tried, security=security, timeout=1, set_as_default=False)
+        python = next((p for p in (sys.executable, "/usr/bin/python3") if others_may_run(p)), sys.executable)
+        user = {"user": 65534} if os.geteuid() == 0 and others_may_run(python) else {}
+        subprocess.run([python, "-c", KNOCK, *map(str, ports)], cwd="/", check=True, **user)
+    finally:
+        pool.close()
+
+
+def others_may_run(program):
+    """Whether an account without rights of its own may start a program."""
+    place = Path(program).resolve()
+    return place.is_file() and all(p.stat().st_mode & 1 for p in [place, *place.parents])
+
+
 @pytest.mark.fault(
     group="sweep",
     fault="A worker of this machine is killed",
@@ -224,7 +280,8 @@ def test_without_a_worker_it_is_said_and_a_lost_scheduler_is_found_again(suite, 
             )
         )
         command = leukonb("run", path, "--out", out, "--cluster", f"tcp://127.0.0.1:{port}")
-        line = command.stderr.readline()
+        open_to_all, line = command.stderr.readline(), command.stderr.readline()
+        assert "every account of this machine" in open_to_all and "--tls CA CERT KEY" in open_to_all
         assert f"no worker is connected to tcp://127.0.0.1:{port}" in line and "dask worker" in line
         with worker(port):
             until(lambda: begun(out))
@@ -289,6 +346,7 @@ def test_a_worker_with_another_package_is_refused(suite, tmp_path):
         (["--cluster", "local", "--tls", "ca.pem", "cert.pem", "key.pem"], "--tls ca.pem.*No such file"),
         (["--cluster", "local", "--cluster-config", "no.yml"], "no.yml"),
         (["--bind", "127.0.0.1"], "goes with --cluster"),
+        (["--cluster", "kubernetes", "--tls", "ca.pem", "cert.pem", "key.pem"], "takes no certificates"),
         (["--cluster", "127.0.0.1:9"], "no scheduler answers at tcp://127.0.0.1:9"),
         (["--shard", "3/2"], "write i/n"),
         (["--workers", "0"], "at least 1"),

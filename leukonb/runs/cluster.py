@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-import yaml
 from ..files import Refusal
 from .key import list_inputs
 from .notebook import suggest
 from .process import execute_run, list_gpus, skip_optional_imports
 from .record import Run, is_locked, link_files
-from .study import PlannedRun
+from .study import PlannedRun, parse_yaml
 from .sweep import Lost, Stopped, count_cores, fits_beside, machine_memory
 
 # %% ../../nbs/runs/cluster.ipynb #53ac7710
@@ -69,9 +68,10 @@ def read_settings(
     if file is None:
         return {}
     try:
-        settings = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise Refusal(f"--cluster-config {file}: {str(error).splitlines()[0]}") from None
+    settings = parse_yaml(text, f"--cluster-config {file}")[1]
     if not isinstance(settings, dict):
         raise Refusal(f"--cluster-config {file}: a mapping of settings to values is wanted")
     return settings
@@ -113,10 +113,13 @@ def _check_bind(place: Place) -> None:
 # %% ../../nbs/runs/cluster.ipynb #343a881b
 def _check_package(place: Place) -> None:
     "Refuse a place whose package is not installed."
-    package = _PACKAGES.get(place.where, "distributed")
-    if not find_spec(package):
-        name = package.replace("_", "-")
-        raise Refusal(f"--cluster {place.where} needs the package {name}: pip install 'leukonb[cluster]'")
+    packages = [_PACKAGES.get(place.where, "distributed")]
+    if place.where == "local" and not place.tls:
+        packages.append("cryptography")  # makes the certificate
+    for package in packages:
+        if not find_spec(package):
+            name = package.replace("_", "-")
+            raise Refusal(f"--cluster {place.where} needs the package {name}: pip install 'leukonb[cluster]'")
 
 # %% ../../nbs/runs/cluster.ipynb #d9f53c94
 def _check_slurm(place: Place) -> None:
@@ -153,6 +156,15 @@ def _security(place: Place) -> "Security | None":
         ) from None
     return security
 
+# %% ../../nbs/runs/cluster.ipynb #f3ff6479
+def _make_security(place: Place) -> "Security | None":
+    "What a cluster encrypts with: the files that are named, or for this machine alone a new certificate."
+    if place.where != "local" or place.tls:
+        return _security(place)
+    from distributed.security import Security
+
+    return Security.temporary()
+
 # %% ../../nbs/runs/cluster.ipynb #b126c0e3
 def check_place(
     place: Place,
@@ -166,6 +178,8 @@ def check_place(
     if place.address:
         _check_address(place, place.address)
     _check_bind(place)
+    if place.where == "kubernetes" and place.tls:
+        raise Refusal("--tls: dask-kubernetes takes no certificates; Kubernetes guards its traffic itself")
     if place.config and place.where not in ("slurm", "kubernetes"):
         raise Refusal(f"--cluster-config: for --cluster slurm or kubernetes only, not {place.where}")
     _check_package(place)
@@ -462,7 +476,6 @@ def _local(place: Place, security: "Security | None") -> list[Any]:
     workers = place.workers = place.workers or count_cores()
     place.threads = place.threads or max(1, count_cores() // workers)
     scratch = tempfile.TemporaryDirectory(prefix="leukonb-dask-", ignore_cleanup_errors=True)
-    host, protocol = place.bind or "127.0.0.1", "tls://" if security else "tcp://"
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -470,12 +483,12 @@ def _local(place: Place, security: "Security | None") -> list[Any]:
         memory_limit=0,
         local_directory=scratch.name,
         silence_logs=logging.CRITICAL,
-        host=host,
+        host=place.bind or "127.0.0.1",
         security=security,
-        protocol=protocol,
+        protocol="tls://",
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"allowed_failures": 0},
+        scheduler_kwargs={"allowed_failures": 0, "dashboard": False},
     )
     return [cluster, scratch]
 
@@ -485,6 +498,7 @@ def _slurm(place: Place, security: "Security | None") -> list[Any]:
     from dask_jobqueue import SLURMCluster
 
     scheduler = {"host": place.bind, "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}
+    scheduler["dashboard"] = False
     ours = dict(cores=1, processes=1, security=security, protocol="tls://", silence_logs="critical")
     cluster = SLURMCluster(**{**ours, "scheduler_options": scheduler, **place.config})
     cluster.adapt(minimum_jobs=place.workers or 1, maximum_jobs=place.workers or 1)
@@ -510,6 +524,28 @@ def _describe_refused(place: Place, error: Exception) -> str:
         )
     return f"--cluster {place.where}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
+# %% ../../nbs/runs/cluster.ipynb #e6883e02
+def _stop_web(client: "distributed.Client", cluster: Any) -> None:
+    "Stop the web servers of a scheduler in this process and of its workers, which ask nobody who they are."
+    from distributed import WorkerPlugin
+
+    class NoWeb(WorkerPlugin):
+        name = "no-web"
+
+        def setup(self, worker: "distributed.Worker") -> None:
+            worker.http_server.stop()
+
+    cluster.loop.add_callback(cluster.scheduler.http_server.stop)
+    client.register_plugin(NoWeb())
+
+# %% ../../nbs/runs/cluster.ipynb #db455634
+def _describe_open(place: Place) -> str:
+    "Who else reaches a scheduler without certificates that was started by hand, and what to do."
+    return (
+        f"every account of this machine can run code as you by {place.address}; where others use it, "
+        "start scheduler and workers with --tls-ca-file, --tls-cert and --tls-key, and give --tls CA CERT KEY"
+    )
+
 # %% ../../nbs/runs/cluster.ipynb #266857a5
 def connect_cluster(
     place: Place,
@@ -518,14 +554,18 @@ def connect_cluster(
     check_place(place)
     from distributed import Client
 
-    security, started = _security(place), []
+    security, started = _make_security(place), []
     _hush()
     starters = {"local": _local, "slurm": _slurm, "kubernetes": _kubernetes}
     try:
         started = [] if place.address else starters[place.where](place, security)
         client = Client(place.address or started[0], security=security, set_as_default=False, name="leukonb")
+        if place.where in ("local", "slurm"):
+            _stop_web(client, started[0])
     except Exception as error:
         _close_all(started)
         raise Refusal(_describe_refused(place, error)) from None
+    if (place.address or "").startswith("tcp://"):
+        print(f"leukonb: {_describe_open(place)}", file=sys.stderr, flush=True)
     bounds = dict(memory=machine_memory(), gpus=len(list_gpus())) if place.where == "local" else {}
     return Cluster(client, place, started, **bounds)
