@@ -34,13 +34,15 @@ def _add_phantom(verbs: Any) -> None:
         p.add_argument(f"--{name}", type=int, default=default, metavar="N", help=text)
 
 # %% ../nbs/cli.ipynb #688067db
-_PATTERN = "for other data: the first group of this pattern in a file's path is its subject"
+_PATTERN = (
+    "for other data: the first group of this pattern in a file's path is its subject; none: nobody knows"
+)
 
 
 def _add_audit(verbs: Any) -> None:
     p = verbs.add_parser("audit", help="counts, identities, duplicates, unusable files of a folder of images")
     layouts = "images in any layout of C-NMC 2019, class folders, a .zip or .tar of either"
-    p.add_argument("folder", metavar="DIR", type=Path, help=f"{layouts}, or a CSV (path, label, subject)")
+    p.add_argument("folder", metavar="DIR", type=Path, help=f"{layouts}, or a table (path, label, subject)")
     p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
     p.add_argument("--json", type=Path, metavar="FILE", help="write the audit for machines")
 
