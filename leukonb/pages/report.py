@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import pandas as pd
 from ..files import Refusal
+from ..pictures import NO_SUBJECTS
 from ..draw.look import show
 from ..runs.record import Run
 
@@ -91,10 +92,11 @@ def list_commands(runs: Sequence[Run]) -> Shown:
 def describe_worth(run: Run) -> str:
     "What a run's figures may be used for, in a sentence."
     synthetic, size = run.manifest.get("synthetic"), run.manifest.get("size")
+    alone = f" {NO_SUBJECTS.capitalize()}." if run.manifest.get("alone") else ""
     if not synthetic and size == "full":
-        return "Made on real images at full size. For research only, never a diagnosis."
+        return f"Made on real images at full size. For research only, never a diagnosis.{alone}"
     made = f"Made on {'a synthetic cohort' if synthetic else 'real images'} at {size} size"
-    return f"{made}: these figures show that the suite works and say nothing about leukemia."
+    return f"{made}: these figures show that the suite works and say nothing about leukemia.{alone}"
 
 # %% ../../nbs/pages/report.ipynb #5523ccc1
 def show_lead(run: Run, runs: Sequence[Run]) -> "HTML":

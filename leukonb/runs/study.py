@@ -467,6 +467,7 @@ class _Planning:
     cohort: Path | None  # the folder of the indexed cohort
     data: str | None  # the cohort's digest
     synthetic: bool
+    alone: bool
     command: str
     planned: list[PlannedRun] = field(default_factory=list)
     places: dict[str, list[int]] = field(default_factory=dict)  # of the runs of one name in the plan
@@ -477,12 +478,16 @@ class _Planning:
         return {p: [i for need in names for i in self.places[need]] for p, names in needs.items()}
 
 # %% ../../nbs/runs/study.ipynb #e0722cea
-def _is_synthetic(plan: _Planning, reads: bool, before: Iterable[int]) -> bool | None:
-    "Whether a run's figures come from synthetic images; None where nothing before it reads any images."
+def _describe_images(plan: _Planning, reads: bool, before: Iterable[int]) -> dict[str, bool | None]:
+    """Whether a run's figures come from synthetic images, and from images whose subjects nobody knows.
+
+    None, and nothing on subjects, where nothing before the run reads any images.
+    """
     if reads:
-        return plan.synthetic
-    known = (plan.planned[i].run.manifest["synthetic"] for i in before)
-    return next((answer for answer in known if answer is not None), None)
+        return {"synthetic": plan.synthetic, **({"alone": True} if plan.alone else {})}
+    known = (plan.planned[i].run.manifest for i in before)
+    said = next((facts for facts in known if facts["synthetic"] is not None), {"synthetic": None})
+    return {name: said[name] for name in ("synthetic", "alone") if name in said}
 
 # %% ../../nbs/runs/study.ipynb #5385d8a5
 def _write_title(title: str, grid: dict[str, list], values: dict[str, Any]) -> str:
@@ -554,7 +559,7 @@ def _make_point(plan: _Planning, name: str, notebook: Path, suffix: str, values:
     needs = {p: [plan.planned[i].run for i in those] for p, those in places.items()}
     facts: dict[str, Any] = dict(study=study.name, size=study.size, command=plan.command)
     facts["title"] = _write_title(stated.get("title", name), _read_grid(study, name), values)
-    facts["synthetic"] = _is_synthetic(plan, bool(links), itertools.chain(*places.values()))
+    facts |= _describe_images(plan, bool(links), itertools.chain(*places.values()))
     data = plan.data if links else None
     try:
         run = make_run(plan.out, called, notebook, effective, data, needs, links, study.threads, **facts)
@@ -571,9 +576,10 @@ def plan_study(
     data: str | None = None,  # the cohort's digest
     synthetic: bool = False,  # whether its images are
     command: str = "",  # what was typed
+    alone: bool = False,  # whether nobody knows whose cells some of the images show
 ) -> list[PlannedRun]:
     "Every run of a study, each after what it needs, checked to the last parameter; nothing is written."
-    plan = _Planning(study, Path(out) / study.name, cohort, data, synthetic, command)
+    plan = _Planning(study, Path(out) / study.name, cohort, data, synthetic, alone, command)
     for name in _order_runs(study):
         stated, notebook, memory = study.runs[name], _find_notebook(study, name), _read_memory(study, name)
         needs = list(itertools.chain(*plan.find_needs(name).values()))

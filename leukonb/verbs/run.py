@@ -201,7 +201,9 @@ def _prepare_on_cohort(
     cohort, folder = studies.index_study_cohort(study, out, data, subject_pattern)
 
     def plan() -> list[studies.PlannedRun]:
-        return studies.plan_study(study, out, folder, cohort.digest, cohort.synthetic, command)
+        return studies.plan_study(
+            study, out, folder, cohort.digest, cohort.synthetic, command, bool(cohort.alone)
+        )
 
     planned = plan()
     demands.check_images(planned, cohort)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_text', 'escape_title', 'strip_paths', 'relink_text',
-           'clean_cells', 'join_silent_cells', 'split_heading', 'write_page', 'describe_worth', 'list_warnings',
-           'data_digests', 'published_files', 'kept_notebook', 'provenance_html', 'stage_run', 'copy_offers',
-           'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook', 'list_library',
-           'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable', 'render_site',
-           'finish_page', 'outside_addresses', 'seal_site', 'build_site']
+           'clean_cells', 'join_silent_cells', 'split_heading', 'write_page', 'describe_worth', 'describe_subjects',
+           'list_warnings', 'data_digests', 'published_files', 'kept_notebook', 'provenance_html', 'stage_run',
+           'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook',
+           'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable',
+           'render_site', 'finish_page', 'outside_addresses', 'seal_site', 'build_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
 import ast, io, json, os, posixpath, re, shutil, subprocess, tempfile, tokenize
@@ -22,6 +22,7 @@ import pandas as pd
 import nbformat, yaml
 from nbformat import NotebookNode
 from ..files import Refusal, write_text
+from ..pictures import NO_SUBJECTS
 from ..draw.look import figure_html, table_html
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
@@ -254,10 +255,17 @@ def describe_worth(
     return ""
 
 
+def describe_subjects(
+    run: Run,
+) -> str:  # empty where they are known
+    "That nobody knows whose cells a run's images show."
+    return f"{NO_SUBJECTS.capitalize()}." if run.manifest.get("alone") else ""
+
+
 def list_warnings(run: Run) -> list[NotebookNode]:
     "What must be known before figures are read: whose they are, made-up data, small size, what has changed."
     said = [("important", describe_published(run)), ("warning", describe_worth(run))]
-    said += [("important", describe_missing(run))]
+    said += [("warning", describe_subjects(run)), ("important", describe_missing(run))]
     said += [("important", sentence) for sentence in describe_standing(run)]
     return [_callout(kind, text) for kind, text in said if text]
 
