@@ -11,6 +11,7 @@ from leukonb.runs import device, process
 from leukonb.runs.record import Run, current_status, find_runs, list_facts
 from leukonb.runs.study import load_study, plan_study
 from leukonb.runs.sweep import execute_plan
+from leukonb.verbs.run import own_experiments
 
 TELL = """import sys, builtins
 from leukonb.runs.record import this_run, finish
@@ -74,6 +75,28 @@ def test_a_run_is_done_by_its_own_interpreter_and_names_what_it_used(tmp_path, m
     assert current_status(run)["status"] == "done"
 
 
+def test_a_study_whose_folder_is_a_link_to_another_disk_finds_its_cohort_and_its_runs(tmp_path):
+    studies = tmp_path / "nbs" / "experiments" / "studies"
+    studies.mkdir(parents=True)
+    for name, source in {"reads": "cohort: str = ''", "mean": "draws: list[str] = []"}.items():
+        first = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[first]), studies.parent / f"{name}.ipynb")
+    (studies / "s.yml").write_text(
+        "title: T\nshows: S\nsize: smoke\n"
+        "runs: {a: {experiment: reads}, b: {experiment: mean, needs: {draws: a}}}\n"
+    )
+    out, cohort = tmp_path / "_runs", tmp_path / "_runs" / "_cohorts" / "c"
+    cohort.mkdir(parents=True)
+    (tmp_path / "disk" / "deep" / "er").mkdir(parents=True)
+    (out / "s").symlink_to(tmp_path / "disk" / "deep" / "er", target_is_directory=True)
+    with own_experiments(tmp_path / "nbs"):
+        reads, mean = (p.run for p in plan_study(load_study("s"), out, cohort, "digest"))
+    for run in (reads, mean):
+        run.folder.mkdir(parents=True)
+    assert os.path.samefile(reads.folder / reads.manifest["paths"]["cohort"], cohort)
+    assert os.path.samefile(mean.folder / mean.manifest["paths"]["draws"][0], reads.folder)
+
+
 @pytest.mark.fault(
     group="runs",
     fault="nvidia-smi or git may not be started",
@@ -82,6 +105,7 @@ def test_a_run_is_done_by_its_own_interpreter_and_names_what_it_used(tmp_path, m
 )
 @pytest.mark.parametrize("kind", ["no program", "folder", "file on the path", "never ends", "no text"])
 def test_a_program_that_may_not_be_started_is_not_there(tmp_path, monkeypatch, fresh, kind):
+    from leukonb.runs import record
     from leukonb.runs.record import describe_environment
 
     place = tmp_path / "bin"
@@ -100,8 +124,13 @@ def test_a_program_that_may_not_be_started_is_not_there(tmp_path, monkeypatch, f
     monkeypatch.delenv("LEUKONB_GPUS", raising=False)
     if kind == "never ends":
         monkeypatch.setattr(device.ask_program, "__defaults__", (0.2,))
+    record._commit.cache_clear()
     environment = describe_environment(1)
-    assert environment["device"] == device.name_processor()
+    record._commit.cache_clear()
+    assert environment["device"] == device.name_processor() and environment["commit"] in (
+        None,
+        "\ufffd, \ufffd+",
+    )
     assert process.list_gpus() == (["\ufffd"] if kind == "no text" else [])
 
 

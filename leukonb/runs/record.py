@@ -14,7 +14,6 @@ import platform
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from ..draw.look import show_table
 from ..files import Refusal, digest_file, write_json
+from .device import ask_program, name_device, name_processor
 from .form import read_manifest, read_progress, read_result, read_state
 from leukonb.runs.key import (
     computing_settings,
@@ -218,12 +218,19 @@ def _place_inputs(
     links: dict[str, Path],
 ) -> dict[str, Any]:
     "For each parameter that names something on the disk, its path as seen from the run's folder."
-    paths: dict[str, Any] = {p: os.path.relpath(path, place) for p, path in links.items()}
+    paths: dict[str, Any] = {p: _see_from(place, path) for p, path in links.items()}
     for p, runs in needs.items():
-        paths[p] = _place_needs(notebook, p, [os.path.relpath(r.folder, place) for r in runs])
+        paths[p] = _place_needs(notebook, p, [_see_from(place, r.folder) for r in runs])
     for p, those in files.items():
         paths[p] = _like(effective[p], [f"files/{p}/{i}/{f.name}" for i, f in enumerate(those)])
     return paths
+
+# %% ../../nbs/runs/record.ipynb #44cac888
+def _see_from(place: Path, path: Path) -> str:
+    "A path as seen from a folder, also where a folder above it is a link to another disk."
+    written, real, there = os.path.relpath(path, place), os.path.realpath(path), os.path.realpath(place)
+    leads_there = os.path.realpath(os.path.join(there, written)) == real
+    return written if leads_there else os.path.relpath(real, there)
 
 # %% ../../nbs/runs/record.ipynb #bb8917bd
 def _place_needs(notebook: Path, name: str, folders: list[str]) -> str | list[str]:
@@ -369,6 +376,7 @@ def finish(
     notes: list | None = None,  # sentences that belong beside the numbers
 ) -> "HTML":
     "Write `result.json`, which makes the run done, and show where its numbers come from."
+    _note_device(run)
     result = {
         "run": run.key,
         "headline": headline or {},
@@ -377,6 +385,14 @@ def finish(
     }
     write_json(run.folder / "result.json", result)
     return show_provenance(run)
+
+# %% ../../nbs/runs/record.ipynb #be9c5ef8
+def _note_device(run: Run) -> None:
+    "Write down what a notebook has computed on, now that it has; one that is only drawn again keeps it."
+    made_in = run.manifest.get("environment")
+    if made_in and not os.environ.get("LEUKONB_REDRAW") and made_in.get("device") != (used := name_device()):
+        made_in["device"] = used
+        write_json(run.folder / "run.json", run.manifest)
 
 # %% ../../nbs/runs/record.ipynb #b99216de
 def is_whole(run: Run) -> bool:
@@ -412,7 +428,7 @@ def describe_environment(
     return {
         "leukonb": __version__,
         "python": platform.python_version(),
-        "device": _device(),
+        "device": name_processor(),  # until the run itself says what it used
         "threads": threads,
         "variables": pin_threads(threads),
         "memory": psutil.virtual_memory().total,
@@ -428,39 +444,15 @@ def pin_threads(threads: int) -> dict[str, str]:
     "The variables that say how many threads a computation takes, whatever they were set to before."
     return {**dict.fromkeys(_THREADS, str(threads)), "TF_NUM_INTEROP_THREADS": "1"}
 
-# %% ../../nbs/runs/record.ipynb #9f5e132e
-@lru_cache
-def _device() -> str:
-    "The graphics processors by name, or the processor."
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        listed = ""
-    if gpus := [line.strip() for line in listed.splitlines() if line.strip()]:
-        return ", ".join(gpus)
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-
 # %% ../../nbs/runs/record.ipynb #a04ebc35
 @lru_cache
 def _commit() -> str | None:
     "The checkout's commit, with + where files differ from it; none outside a checkout."
-
-    def git(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["git", "-C", str(package_folder().parent), *words], capture_output=True, text=True
-        )
-
-    try:
-        head = git("rev-parse", "--short=12", "HEAD")
-    except FileNotFoundError:
+    git = ["git", "-C", str(package_folder().parent)]
+    if not (head := ask_program([*git, "rev-parse", "--short=12", "HEAD"])):
         return None
-    if head.returncode:
-        return None
-    return head.stdout.strip() + ("+" if git("status", "--porcelain", "--", "leukonb", "nbs").stdout else "")
+    changed = ask_program([*git, "status", "--porcelain", "--", "leukonb", "nbs"])
+    return head.strip() + ("" if changed == "" else "+")
 
 # %% ../../nbs/runs/record.ipynb #86627056
 def changed_inputs(
