@@ -585,4 +585,7 @@ def _verify(a: Namespace) -> int:
     found = verify.verify_run(run)
     for row in found.itertuples():
         print(f"{row.status}: {row.what} {row.name}{f' ({row.note})' if row.note else ''}")
-    return 0 if verify.all_equal(found) else 1
+    if verify.all_equal(found):
+        return 0
+    print(f"leukonb: not all of it came out again; {verify.describe_remedy(run)}", file=sys.stderr)
+    return 1

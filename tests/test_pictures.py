@@ -11,7 +11,7 @@ from PIL import Image
 
 from leukonb.data import audit, cohort, pixels
 from leukonb.draw.cells import decode_thumbnails
-from leukonb.files import Refusal
+from leukonb.files import Refusal, digest_file
 from leukonb.pictures import read_picture
 
 GREY = np.array([[0, 17, 90], [200, 255, 30]], np.uint8)
@@ -155,7 +155,9 @@ def test_an_audit_lists_depths_and_says_what_was_laid_on_black(tmp_path):
     assert "1 of 4 images have transparent pixels, which are laid on black" in lines
     saved = cohort.load_cohort(cohort.save_cohort(found, tmp_path / "saved"))
     assert saved.kinds == found.kinds
-    thumbnail = decode_thumbnails(tmp_path / "cells", ["all/P1_a.png"], 2)[0]
+    thumbnail = decode_thumbnails(
+        tmp_path / "cells", ["all/P1_a.png"], [digest_file(tmp_path / "cells/all/P1_a.png")], 2
+    )[0]
     assert thumbnail.max() < 255 and thumbnail.min() > 0
 
 

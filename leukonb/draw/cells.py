@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from .look import COLOURS, MUTED
+from ..files import Refusal, digest
 from ..pictures import read_picture
 
 # %% ../../nbs/draw/cells.ipynb #85823b6a
@@ -81,21 +82,26 @@ def pick_cells(
     return pd.concat([_in_turns(rows, count, seed) for rows in classes if len(rows)])
 
 # %% ../../nbs/draw/cells.ipynb #f4f02f2c
-def _thumbnail(file: Path, size: int) -> np.ndarray:
-    "One image read from its file and shrunk, uint8 (size, size, 3)."
+def _thumbnail(file: Path, cell: str, size: int) -> np.ndarray:
+    "One image read from its file and shrunk, uint8 (size, size, 3); a `Refusal` where it is not that cell."
     from PIL import Image
 
-    picture = read_picture(file.read_bytes()).image
+    data = file.read_bytes() if file.is_file() else b""
+    if digest(data) != cell:
+        what = "has changed since it was indexed" if data else "is gone"
+        raise Refusal(f"{file.name} {what}, and is not drawn; put it back, or index the images again")
+    picture = read_picture(data).image
     return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def decode_thumbnails(
     root: str | Path,  # folder of the images
     paths: Iterable[str],  # relative to it
+    cells: Iterable[str],  # the SHA-256 of each file, as the cohort's table states it
     size: int = 112,  # pixels
 ) -> list[np.ndarray]:
-    "Images read from their files and shrunk, for looking at."
-    return [_thumbnail(Path(root) / path, size) for path in paths]
+    "Images read from their files and shrunk, for looking at; a `Refusal` where one is not what was indexed."
+    return [_thumbnail(Path(root) / path, cell, size) for path, cell in zip(paths, cells, strict=True)]
 
 # %% ../../nbs/draw/cells.ipynb #901283e7
 def show_cells(
@@ -106,4 +112,4 @@ def show_cells(
     "Show cells of each class of a cohort."
     chosen = pick_cells(cohort.cells, count, seed)
     captions = [f"{label}, subject {subject}" for label, subject in zip(chosen.label, chosen.subject)]
-    show_gallery(decode_thumbnails(cohort.root, chosen.path), captions, marks=chosen.label)
+    show_gallery(decode_thumbnails(cohort.root, chosen.path, chosen.cell), captions, marks=chosen.label)

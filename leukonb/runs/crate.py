@@ -16,6 +16,7 @@ from rocrate.rocrate import ROCrate
 from ..files import Refusal, canonical, digest_file
 from .keep import check_target, replacing
 from .record import Run, read_runs, say_odd
+from .seal import describe_changed, find_changed
 
 # %% ../../nbs/runs/crate.ipynb #70bb2840
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
@@ -112,6 +113,15 @@ def _describe_study(crate: ROCrate, study: str, finished: float) -> None:
     crate.root_dataset["datePublished"] = _format_time(finished)
     crate.root_dataset["conformsTo"] = profile
 
+# %% ../../nbs/runs/crate.ipynb #13ecfd8e
+def _check_whole(run: Run) -> None:
+    "A `Refusal` that names the first file of a run that is gone, or is not what the run wrote."
+    names = find_changed(run.folder, run.result)
+    names = names or [".source.ipynb"] * (not (run.folder / ".source.ipynb").is_file())
+    if names:
+        again = f"{run.manifest.get('command') or 'its study'} makes the run again"
+        raise Refusal(f"{run.folder}: {describe_changed(run.folder, names)} since the run ended; {again}")
+
 # %% ../../nbs/runs/crate.ipynb #90b271de
 def export_crate(
     study: str,  # its name in the folder of runs
@@ -122,9 +132,11 @@ def export_crate(
     "Write a study's finished runs as an RO-Crate, whole or not at all; a `Refusal` where none is finished."
     (runs, odd), to = read_runs(Path(out), study), Path(to)
     say_odd(odd.values())
-    done = [run for run in runs if run.done]
+    done = [run for run in runs if run.result]
     if not done:
         raise Refusal(f"no finished run of {study} in {out}; leukonb run {study} makes them")
+    for run in done:
+        _check_whole(run)
     check_target(to, "crate")
     crate = ROCrate(version="1.1")
     _describe_study(crate, study, max(run.status.get("finished", 0) for run in done))

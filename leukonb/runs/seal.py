@@ -11,7 +11,8 @@ import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from ..files import digest, digest_file, read_json, write_json
+from ..files import Refusal, digest, digest_file, read_json, write_json
+from .keep import leads_inside
 
 # %% ../../nbs/runs/seal.ipynb #d2d38753
 def _list_shown(
@@ -68,16 +69,24 @@ def _is_same(
         return False
 
 # %% ../../nbs/runs/seal.ipynb #f8443a90
+def _read_published(folder: Path) -> dict[str, str]:
+    "The files of a published record, which states its own, see `runs.published`."
+    try:
+        files = read_json(folder / "published.json")["files"]
+        return {str(name): str(sha) for name, sha in files.items() if leads_inside(str(name))}
+    except (Refusal, OSError, RecursionError, LookupError, TypeError, AttributeError):
+        return {"published.json": "damaged"}
+
+
 def find_changed(
     folder: Path | str,  # of a run
     result: dict[str, Any],  # what its result.json holds
     thorough: bool = True,  # read every file, not only those that were written after the result
 ) -> list[str]:  # names of files
     "What in a run's folder is gone, or is no longer what its result states."
-    folder = Path(folder)
-    if (folder / "published.json").is_file():  # such a record states its own files, see `runs.published`
-        return []
-    stated = {**result.get("shown", {}), **result.get("files", {})}
+    folder, stated = Path(folder), {**result.get("shown", {}), **result.get("files", {})}
+    if (folder / "published.json").is_file():
+        stated = _read_published(folder)
     since = os.stat(folder / "result.json").st_mtime_ns
     changed = [name for name, sha in stated.items() if not _is_same(folder / name, sha, since, thorough)]
     broken = "record" in result and result["record"] != _digest_record(result)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['repeat_run', 'compare_environment', 'is_time', 'digest_without_times', 'compare_runs', 'all_equal', 'verify_run',
-           'find_run']
+           'describe_remedy', 'find_run']
 
 # %% ../../nbs/runs/verify.ipynb #4929458b
 import os
@@ -13,13 +13,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 import pandas as pd
-from ..files import Refusal, digest, digest_file, read_table
+from ..files import Refusal, canonical, digest, digest_file, read_json, read_table
+from .facts import find_doubts
 from .notebook import find_experiment
 from .process import execute_run
 from .reads import find_changed_reads
 from .published import find_published
 from .record import Run, changed_inputs, check_files, compare_libraries
-from .record import describe_environment, read_runs, say_odd
+from .record import describe_environment, is_whole, read_runs, say_odd, show_provenance
+from .seal import find_changed
 
 # %% ../../nbs/runs/verify.ipynb #cdc3fae4
 def repeat_run(
@@ -57,9 +59,29 @@ def compare_environment(
     then = run.manifest.get("environment", {})
     now = now or describe_environment(then.get("threads") or os.cpu_count() or 1)
     code = [f"the code has changed since the run: {what}" for what in changed_inputs(run)]
+    if not code and _has_other_words(run):
+        code = ["the words of the notebook are others than those of the experiment"]
     return [*code, *compare_libraries(run), *_compare_machines(then, now)]
 
 # %% ../../nbs/runs/verify.ipynb #c3318316
+def _has_other_words(run: Run) -> bool:
+    "Whether the notebook that a run was made from says other things than that of its experiment here."
+    kept = run.folder / ".source.ipynb"
+    try:
+        here = find_experiment(run.experiment)
+        return kept.is_file() and _list_sources(kept) != _list_sources(here)
+    except Refusal:
+        return False
+
+
+def _list_sources(notebook: Path) -> list[str]:
+    "The sources of a notebook's cells; a `Refusal` where it is none."
+    try:
+        return [_as_text(cell["source"]).rstrip() for cell in read_json(notebook)["cells"]]
+    except (LookupError, TypeError, AttributeError):
+        raise Refusal(f"{notebook} is no notebook; run the study again") from None
+
+
 def _compare_machines(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     "In what two environments differ: device, threads, platform, the checkout's commit."
     names = [name for name in ("device", "threads", "platform", "commit") if then.get(name) != now.get(name)]
@@ -131,18 +153,151 @@ def _describe_difference(old: Any, new: Any) -> str:
     part = "value" if "value" in differing or not differing else differing[0]
     return f"{'' if part == 'value' else f'{part} '}{was.get(part)} then, {now.get(part)} now"
 
+# %% ../../nbs/runs/verify.ipynb #e0a3d436
+_PROVENANCE = re.compile(r"<table class=['\"]provenance['\"]>.*?</table>", re.S)
+
+
+def _as_text(part: Any) -> str:
+    "A part of an output as text: lines joined, data as JSON."
+    if isinstance(part, list) and all(isinstance(line, str) for line in part):
+        return "".join(part)
+    return part if isinstance(part, str) else canonical(part)
+
+
+def _show_output(output: dict[str, Any]) -> str:
+    "What a page shows of an output, as text: of several forms the HTML and the figure."
+    if output.get("name") == "stderr":
+        return ""
+    data = output.get("data", {})
+    shown = {k: v for k, v in data.items() if k in ("text/html", "application/vnd.plotly.v1+json")} or data
+    parts = {**shown, **{k: output[k] for k in ("text", "evalue") if k in output}}
+    return canonical({kind: _PROVENANCE.sub("", _as_text(part)) for kind, part in parts.items()})
+
+# %% ../../nbs/runs/verify.ipynb #b6fda1b3
+def _read_cells(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:  # of each the source and the outputs
+    "The cells of a run's executed notebook; a `Refusal` where it is none."
+    sources = _list_sources(run.notebook)
+    return list(zip(sources, (c.get("outputs", []) for c in read_json(run.notebook)["cells"])))
+
+
+def _show_cells(run: Run) -> list[str]:
+    "What a page shows of each cell, as text."
+    return ["\n".join([source, *map(_show_output, outputs)]) for source, outputs in _read_cells(run)]
+
+
+_FACT = re.compile(r"<tr><th scope='row'>(.*?)</th><td>(.*?)</td></tr>")
+
+
+def _list_stated(table: str) -> dict[str, set[str]]:
+    "The rows of a table of where numbers come from, each as its parts, and what is left of the table."
+    rows = {name: set(re.split("[,;] ", value)) for name, value in _FACT.findall(table)}
+    return {**rows, "": {_FACT.sub("", table)}}
+
+
+def _fits_provenance(run: Run) -> bool:
+    "Whether every table of where the numbers come from says no more than run.json gives."
+    shown = (_as_text(o.get("data", {}).get("text/html", "")) for _, found in _read_cells(run) for o in found)
+    given = _list_stated(show_provenance(Run.read(run.folder)).data)
+    tables = [_list_stated(table) for html in shown for table in _PROVENANCE.findall(html)]
+    return all(parts <= given.get(name, set()) for table in tables for name, parts in table.items())
+
+# %% ../../nbs/runs/verify.ipynb #71f6a615
+_CELL = re.compile(r"<t([dh])[^>]*>.*?</t\1>", re.S)
+
+
+def _drop_timed_cells(table: str) -> str:
+    "An HTML table without its columns of times; where it has any, the rows are sorted."
+    rows = [_CELL.findall(row) and [m[0] for m in _CELL.finditer(row)] for row in table.split("<tr")]
+    names = next((row for row in rows if row), [])
+    timed = {i for i, cell in enumerate(names) if is_time(re.sub(r"<[^>]*>", "", cell).strip())}
+    if not timed:
+        return table
+    kept = ["".join(cell for i, cell in enumerate(row) if i not in timed) for row in rows if row]
+    return "\n".join([re.sub(r"(?s)<tr.*", "", table), *sorted(kept)])
+
+
+def _drop_times_shown(text: str) -> str:
+    "What a cell shows, without columns of times and without the numbers of a figure of times."
+    text = re.sub(r"(?s)<table.*?</table>", lambda m: _drop_timed_cells(m[0]), text)
+    figures = re.findall(r"figure-([\w-]+)", text)
+    return re.sub(r"[\d.,]+(e[+-]?\d+)?", "0", text) if any(map(is_time, figures)) else text
+
+
+def _with_paths(text: str, new: Run, old: Run) -> str:
+    "What a cell of the repetition shows, with the paths that the first run was given."
+    for name, paths in new.manifest["paths"].items():
+        given = old.manifest["paths"][name]
+        pairs = zip(paths, given) if isinstance(paths, list) else [(paths, given)]
+        for now, then in pairs:
+            text = text.replace(now, then)
+    return text
+
+# %% ../../nbs/runs/verify.ipynb #4aac7ea5
+def _compare_page(old: Run, new: Run) -> tuple[str, str]:
+    "How what two executed notebooks show compares: status and note."
+    if not old.notebook.is_file():
+        return "missing", "gone from the run's folder"
+    was, now = _show_cells(old), [_with_paths(text, new, old) for text in _show_cells(new)]
+    if len(was) != len(now):
+        return "differs", f"{len(was)} cells then, {len(now)} now"
+    wrong = [
+        n
+        for n, (a, b) in enumerate(zip(was, now), 1)
+        if a != b and _drop_times_shown(a) != _drop_times_shown(b)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        return "differs", f"cell {wrong[0]} of {len(was)}{more}"
+    if not _fits_provenance(old):
+        return "differs", "the table of where its numbers come from is not what run.json gives"
+    return ("equal", "") if was == now else ("timed", "")
+
+# %% ../../nbs/runs/verify.ipynb #05ed0369
+def _blur_note(note: str) -> str:
+    "A note; one that speaks of times without its numbers."
+    timed = re.search(r"\b(milliseconds?|seconds?|ms|minutes?|min|hours?|times as fast)\b|\d s\b", note)
+    return re.sub(r"[\d.,]+", "0", note) if timed else note
+
+
+def _compare_notes(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str]:
+    "How the sentences beside the figures of two results compare: status and note."
+    was, now = (list(map(str, result.get("notes", []))) for result in (old, new))
+    if was == now:
+        return "equal", ""
+    blurred = [[_blur_note(note) for note in notes] for notes in (was, now)]
+    if blurred[0] == blurred[1]:
+        return "timed", ""
+    other = next((note for note in was if note not in now), "")
+    return "differs", f"not said this time: {other}" if other else "more is said this time"
+
+
+def _compare_record(old: Run, new: Run) -> list[tuple[str, str, str, str]]:
+    "What a run's record states of itself, as rows of `compare_runs`."
+    was, changed = old.result, find_changed(old.folder, old.result)
+    rows = []
+    for name in dict.fromkeys(["result.json", *was.get("shown", {})]):
+        status, note = ("differs", "changed since the run wrote it") if name in changed else ("equal", "")
+        if not (old.folder / name).is_file() and name in changed:
+            status, note = "missing", "gone from the run's folder"
+        rows.append(("record", name, status, note))
+    rows += [("record", name, "differs", why) for name, why in find_doubts(old)]
+    rows.append(("record", "notes", *_compare_notes(was, new.result)))
+    return [*rows, ("page", old.notebook.name, *_compare_page(old, new))]
+
 # %% ../../nbs/runs/verify.ipynb #0c550ba7
 def compare_runs(
     old: Run,
     new: Run,  # the same inputs, run again
 ) -> pd.DataFrame:  # columns what, name, status, note
-    "Each headline figure and file of a run beside its repetition: equal, timed, differs, missing, or new."
+    "Each figure and file of a run, its record and page, beside its repetition: equal, timed, differs ..."
     was, now = old.result, new.result
-    figures, files = was["headline"].items(), was["files"].items()
+    pictures = {name: sha for name, sha in was.get("shown", {}).items() if name.endswith(".png")}
+    figures, files = was["headline"].items(), {**was["files"], **pictures}.items()
     rows = [("figure", name, *_compare_figure(name, v, now["headline"].get(name))) for name, v in figures]
     rows += [("file", name, *_compare_file(name, sha, old.folder, new.folder)) for name, sha in files]
     for what, key in (("figure", "headline"), ("file", "files")):
         rows += [(what, n, "new", "not there the first time") for n in now[key] if n not in was[key]]
+    rows += _compare_record(old, new)
     return pd.DataFrame(rows, columns=["what", "name", "status", "note"])
 
 # %% ../../nbs/runs/verify.ipynb #dbc8d97b
@@ -169,6 +324,16 @@ def verify_run(
         if ended["status"] != "done":
             raise Refusal(f"run again, {run.folder.name} is {ended['status']}: {ended.get('error', '')}")
         return compare_runs(run, new)
+
+# %% ../../nbs/runs/verify.ipynb #4edaea04
+def describe_remedy(
+    run: Run,
+) -> str:
+    "What makes a run anew that is not what it says."
+    again = run.manifest.get("command") or "its study"
+    if run.folder.is_dir() and is_whole(run):
+        return f"to make the run anew, move {run.folder} away, then run {again}"
+    return f"{again} makes the run anew"
 
 # %% ../../nbs/runs/verify.ipynb #152897cd
 def _find_named(name: str, known: list[Run]) -> list[Run]:

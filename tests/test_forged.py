@@ -1,0 +1,146 @@
+"""A record that somebody has edited, even so that it fits itself: `verify` and `crate` find it and name it."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from finished import write_run
+from test_integrity import MEAN
+from test_runs import write
+
+from leukonb.files import digest_file, read_json, refusal_line, write_json
+from leukonb.runs.crate import export_crate
+from leukonb.runs.key import digest_inputs
+from leukonb.runs.process import execute_run
+from leukonb.runs.record import Run, is_whole, make_run
+from leukonb.runs.seal import seal
+from leukonb.runs.verify import all_equal, compare_runs, describe_remedy, repeat_run
+
+SHOW = """from IPython.display import HTML
+print(f"the mean is {mean:.2f}")
+HTML("<table><tr><th scope='col'>arm</th><th scope='col'>seconds</th></tr><tr><td>0.91</td><td>2.5</td></tr></table>")"""
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A run on what a made-up run of drawn cells has left, and its repetition, each executed once."""
+    place = tmp_path_factory.mktemp("pair")
+    facts = {"study": "quick", "size": "quick", "synthetic": True, "command": "leukonb run quick"}
+    source = write(place, "show()", name="training")
+    first = write_run(make_run(place / "runs/quick", "training", source, {"seed": 0}, **facts), source)
+    scores = pd.DataFrame({"cell": ["a", "b"], "score": [0.25, 0.75]})
+    scores.to_parquet(first.folder / "scores.parquet")
+    result = read_json(first.folder / "result.json")
+    result["files"]["scores.parquet"] = digest_file(first.folder / "scores.parquet")
+    write_json(first.folder / "result.json", result)
+    seal(first.folder, "training")
+    notebook = write(place, MEAN, SHOW, name="second", parameters="scores: str = ''")
+    run = make_run(place / "runs/quick", "second", notebook, {}, needs={"scores": [first]}, **facts)
+    assert execute_run(run, notebook, threads=1)["status"] == "done"
+    run = Run.read(run.folder)
+    again = repeat_run(run, place / "again")
+    assert execute_run(again, run.folder / ".source.ipynb", threads=1)["status"] == "done"
+    return place, run, again
+
+
+def edit(file, was, now):
+    """Exchange words in a file, which must be there."""
+    text = file.read_text()
+    assert was in text
+    file.write_text(text.replace(was, now))
+
+
+def edit_json(file, **changes):
+    write_json(file, {**read_json(file), **changes})
+
+
+FORGERIES = {
+    "the shown number": lambda run: edit(run.notebook, "the mean is 0.50", "the mean is 0.99"),
+    "a table beside a time": lambda run: edit(run.notebook, "<td>0.91</td>", "<td>0.99</td>"),
+    "words of the page": lambda run: edit(
+        run.notebook, "Where these numbers come from", "Checked by two people"
+    ),
+    "whether the cells were drawn": lambda run: edit_json(run.folder / "run.json", synthetic=False),
+    "the size": lambda run: edit_json(run.folder / "run.json", size="full"),
+    "the command": lambda run: edit_json(run.folder / "run.json", command="leukonb run paper"),
+    "the seeds": lambda run: edit_json(run.folder / "run.json", seeds={"seed": 7}),
+    "the notes": lambda run: edit_json(run.folder / "result.json", notes=["Validated on 1,000 patients."]),
+    "the headline": lambda run: edit_json(run.folder / "result.json", headline={"mean": 0.99}),
+    "the source": lambda run: edit(run.folder / ".source.ipynb", "float(", "0.49 + float("),
+    "the device on the page": lambda run: edit(
+        run.notebook, "device</th><td>", "device</th><td>NVIDIA H100, "
+    ),
+    "a table": lambda run: (run.folder / "mean.csv").write_text("mean\n0.99\n"),
+}
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="What a page shows was edited, and the record made to fit",
+    injected="the executed notebook, run.json, result.json, the notebook's source or a table changed; all digests made anew",
+    promise="verify names it, exit code 1; without new digests the crate is refused, too",
+)
+@pytest.mark.parametrize("fits", [False, True], ids=["as it lies", "with digests made anew"])
+@pytest.mark.parametrize("what", FORGERIES)
+def test_what_a_page_shows_cannot_be_edited(pair, tmp_path, what, fits):
+    place, run, again = pair
+    shutil.copytree(place / "runs", tmp_path / "runs", symlinks=True)
+    forged = Run.read(tmp_path / run.folder.relative_to(place))
+    FORGERIES[what](forged)
+    if fits:
+        result = read_json(forged.folder / "result.json")
+        files = {name: digest_file(forged.folder / name) for name in result["files"]}
+        edit_json(forged.folder / "result.json", files=files)
+        seal(forged.folder, forged.experiment)
+    forged = Run.read(forged.folder)
+    table = compare_runs(forged, again)
+    bad = table[~table.status.isin(["equal", "timed"])]
+    assert not all_equal(table) and len(bad), bad
+    assert is_whole(forged) == fits
+    if fits:
+        assert f"move {forged.folder} away" in describe_remedy(forged)
+    else:
+        said = refusal_line(export_crate, "quick", tmp_path / "runs", tmp_path / "crate")
+        assert forged.folder.name in said and "has changed" in said and not (tmp_path / "crate").exists()
+        assert describe_remedy(forged) == "leukonb run quick makes the run anew" or what == "the command"
+
+
+def test_what_nobody_has_touched_comes_out_equal(pair):
+    _, run, again = pair
+    table = compare_runs(run, again)
+    assert all_equal(table) and {"record", "page", "file", "figure"} == set(table.what)
+
+
+def test_a_key_that_was_forged_with_its_inputs_does_not_fit_the_notebook(pair, tmp_path):
+    place, run, again = pair
+    shutil.copytree(place / "runs", tmp_path / "runs", symlinks=True)
+    folder = tmp_path / run.folder.relative_to(place)
+    manifest = read_json(folder / "run.json")
+    manifest["inputs"]["notebook"] = "0" * 64
+    manifest["key"] = digest_inputs(manifest["inputs"])
+    write_json(folder / "run.json", manifest)
+    edit_json(folder / "result.json", run=manifest["key"])
+    seal(folder, run.experiment)
+    table = compare_runs(Run.read(folder), again)
+    assert "notebook" in set(table[table.status == "differs"].name)
+
+
+def test_a_folder_that_calls_itself_published_is_still_held_against_its_files(pair, tmp_path):
+    place, run, _ = pair
+    folder = shutil.copytree(run.folder, tmp_path / "study/second" / run.folder.name)
+    files = {p.name: digest_file(p) for p in folder.iterdir() if p.is_file()}
+    (folder / "published.json").write_text(json.dumps({"files": files, "made": "2026-01-01", "leukonb": "1"}))
+    assert Run.read(folder).done
+    edit(folder / "mean.csv", "0.5", "0.9")
+    assert Run.read(folder).status["status"] == "changed"
+    (folder / "published.json").write_text("{}")
+    assert not Run.read(folder).done
+
+
+def test_a_crate_of_a_run_whose_table_is_gone_is_refused(pair, tmp_path):
+    place, run, _ = pair
+    shutil.copytree(place / "runs", tmp_path / "runs", symlinks=True)
+    (tmp_path / run.folder.relative_to(place) / "mean.csv").unlink()
+    said = refusal_line(export_crate, "quick", tmp_path / "runs", tmp_path / "crate")
+    assert "mean.csv is gone since the run ended; leukonb run quick makes the run again" in said
