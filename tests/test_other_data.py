@@ -8,8 +8,9 @@ from PIL import Image
 from leukonb.data import audit, cohort, layouts, splits
 from leukonb.evidence import predictions
 from leukonb.files import refusal_line
+from leukonb.pages import report
 from leukonb.pictures import NO_SUBJECTS, count_alone
-from leukonb.verbs import people, predict
+from leukonb.verbs import people, predict, run, site
 
 
 def draw(folder, names, size=12):
@@ -136,3 +137,30 @@ def test_a_pattern_finds_the_subjects_of_any_set(tmp_path):
     found = cohort.index_cohort(draw(tmp_path, IDB), subject_pattern="Im([0-9]{3})")
     assert found.alone == 0 and found.cells.subject.tolist() == [f"{i:03}" for i in range(1, 11)]
     assert layouts.compile_pattern("none") is layouts.ALONE
+
+
+STUDY = """
+title: Cells of others
+shows: Whose cells they are
+size: full
+runs:
+  cohort: {experiment: cohort}
+  dataset: {experiment: dataset}
+"""
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="Pages of runs on images whose subjects nobody knows",
+    injected="a study planned on a drawn miniature of ALL-IDB2",
+    promise="every run's record, and so every page, says that intervals are too narrow",
+)
+def test_every_run_on_images_without_subjects_says_so(tmp_path):
+    draw(tmp_path / "set", IDB)
+    (tmp_path / "mine.yml").write_text(STUDY)
+    for pattern, said in ((None, f"{NO_SUBJECTS.capitalize()}."), ("Im([0-9]{3})", "")):
+        prepared = run.prepare_study(
+            str(tmp_path / "mine.yml"), tmp_path / "_runs", tmp_path / "set", (), False, pattern
+        )
+        assert [site.describe_subjects(planned.run) for planned in prepared.planned] == [said] * 2
+        assert all(report.describe_worth(p.run).endswith(said or "diagnosis.") for p in prepared.planned)
