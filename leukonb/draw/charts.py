@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from .look import ACCENT, ALARM, COLOURS, INK, MUTED, blank_figure, error_bars
+from .sections import escape_text
 
 # %% ../../nbs/draw/charts.ipynb #45661493
 _DOTTED = dict(dash="dot", color=MUTED)
@@ -28,7 +29,7 @@ def _reliability_line(name: str, rows: pd.DataFrame, colour: str) -> go.Scatter:
         x=rows.score,
         y=rows.observed,
         mode="lines+markers",
-        name=name,
+        name=escape_text(name),
         line=dict(color=colour, width=2),
         marker=dict(size=7),
         error_y=bars,
@@ -72,7 +73,8 @@ def draw_decision_curve(
         colour = colours[i % len(colours)]
         if "low" in rows:
             fig.add_trace(_band(rows.threshold, rows.low, rows.high, colour))
-        fig.add_scatter(x=rows.threshold, y=rows.model, mode="lines", name=name, line_color=colour)
+        look = dict(mode="lines", name=escape_text(name), line_color=colour)
+        fig.add_scatter(x=rows.threshold, y=rows.model, **look)
     top = max(0.1, *(rows.model.max() for rows in curves.values()))
     fig.update_xaxes(title="threshold: the probability at which one would act", range=[0, 1])
     return fig.update_yaxes(title="net benefit", range=[-0.15 * top, 1.15 * top])
@@ -111,7 +113,8 @@ def draw_risk_coverage(
     fig = blank_figure(height=340)
     for name, rows in curves.items():
         thin = rows[:: max(1, len(rows) // 400)]
-        fig.add_scatter(x=thin.coverage, y=thin.risk, mode="lines", name=name, line=dict(width=2))
+        look = dict(mode="lines", name=escape_text(name), line=dict(width=2))
+        fig.add_scatter(x=thin.coverage, y=thin.risk, **look)
     fig.update_xaxes(title="share of cells called, the surest first", range=[0, 1.01], tickformat=".0%")
     return fig.update_yaxes(title="share of those that are wrong", tickformat=".0%", rangemode="tozero")
 
@@ -151,7 +154,7 @@ def _verdict_points(rows: pd.DataFrame, label: str, right: bool) -> go.Scatter:
     "The subjects of one class whose verdict is right, or those whose verdict is wrong."
     return go.Scatter(
         x=rows["mean"],
-        y=rows.iloc[:, 0].astype(str),
+        y=rows.iloc[:, 0].map(escape_text),
         mode="markers",
         name=f"{label}, {'right' if right else 'wrong'} ({len(rows)})",
         marker=dict(size=10, symbol="circle" if right else "x", color=COLOURS[label]),
@@ -172,7 +175,9 @@ def draw_verdicts(
     for (label, right), group in rows.groupby(["label", "right"]):
         fig.add_trace(_verdict_points(group, label, right))
     fig.add_vline(x=threshold, line=_DOTTED)
-    order = dict(type="category", categoryorder="array", categoryarray=rows.iloc[:, 0].astype(str).tolist())
+    order = dict(
+        type="category", categoryorder="array", categoryarray=rows.iloc[:, 0].map(escape_text).tolist()
+    )
     fig.update_yaxes(title="subject", **order)
     return fig.update_xaxes(title="mean score of its cells", range=[-0.02, 1.02])
 
@@ -198,8 +203,8 @@ def draw_two_intervals(
 def _describe_groups(rows: pd.DataFrame) -> list[str]:
     "The groups by name, with their numbers of subjects where these are known."
     if "ALL" not in rows:
-        return [str(name) for name in rows.group]
-    return [f"{r.group} ({r.ALL} ALL, {r.HEM} HEM)" for r in rows.itertuples()]
+        return [escape_text(name) for name in rows.group]
+    return [f"{escape_text(r.group)} ({r.ALL} ALL, {r.HEM} HEM)" for r in rows.itertuples()]
 
 
 def draw_by_group(
@@ -242,12 +247,12 @@ def draw_means_by_group(
             mode="markers",
             name=f"{label} subjects",
             marker=dict(size=8, color=COLOURS[label], opacity=0.7),
-            customdata=own[["identity", "cells"]],
+            customdata=own[["identity", "cells"]].assign(identity=own.identity.map(escape_text)),
             hovertemplate="%{customdata[0]}: mean %{x:.2f}, %{customdata[1]} cells<extra></extra>",
         )
-    ticks = dict(tickvals=list(range(len(groups))), ticktext=groups, range=[len(groups) - 0.5, -0.5])
+    ticks = dict(tickvals=list(range(len(groups))), ticktext=[escape_text(g) for g in groups])
     fig.update_xaxes(title="mean score of a subject's cells", range=[-0.02, 1.02])
-    return fig.update_yaxes(**ticks)
+    return fig.update_yaxes(range=[len(groups) - 0.5, -0.5], **ticks)
 
 # %% ../../nbs/draw/charts.ipynb #7f44ba34
 def draw_differences(
@@ -256,7 +261,8 @@ def draw_differences(
     "Differences of two arms with their intervals; left of the line the second is better."
     p = rows.p if "p" in rows else [np.nan] * len(rows)
     words = [
-        f"{n}".replace("_", " ") + (f"  (p = {q:.2g})" if q == q else "") for n, q in zip(rows["name"], p)
+        escape_text(n).replace("&#95;", " ") + (f"  (p = {q:.2g})" if q == q else "")
+        for n, q in zip(rows["name"], p)
     ]
     fig = blank_figure(height=90 + 36 * len(rows))
     dots = dict(mode="markers", marker=dict(size=9, color=ACCENT), showlegend=False)
@@ -277,7 +283,7 @@ def _rank_mark(fig: go.Figure, name: str, rank: float, depth: float) -> None:
     "One arm: a line down from the axis, and its name."
     quiet = dict(showlegend=False, hoverinfo="skip")
     fig.add_scatter(x=[rank, rank], y=[0, depth], mode="lines", line=dict(color=MUTED, width=1), **quiet)
-    words = dict(text=[f" {name}, {rank:.2f}"], textposition="middle right", mode="markers+text")
+    words = dict(text=[f" {escape_text(name)}, {rank:.2f}"], textposition="middle right", mode="markers+text")
     fig.add_scatter(x=[rank], y=[depth], marker=dict(size=7, color=ACCENT), **words, **quiet)
 
 
@@ -321,10 +327,11 @@ def draw_by_split(
             fig.add_scatter(
                 x=np.arange(len(arms)) + aside, y=row, showlegend=False, hoverinfo="skip", **faint
             )
-    for i, arm in enumerate(arms):
+    names = [escape_text(arm) for arm in arms]
+    for i, (arm, shown) in enumerate(zip(arms, names)):
         dots = dict(mode="markers", marker=dict(size=6, opacity=0.7), showlegend=False)
-        fig.add_scatter(x=i + shift, y=wide[arm], hovertemplate=f"%{{y:.3f}}<extra>{arm}</extra>", **dots)
-    fig.update_xaxes(tickvals=list(range(len(arms))), ticktext=arms, range=[-0.5, len(arms) - 0.5])
+        fig.add_scatter(x=i + shift, y=wide[arm], hovertemplate=f"%{{y:.3f}}<extra>{shown}</extra>", **dots)
+    fig.update_xaxes(tickvals=list(range(len(arms))), ticktext=names, range=[-0.5, len(arms) - 0.5])
     return fig.update_yaxes(title=name.replace("_", " ")).update_layout(margin_t=20)
 
 # %% ../../nbs/draw/charts.ipynb #1f0456be
@@ -372,7 +379,8 @@ def draw_shared(
     rows: pd.DataFrame,  # from `duplicates.count_shared`
 ) -> go.Figure:
     "How many images each pair of subjects has in common."
-    fig, pair = blank_figure(height=130 + 24 * len(rows)), rows.subject_a + " and " + rows.subject_b
+    fig = blank_figure(height=130 + 24 * len(rows))
+    pair = rows.subject_a.map(escape_text) + " and " + rows.subject_b.map(escape_text)
     apart = rows.folds_a != rows.folds_b
     for name, colour, where in (("in two folds", "#a8452f", apart), ("in one fold", ACCENT, ~apart)):
         look = dict(orientation="h", name=name, marker_color=colour)

@@ -9,16 +9,15 @@ __all__ = ['draw_left_out', 'draw_label_noise']
 import pandas as pd
 import plotly.graph_objects as go
 from .look import ACCENT, COLOURS, INK, MUTED, blank_figure, error_bars
+from .sections import escape_text
 
 # %% ../../nbs/draw/influence.ipynb #01640089
 def _name_ends(fig: go.Figure, rows: pd.DataFrame, place: float) -> None:
     "Write the names of the subjects without whom a score is lowest and highest beside their dots."
     ends = ((rows.change.idxmin(), "right", -8), (rows.change.idxmax(), "left", 8))
     for at, anchor, shift in ends:
-        look = dict(showarrow=False, font=dict(size=11, color=INK))
-        fig.add_annotation(
-            x=rows.change[at], y=place, text=str(rows.identity[at]), xanchor=anchor, xshift=shift, **look
-        )
+        look = dict(showarrow=False, font=dict(size=11, color=INK), xanchor=anchor, xshift=shift)
+        fig.add_annotation(x=rows.change[at], y=place, text=escape_text(rows.identity[at]), **look)
 
 
 def draw_left_out(
@@ -39,7 +38,7 @@ def draw_left_out(
             mode="markers",
             name=f"without a subject of {label}",
             marker=dict(size=8, opacity=0.55, color=COLOURS.get(label, ACCENT)),
-            customdata=of[["identity", "cells", "without"]],
+            customdata=of[["identity", "cells", "without"]].assign(identity=of.identity.map(escape_text)),
             hovertemplate="without %{customdata[0]}, %{customdata[1]} cells: "
             "%{customdata[2]:.3f}<extra></extra>",
         )

@@ -6,10 +6,10 @@
 __all__ = ['LESS_IS_BETTER', 'SCORE_WORDS', 'count_text', 'draw_people', 'name_score', 'draw_arm_scores']
 
 # %% ../../nbs/draw/judged.ipynb #2ab61965
-from html import escape
 import pandas as pd
 import plotly.graph_objects as go
 from .look import COLOURS, INK, MUTED, blank_figure, error_bars
+from .sections import escape_text
 
 # %% ../../nbs/draw/judged.ipynb #e82d6969
 def count_text(right: float, people: float) -> str:
@@ -24,7 +24,7 @@ def draw_people(
     "How many people of each class each arm calls rightly, with what the share could have been."
     rows = rows[rows.label != "both"]
     several = rows.arm.nunique() > 1
-    names = (rows.arm.map(escape) + ", " if several else "") + rows.label
+    names = (rows.arm.map(escape_text) + ", " if several else "") + rows.label
     fig = blank_figure(height=max(240, 100 + 42 * len(rows)), showlegend=False)
     fig.add_bar(
         y=names,
@@ -81,7 +81,7 @@ def _list_groups(scores: pd.DataFrame, naive: pd.DataFrame | None) -> list[tuple
             (scores, "over subjects", colours[0], "circle"),
         ]
     return [
-        (scores[scores.arm == arm], escape(arm), colours[i % len(colours)], _SIGNS[i % len(_SIGNS)])
+        (scores[scores.arm == arm], escape_text(arm), colours[i % len(colours)], _SIGNS[i % len(_SIGNS)])
         for i, arm in enumerate(arms)
     ]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from .look import ACCENT, INK, blank_figure, error_bars
+from .sections import escape_text
 
 # %% ../../nbs/draw/sorts.ipynb #64cbdb7a
 def draw_confusion_of_classes(
@@ -19,7 +20,7 @@ def draw_confusion_of_classes(
     "A confusion matrix of several classes: counts, and the share of each true class as shade."
     values = counts.to_numpy(float)
     shares = values / np.maximum(values.sum(1, keepdims=True), 1)
-    names = [str(name) for name in counts.index]
+    names = [escape_text(name) for name in counts.index]
     look = dict(zmin=0, zmax=1, colorscale=[[0, "#f5f6f8"], [1, ACCENT]], showscale=False, hoverinfo="skip")
     fig = blank_figure(height=150 + 52 * len(names), width=220 + 96 * len(names))
     fig.add_trace(go.Heatmap(z=shares, x=names, y=names, **look))
@@ -51,8 +52,9 @@ def draw_by_class(
             mode="markers",
             name=name,
             marker=dict(size=8, color=colour),
-            customdata=rows.of,
+            customdata=rows.of.map(escape_text),
             hovertemplate=f"%{{customdata}}, {name}: %{{x:.3f}}<extra></extra>",
         )
-    fig.update_yaxes(range=[len(classes) - 0.4, -0.6], tickvals=list(range(len(classes))), ticktext=classes)
+    fig.update_yaxes(range=[len(classes) - 0.4, -0.6], tickvals=list(range(len(classes))))
+    fig.update_yaxes(ticktext=[escape_text(name) for name in classes])
     return fig.update_xaxes(title="score")

@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from html import escape
 from ..draw.judged import count_text, name_score
 from ..draw.look import format_intervals, in_run
-from ..draw.sections import show_section
+from ..draw.sections import escape_text, show_section
 from ..evidence import abstention, calibration, clustered, intervals, networks, resampled, subjects
 from ..evidence.judgement import Judgement
 from ..evidence.networks import Networks
@@ -428,7 +427,7 @@ def describe_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> list[str]:  # sen
 def name_arm(fig: go.Figure, arm: str, arms: int) -> go.Figure:
     "The figure, with the name of its arm above it where there are several."
     if arms > 1:
-        fig.update_layout(title=escape(arm), margin_t=80)
+        fig.update_layout(title=escape_text(arm), margin_t=80)
     return fig
 
 
