@@ -191,6 +191,7 @@ def list_findings(
     "The lines below the counts."
     yield from (f"joined by identical pictures: subjects {', '.join(group)}" for group in record["joined"])
     sizes = ", ".join(f"{size} ({n:,})" for size, n in record["sizes"].items())
+    yield from record.get("second photographs", [])
     yield f"{len(record['duplicates']):,} pictures stand in more than one file; image sizes: {sizes}"
     if record.get("kinds"):
         yield f"colours and depths: {'; '.join(f'{kind} ({n:,})' for kind, n in record['kinds'].items())}"

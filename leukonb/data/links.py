@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['LEAST_SHARED', 'MOST_TURNED', 'CERTAIN', 'PROBABLE', 'LISTED', 'count_mirrors', 'compare_mirrored', 'Null',
            'fit_null', 'count_agreeing', 'judge_pairs', 'Links', 'find_links', 'name_cells', 'join_people',
-           'view_cohort']
+           'list_joined', 'list_lines', 'view_cohort', 'link_cohort']
 
-# %% ../../nbs/data/links.ipynb #b7968d42
-from collections.abc import Iterable
+# %% ../../nbs/data/links.ipynb #8ee3459d
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -17,7 +17,7 @@ from . import photographs, pixels, release
 from .photographs import Views
 from ..files import Refusal
 
-# %% ../../nbs/data/links.ipynb #972a7e15
+# %% ../../nbs/data/links.ipynb #3354a60e
 def count_mirrors(
     number: int,  # of cells
 ) -> int:
@@ -32,7 +32,7 @@ def _possible(pairs):
 
 LEAST_SHARED, MOST_TURNED = 0.6, 7.0  # of the smaller cell; degrees
 
-# %% ../../nbs/data/links.ipynb #4a064781
+# %% ../../nbs/data/links.ipynb #d24b89bf
 _LAID = 400  # mirrored pairs that are laid upon one another at the least
 
 
@@ -52,7 +52,7 @@ def compare_mirrored(
     ]
     return pd.concat(laid, ignore_index=True), line
 
-# %% ../../nbs/data/links.ipynb #0af5d417
+# %% ../../nbs/data/links.ipynb #29965457
 _TAIL = 100  # the highest mirrored scores, of which the tail is read; fewer where there are few
 
 
@@ -83,7 +83,7 @@ class Null:
         "The score from which on so many false pairs are expected."
         return float(np.tanh(self.start + self.excess * np.log(self._height / self.mirrors / expected)))
 
-# %% ../../nbs/data/links.ipynb #aa75955c
+# %% ../../nbs/data/links.ipynb #e776be94
 def fit_null(
     scores: np.ndarray,  # (k,) of mirrored pairs
     mirrors: int,  # copies that they come from
@@ -103,7 +103,7 @@ def fit_null(
     upper = mean * 2 * number / chi2.ppf(0.05, 2 * number)
     return Null(scores, mirrors, float(heights[number - 1]), float(upper))
 
-# %% ../../nbs/data/links.ipynb #c19bd365
+# %% ../../nbs/data/links.ipynb #d0f3628c
 CERTAIN, PROBABLE, LISTED = 0.01, 1.0, 20.0  # false pairs expected in the whole folder
 
 
@@ -133,11 +133,14 @@ def count_agreeing(
             agreeing[group.index] = (apart & (np.abs(turn[:, None] - turn) <= most)).sum(1)
     return agreeing.to_numpy()
 
-# %% ../../nbs/data/links.ipynb #f31276a9
+# %% ../../nbs/data/links.ipynb #1cad4ca4
+_CROSSED = "of two classes"
+
+
 def _reason(pair):
     "Why a pair is refused; nothing where it is not."
     if pair.label_a != pair.label_b and isinstance(pair.label_a, str) and isinstance(pair.label_b, str):
-        return "of two classes"
+        return _CROSSED
     if pair.shared < LEAST_SHARED:
         return "they share too little"
     if abs(pair.turn) > MOST_TURNED:
@@ -165,7 +168,7 @@ def judge_pairs(
     table["verdict"] = np.select([table.reason != "", sure], ["refused", "certain"], "probable")
     return table
 
-# %% ../../nbs/data/links.ipynb #39575b39
+# %% ../../nbs/data/links.ipynb #ebb7e2ff
 @dataclass(frozen=True, repr=False)
 class Links:
     "Which photographs of a folder are of one cell."
@@ -175,6 +178,9 @@ class Links:
     )  # from `judge_pairs`: pairs that are as alike as the 20 most alike mirrored ones, or more
     null: Null
     compared: int  # pairs of cells
+    crossed: (
+        float  # the highest score of a pair of two classes, which is the second null; nan where there is none
+    )
 
     def of(self, verdict: str) -> pd.DataFrame:
         "The pairs of one verdict: certain, probable or refused."
@@ -202,9 +208,10 @@ def find_links(
     found = photographs.register_pairs(proposed[proposed.likeness >= line], views, views, progress)
     judged = judge_pairs(found, null, cells)
     kept = judged[judged.expected <= LISTED].reset_index(drop=True)
-    return Links(kept, null, len(views) * (len(views) - 1) // 2)
+    crossed = float(judged.score[judged.reason == _CROSSED].max())
+    return Links(kept, null, len(views) * (len(views) - 1) // 2, crossed)
 
-# %% ../../nbs/data/links.ipynb #f84cc8ed
+# %% ../../nbs/data/links.ipynb #d9ed1b08
 def name_cells(
     cells: Iterable[str],  # digests
     pairs: pd.DataFrame,  # cell_a, cell_b: certain links
@@ -231,7 +238,39 @@ def join_people(
     named = cells.assign(cell=cells.cell.map(name_cells(cells.cell, pairs)))
     return release.join_subjects(named[["cell", "subject"]])
 
-# %% ../../nbs/data/links.ipynb #9571999d
+# %% ../../nbs/data/links.ipynb #15ae2df2
+def list_joined(
+    links: Links,
+) -> pd.DataFrame:  # subject_a, subject_b, certain, probable: pairs of cells of each two subjects
+    "Whom the links join, those with the most certain links first."
+    table = links.table[links.table.verdict != "refused"]
+    ends = [
+        sorted(pair, key=release.rank_subject)
+        for pair in zip(table.subject_a.astype(str), table.subject_b.astype(str))
+    ]
+    named = pd.DataFrame(ends, columns=["subject_a", "subject_b"]).assign(verdict=table.verdict.to_numpy())
+    named = named[named.subject_a != named.subject_b]
+    counts = named.value_counts().unstack("verdict", fill_value=0)
+    counts = counts.reindex(columns=["certain", "probable"], fill_value=0)
+    return (
+        counts.sort_values(["certain", "probable"], ascending=False).rename_axis(columns=None).reset_index()
+    )
+
+
+def list_lines(links: Links) -> Iterator[str]:
+    "What was found, in lines for a screen."
+    certain, crossed = links.of("certain"), links.table[links.table.reason == _CROSSED]
+    shown = set(certain.cell_a) | set(certain.cell_b)
+    yield f"second photographs: {links}"
+    surplus = len(shown) - len(set(name_cells(sorted(shown), certain).values()))
+    yield f"{len(shown):,} files show a cell that another file shows too; {surplus:,} are surplus"
+    for pair in list_joined(links).itertuples():
+        counts = f"{pair.certain} certain links, {pair.probable} probable"
+        yield f"one person by second photographs: subjects {pair.subject_a} and {pair.subject_b} ({counts})"
+    if wrong := int((crossed.expected <= CERTAIN).sum()):
+        yield f"note: {wrong} pairs of two classes are as alike as one cell: look at their labels"
+
+# %% ../../nbs/data/links.ipynb #9f66ecbc
 def view_cohort(
     cells: pd.DataFrame,  # cell, path
     root: str | Path,
@@ -246,3 +285,17 @@ def view_cohort(
     sample = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 100)).astype(int))
     size = photographs.choose_size([read(row, 225) for row in sample])
     return photographs.view_cells(lambda row: read(row, size), len(rows), progress), rows
+
+# %% ../../nbs/data/links.ipynb #b39cdfb1
+def link_cohort(
+    cells: pd.DataFrame,  # of a cohort
+    root: str | Path,  # its folder
+    progress: bool = True,
+) -> Links:
+    "The second photographs of a cohort's cells; a `Refusal` where there are too few to judge by."
+    if cells.cell.nunique() < 20:
+        raise Refusal(
+            f"{cells.cell.nunique()} cells are too few to say how alike strangers can be; "
+            "give a folder of at least 20"
+        )
+    return find_links(*view_cohort(cells, root, progress), progress)

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 import pandas as pd
-from ..data import archives, audit, cohort
+from ..data import archives, audit, cohort, links
 from ..draw.look import table_html
 
 # %% ../../nbs/verbs/audit.ipynb #bf3a82dd
@@ -21,7 +21,7 @@ class Audit:
     "What is in a folder of images; a notebook shows its counts by part and class."
 
     record: dict[str, Any]  # as `leukonb audit --json` writes it
-    tables: dict[str, pd.DataFrame]  # parts, folds, subjects, duplicates, crossing, problems
+    tables: dict[str, pd.DataFrame]  # parts, folds, subjects, duplicates, crossing, problems; links by pixels
 
     @property
     def refused(self) -> int:
@@ -32,7 +32,8 @@ class Audit:
     def notes(self) -> list[str]:
         "What stands in the way of training on these cells, and who is one person."
         joined = (f"joined by identical pictures: subjects {', '.join(g)}" for g in self.record["joined"])
-        return [*joined, *self.record["notes"], f"{self.refused:,} refused"]
+        pixels = self.record.get("second photographs", [])
+        return [*joined, *pixels, *self.record["notes"], f"{self.refused:,} refused"]
 
     def __repr__(self) -> str:
         return "\n".join([describe_counts(self.record), self.tables["parts"].to_string(), *self.notes])
@@ -50,12 +51,21 @@ def describe_counts(
     counts = (f"{record[what]:,} {what}" for what in ("images", "subjects", "identities"))
     return f"{name}: {', '.join(counts)}"
 
+# %% ../../nbs/verbs/audit.ipynb #1afd35e9
+def _compare_pixels(found, indexed):
+    "The audit with the second photographs of its cells."
+    seen = links.link_cohort(indexed.cells, indexed.root)
+    record = {**found.record, "second photographs": list(links.list_lines(seen))}
+    return Audit(record, {**found.tables, "links": seen.table.drop(columns=["a", "b"])})
+
 # %% ../../nbs/verbs/audit.ipynb #66facc85
 def audit_folder(
     folder: Path | str,  # images, an archive of them, or a CSV with the columns path, label, subject
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
+    pixels: bool = False,  # whether cells are compared with one another
 ) -> Audit:
     "What is in a folder of images; a `Refusal` where it holds none, or its archive cannot be trusted."
     with archives.open_folder(folder) as place:
         indexed = cohort.index_cohort(place, subject_pattern=subject_pattern)
-        return Audit(audit.audit_cohort(indexed), audit.audit_tables(indexed))
+        found = Audit(audit.audit_cohort(indexed), audit.audit_tables(indexed))
+        return _compare_pixels(found, indexed) if pixels else found
