@@ -7,7 +7,7 @@ from PIL import Image
 
 from leukonb.data import audit, cohort, layouts, splits
 from leukonb.evidence import predictions
-from leukonb.files import refusal_line
+from leukonb.files import Refusal, refusal_line
 from leukonb.pages import report
 from leukonb.pictures import NO_SUBJECTS, count_alone
 from leukonb.verbs import people, predict, run, site
@@ -164,3 +164,29 @@ def test_every_run_on_images_without_subjects_says_so(tmp_path):
         )
         assert [site.describe_subjects(planned.run) for planned in prepared.planned] == [said] * 2
         assert all(report.describe_worth(p.run).endswith(said or "diagnosis.") for p in prepared.planned)
+
+
+def test_one_class_is_named_to_be_told_from_the_rest(tmp_path):
+    draw(tmp_path / "set", [f"{name}/WBC ({i}).jpg" for name in FOUR for i in range(3)])
+    for source in (tmp_path / "set", tmp_path / "cells.csv"):
+        if source.suffix:
+            images = sorted((tmp_path / "set").rglob("*.jpg"))
+            rows = [(path.relative_to(tmp_path).as_posix(), path.parent.name) for path in images]
+            pd.DataFrame(rows, columns=["path", "label"]).to_csv(source, index=False)
+        found = cohort.index_cohort(source, "none", positive="[malignant] pre-b")
+        assert found.cells[found.cells.label == "ALL"].path.str.contains("] Pre-B").sum() == 3
+        assert found.cells.label.value_counts().to_dict() == {"HEM": 9, "ALL": 3}
+        assert "ALL stands for" in found.problems.reason.iloc[0]
+        line = refusal_line(cohort.index_cohort, source, "none", positive="Late")
+        assert "--positive Late" in line and "Benign" in line and "name one of several" in line
+    with pytest.raises(Refusal, match="goes with --features or --data"):
+        run.prepare_study("quick", tmp_path / "_runs", positive="Late")
+
+
+def test_a_parquet_table_of_images_is_no_table_of_measured_cells(tmp_path):
+    draw(tmp_path, [f"{i}.png" for i in range(6)])
+    rows = {"path": [f"{i}.png" for i in range(6)], "label": ["ALL"] * 3 + ["HEM"] * 3, "subject": NAMES}
+    pd.DataFrame(rows).to_parquet(tmp_path / "cells.parquet")
+    (tmp_path / "mine.yml").write_text(STUDY)
+    prepared = run.prepare_study(str(tmp_path / "mine.yml"), tmp_path / "_runs", tmp_path / "cells.parquet")
+    assert sorted(prepared.cells.subject) == sorted(NAMES)

@@ -435,10 +435,11 @@ def index_cohort(
     workers: int | None = None,  # threads that read files
     progress: bool = True,  # a bar where there are more than 2,000 files
     dataset: str | None = None,  # what to call data that are neither C-NMC nor synthetic
+    positive: str | None = None,  # of several classes the one that is ALL; all others are HEM
 ) -> Cohort:
-    "The cohort of a folder or a CSV; a `Refusal` where there is nothing to index."
+    "The cohort of a folder or a table; a `Refusal` where there is nothing to index."
     pattern = layouts.compile_pattern(subject_pattern)
-    reading = layouts.read_files(layouts.list_files(folder), pattern)
+    reading = layouts.read_files(layouts.list_files(folder), pattern, positive)
     paths = [reading.root / path for path in reading.facts]
     return build_cohort(reading, measure_files(paths, workers, progress), dataset)
 

@@ -6,7 +6,7 @@
 __all__ = ['SUFFIXES', 'TABLES', 'Facts', 'PARTS', 'ALONE', 'LAYOUTS', 'escape_name', 'problem_row', 'natural_key', 'Files',
            'list_folder', 'list_files', 'Reading', 'Layout', 'parse_folders', 'compile_pattern', 'parse_path',
            'read_label_table', 'read_label_tables', 'read_folder', 'read_path_table', 'read_idb', 'read_taleqani',
-           'read_classes', 'folder_layout', 'find_layout', 'read_files']
+           'read_classes', 'read_positive', 'folder_layout', 'find_layout', 'read_files']
 
 # %% ../../nbs/data/layouts.ipynb #fa5808a4
 import csv, os, re
@@ -350,12 +350,14 @@ _TABLE_COLUMNS = ("path", "label", "subject")
 _NOBODY = "where nobody knows whose cells they are, say --subject-pattern none"
 
 
-def _parse_row(row, known):
+def _parse_row(row, known, positive=None):
     "Path, label and subject of a row; a `Refusal` where one is missing or wrong, or the path is in `known`."
     if not row["path"]:
         raise Refusal("has no path")
     path = os.path.normpath(row["path"].replace("\\", "/"))
     label = {"1": "ALL", "0": "HEM"}.get(row["label"], row["label"].upper())
+    if positive is not None and row["label"]:
+        label = "ALL" if row["label"].lower() == positive.strip().lower() else "HEM"
     if path in known:
         raise Refusal(f"names {escape_name(path)} a second time; remove one")
     if label not in ("ALL", "HEM"):
@@ -365,12 +367,14 @@ def _parse_row(row, known):
     return path, label, row.get("subject")
 
 # %% ../../nbs/data/layouts.ipynb #98cd28be
-def _list_facts(table, wanted):
+def _list_facts(table, wanted, positive):
     "What each row of a table says of its image, by path; a `Refusal` that names the first row that is wrong."
-    facts = {}
-    for line, row in _read_rows(table, wanted):
+    facts, rows = {}, _read_rows(table, wanted)
+    if positive is not None:
+        _check_positive(positive, {row["label"] for _, row in rows if row["label"]}, table)
+    for line, row in rows:
         try:
-            path, label, subject = _parse_row(row, facts)
+            path, label, subject = _parse_row(row, facts, positive)
         except Refusal as refusal:
             raise Refusal(f"line {line} {refusal}") from None
         says = {"label": label} if subject is None else {"label": label, "subject": subject.upper()}
@@ -394,18 +398,23 @@ def _remark_letters(facts, table):
 def read_path_table(
     files: Files,  # its root is the table
     pattern: re.Pattern | None = None,  # `ALONE` where nobody knows the subjects; else the table names them
+    positive: str | None = None,  # the label that is ALL, where all others are HEM
 ) -> Reading:
     "What a table with path, label and subject says; paths are relative to the table's folder."
     table, wanted = files.root, _TABLE_COLUMNS[:2] if pattern is ALONE else _TABLE_COLUMNS
     try:
-        facts = _list_facts(table, wanted)
+        facts = _list_facts(table, wanted, positive)
     except Refusal as refusal:
+        if str(refusal).startswith("--positive"):
+            raise
         said = f"; {_NOBODY}" * ("no column 'subject'" in str(refusal))
         between = ", " if str(refusal).startswith("line") else " "
         raise Refusal(f"{escape_name(table)}{between}{refusal}{said}") from None
     if not facts:
         raise Refusal(f"{escape_name(table)} has no row; one a cell is wanted: path, label, subject")
-    return Reading(table.parent, facts, _remark_letters(facts, table), table.stem)
+    stands = problem_row(table.name, f"ALL stands for {positive}, HEM for every other label", False)
+    problems = _remark_letters(facts, table) + [stands] * (positive is not None)
+    return Reading(table.parent, facts, problems, table.stem)
 
 # %% ../../nbs/data/layouts.ipynb #833a8b85
 _IDB = re.compile(r"Im[0-9]{3}_(?P<label>[01])", re.IGNORECASE)
@@ -438,15 +447,20 @@ def read_idb(files: Files, pattern: re.Pattern | None = None) -> Reading:
     "ALL-IDB: the class is the last digit of a name, 1 for ALL."
     return _read_alone(files, pattern, "ALL-IDB", lambda path: "ALL" if path.stem.endswith("1") else "HEM")
 
-# %% ../../nbs/data/layouts.ipynb #a598f003
-def read_taleqani(files: Files, pattern: re.Pattern | None = None) -> Reading:
-    "Taleqani's set: benign is HEM, the malignant stages are ALL; a `Refusal` for both versions at once."
+# %% ../../nbs/data/layouts.ipynb #5d48723a
+def _check_version(files):
+    "Refuse Taleqani's pictures as they were photographed and, once more, segmented."
     inside = {part.lower() for path in files.images for part in path.relative_to(files.root).parts[:-1]}
     if {"original", "segmented"} <= inside:
         raise Refusal(
             f"{escape_name(files.root)} holds every picture twice, in Original and in Segmented; "
             "name one of them"
         )
+
+# %% ../../nbs/data/layouts.ipynb #a598f003
+def read_taleqani(files: Files, pattern: re.Pattern | None = None) -> Reading:
+    "Taleqani's set: benign is HEM, the malignant stages are ALL; a `Refusal` for both versions at once."
+    _check_version(files)
 
     def find_label(path):
         return "HEM" if _BENIGN.fullmatch(path.parent.name.strip()) else "ALL"
@@ -483,7 +497,17 @@ def _describe_sides(files, sides):
     listed = (f"{side} stands for {escape_name(' and '.join(names))}" for side, names in stands.items())
     return f"decides the classes: {', '.join(listed)}"
 
-# %% ../../nbs/data/layouts.ipynb #23abfc3b
+# %% ../../nbs/data/layouts.ipynb #6fac45ce
+def _read_sides(files, pattern, sides, source):
+    "Images in class folders, each ALL or HEM by the side of its folder; `source` says who decided."
+    _check_version(files)
+    name = files.root.resolve().name
+    reading = _read_alone(files, pattern, name, lambda path: sides[path.parent.name.strip().lower()])
+    remark = problem_row(source, _describe_sides(files, sides), False)
+    alone = pattern is ALONE or (pattern is None and _is_taleqani(files))
+    return replace(reading, problems=[*reading.problems, remark], alone=alone)
+
+
 def read_classes(files: Files, pattern: re.Pattern | None = None) -> Reading:
     "Class folders of any names, of which `classes.csv` says what counts as ALL and what as HEM."
     sides = _read_classes(files.root / _CLASSES)
@@ -491,11 +515,35 @@ def read_classes(files: Files, pattern: re.Pattern | None = None) -> Reading:
     if odd:
         table, folder = escape_name(files.root / _CLASSES), escape_name(odd[0].parent.name)
         raise Refusal(f"{table} has no line for the folder {folder}; add one")
-    name = files.root.resolve().name
-    reading = _read_alone(files, pattern, name, lambda path: sides[path.parent.name.strip().lower()])
-    remark = problem_row(_CLASSES, _describe_sides(files, sides), False)
-    alone = pattern is ALONE or (pattern is None and _is_taleqani(files))
-    return replace(reading, problems=[*reading.problems, remark], alone=alone)
+    return _read_sides(files, pattern, sides, _CLASSES)
+
+# %% ../../nbs/data/layouts.ipynb #6010986c
+def read_positive(
+    files: Files,
+    pattern: re.Pattern | None,
+    positive: str,  # a class folder, or a label of a table: it is ALL, and all others are HEM
+) -> Reading:
+    "One class against the rest; a `Refusal` where there is no such class, or nothing else."
+    if files.root in files.tables:
+        return read_path_table(files, pattern, positive)
+    if _has_classes(files):
+        raise Refusal(
+            f"{escape_name(files.root / _CLASSES)} decides the classes; leave --positive out, or remove it"
+        )
+    folders = {path.parent.name.strip() for path in files.images}
+    _check_positive(positive, folders, files.root)
+    sides = {name.lower(): "ALL" if name.lower() == positive.strip().lower() else "HEM" for name in folders}
+    return _read_sides(files, pattern, sides, f"--positive {positive}")
+
+
+def _check_positive(positive, classes, root):
+    "Refuse a positive class that is not among the classes, or is the only one."
+    others = sorted(name for name in classes if name.lower() != positive.strip().lower())
+    if len(others) == len(classes) or not others:
+        named = escape_name(", ".join(sorted(classes)))
+        raise Refusal(
+            f"--positive {positive}: {escape_name(root)} has the classes {named}; name one of several"
+        )
 
 # %% ../../nbs/data/layouts.ipynb #03e88813
 def folder_layout(
@@ -548,7 +596,11 @@ def find_layout(files: Files) -> Layout:
 def read_files(
     files: Files,  # from `list_files`
     pattern: re.Pattern | None = None,  # of the subject in a path, from `compile_pattern`
+    positive: str | None = None,  # the class that is ALL, where all others are HEM
 ) -> Reading:
     "What is said of each image, read as the files' layout wants it."
-    reading = find_layout(files).read(files, pattern)
+    if positive is None:
+        reading = find_layout(files).read(files, pattern)
+    else:
+        reading = read_positive(files, pattern, positive)
     return replace(reading, alone=True) if pattern is ALONE else reading

@@ -630,13 +630,25 @@ def _draw_phantom(study: Study, out: Path) -> Path:
         phantom.draw_cohort(place, **{**study.phantom, **_read_effects(study, phantom.Effects)})
     return place
 
+# %% ../../nbs/runs/study.ipynb #f194ecfb
+def _names_images(table: Path) -> bool:
+    "Whether a Parquet table names images by their paths, and holds no measured cells."
+    import pyarrow.parquet as pq
+
+    try:
+        columns = set(pq.read_schema(table).names)
+    except (OSError, ValueError):
+        return False  # whoever reads the cells says what is wrong
+    return "path" in columns and "cell" not in columns
+
 # %% ../../nbs/runs/study.ipynb #df92b23a
 def _find_measured(study: Study, data: str | Path | None) -> Path | None:
     "The table of measured cells that a study is to be run on; nothing where it is run on images."
     from leukonb.data.measured import shipped_table
 
     if data is not None:
-        return Path(data) if Path(data).suffix == ".parquet" else None
+        holds_cells = Path(data).suffix == ".parquet" and not _names_images(Path(data))
+        return Path(data) if holds_cells else None
     return shipped_table(study.measured) if study.measured else None
 
 
@@ -657,6 +669,7 @@ def index_study_cohort(
     | Path
     | None = None,  # images, an archive of them, or measured cells; what the study states unless given
     subject_pattern: str | None = None,  # for other data: its group in a file's path is the subject
+    positive: str | None = None,  # of several classes the one that is ALL; all others are HEM
 ) -> "tuple[Cohort, Path]":
     "The indexed cohort of a study, and the folder that it shall be saved in."
     from leukonb.data import archives, cohort as cohorts
@@ -666,11 +679,14 @@ def index_study_cohort(
         raise Refusal("--subject-pattern goes with --data, which is not given")
     if data is not None and not Path(data).exists():
         raise Refusal(f"--data {data}: there is no such folder or archive")
-    if table := _find_measured(study, data):
+    table = _find_measured(study, data)
+    if table and positive:
+        raise Refusal(f"--positive {positive}: measured cells are ALL or HEM already; leave it out")
+    if table:
         return measured_cohort(table, Path(out) / "_cohorts")
     images = Path(data) if data is not None else _draw_phantom(study, Path(out))
     kept = Path(out) / "_archives"  # once for all studies
     folder = archives.unpack_once(images, kept) if archives.archive_kind(images) else images
-    cohort = cohorts.index_cohort(folder, subject_pattern)
+    cohort = cohorts.index_cohort(folder, subject_pattern, positive=positive)
     _refuse_problems(cohort.problems[cohort.problems.refused], images)
     return cohort, Path(out) / "_cohorts" / cohort.digest[:16]

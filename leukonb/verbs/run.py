@@ -174,11 +174,11 @@ def prepare_study(
     threads: int | None = None,  # for a run's computations, where their number is set: it is part of the key
     split: str | None = None,  # shares of training, validation and test for every run, such as '0.6/0.2/0.2'
     features: Path | str | None = None,  # anyone's table of features, in place of images
-    positive: str | None = None,  # which of two labels of that table is the one looked for, as ALL is
+    positive: str | None = None,  # which label of that table, or class of the images, is the one looked for
 ) -> PreparedStudy:
     "A study checked to its last parameter, its cohort indexed; a `Refusal` where anything does not fit."
-    if positive and features is None:
-        raise Refusal("--positive goes with --features, which is not given")
+    if positive and features is None and data is None:
+        raise Refusal("--positive goes with --features or --data, and neither is given")
     study = _set_study(studies.load_study(name), settings, smoke, split, features is not None)
     study.threads = threads
     planned = studies.plan_study(study, Path(out), command=command)
@@ -188,17 +188,22 @@ def prepare_study(
     if not demands.reads_cohort(planned):
         return PreparedStudy(study, planned)
     if features is not None:
-        data = keep_features(features, Path(out), positive, data)
-    return _prepare_on_cohort(study, Path(out), data, subject_pattern, command)
+        data, positive = keep_features(features, Path(out), positive, data), None
+    return _prepare_on_cohort(study, Path(out), data, subject_pattern, command, positive)
 
 # %% ../../nbs/verbs/run.ipynb #a743a32c
 def _prepare_on_cohort(
-    study: studies.Study, out: Path, data: Path | str | None, subject_pattern: str | None, command: str
+    study: studies.Study,
+    out: Path,
+    data: Path | str | None,
+    subject_pattern: str | None,
+    command: str,
+    positive: str | None,  # of several classes of the images
 ) -> PreparedStudy:
     "The plan on an indexed cohort, without the optional runs that the cohort is too small for."
     from leukonb.data.cohort import save_cohort
 
-    cohort, folder = studies.index_study_cohort(study, out, data, subject_pattern)
+    cohort, folder = studies.index_study_cohort(study, out, data, subject_pattern, positive)
 
     def plan() -> list[studies.PlannedRun]:
         return studies.plan_study(
