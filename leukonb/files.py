@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -174,6 +175,37 @@ def read_json(path: str | Path) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Refusal(f"{path} is not readable JSON ({error}); remove it and run again") from None
 
+# %% ../nbs/files.ipynb #b5379110
+_FIRST = frozenset("=+-@\t\r'")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?(?: ?%)?"
+_HARMLESS = re.compile(rf"[-+=@]|{_NUMBER}(?: to {_NUMBER}| \({_NUMBER} to {_NUMBER}\))?")
+
+
+def _guard(text: Any) -> Any:
+    "A text with an apostrophe before it where a spreadsheet would take it for a formula."
+    risky = isinstance(text, str) and _FORMULA.match(text) and not _HARMLESS.fullmatch(text)
+    return f"'{text}" if risky else text
+
+
+def _unguard(text: Any) -> Any:
+    "A text without the apostrophe that `_guard` has put before it."
+    guarded = isinstance(text, str) and text.startswith("'") and _FORMULA.match(text)
+    return text[1:] if guarded else text
+
+# %% ../nbs/files.ipynb #eb1dc988
+def _change_texts(table: "pd.DataFrame", change: Callable[[Any], Any]) -> "pd.DataFrame":
+    "A table with each text, in the names of its columns too, as a function changes it."
+    changed = table.rename(columns=change)
+    for i, kind in enumerate(table.dtypes):
+        if str(kind) not in ("object", "str", "string", "category"):
+            continue
+        column = table.iloc[:, i]
+        new = {text: change(text) for text in column if isinstance(text, str) and text[:1] in _FIRST}
+        if any(text != to for text, to in new.items()):
+            changed.isetitem(i, [new.get(v, v) if isinstance(v, str) else v for v in column])
+    return changed
+
 # %% ../nbs/files.ipynb #723dfd78
 def write_table(path: str | Path, table: "pd.DataFrame") -> Path:
     "Write a DataFrame without its index as `.csv` or `.parquet`, whole or not at all."
@@ -181,7 +213,7 @@ def write_table(path: str | Path, table: "pd.DataFrame") -> Path:
         if Path(path).suffix.lower() == ".parquet":
             table.to_parquet(temporary, index=False)
         else:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            _change_texts(table, _guard).to_csv(temporary, index=False, lineterminator="\n")
     return Path(path)
 
 # %% ../nbs/files.ipynb #c816d685
@@ -208,8 +240,9 @@ def read_table(path: str | Path, **options: Any) -> "pd.DataFrame":
     if not path.is_file():
         raise Refusal(f"{path} is not a file; name a table in CSV or Parquet")
     try:
-        read = pd.read_parquet if path.suffix.lower() == ".parquet" else _read_csv
-        return read(path, **options)
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path, **options)
+        return _change_texts(_read_csv(path, **options), _unguard)
     except (ValueError, OSError) as error:
         raise Refusal(f"{path} is not a readable table: {str(error).splitlines()[0]}") from None
 

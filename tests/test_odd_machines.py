@@ -182,3 +182,28 @@ def test_what_is_set_to_what_holds_anyway_changes_no_key(monkeypatch):
     for value in ("1", "true", ""):
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", value)
         assert computing_settings() == usual
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="A subject, an arm or a column is called like a formula",
+    injected="texts that begin with = + - @, a tabulator, or an apostrophe before these, in a run's tables",
+    promise="no published CSV holds a formula; numbers and intervals stay; the suite reads back what was written",
+)
+def test_no_published_table_holds_a_formula(tmp_path, monkeypatch):
+    import pandas as pd
+
+    from leukonb.draw.look import show_table
+    from leukonb.files import read_table
+
+    names = ["=HYPERLINK(1)", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "'=1", "p-1"]
+    kept = ["-0.5", "-0.10 to 0.20", "-0.1 (-0.3 to 0.1)", "-", "+5", "1e-3", "plain"]
+    table = pd.DataFrame({"subject": names, "=arm": kept, "score": [-0.5] * 7})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    show_table(table, "subjects")
+    cells = pd.read_csv("subjects.csv", dtype=str)
+    assert not any(text[0] in "=@\t\r" for text in [*cells.columns, *cells.subject, *cells["'=arm"]])
+    assert cells.subject.tolist() == [*(f"'{name}" for name in names[:-1]), "p-1"]
+    assert cells["'=arm"].tolist() == kept and set(cells.score) == {"-0.5"}
+    assert read_table("subjects.csv").equals(table)
