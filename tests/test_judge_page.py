@@ -11,7 +11,16 @@ import pytest
 from conftest import leukonb
 
 from leukonb.draw import judged as pictures
-from leukonb.evidence import calibration, judgement, metrics, multiclass, networks, paired, predictions
+from leukonb.evidence import (
+    calibration,
+    coverage,
+    judgement,
+    metrics,
+    multiclass,
+    networks,
+    paired,
+    predictions,
+)
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
 from leukonb.pages import judge as page
@@ -288,7 +297,7 @@ def test_under_the_intervals_stands_how_well_such_intervals_hold(monkeypatch):
         for method, held in (("default", 0.94), ("once", 0.91), ("percentile", 0.8))
         for name in page.HEADLINE
     ]
-    monkeypatch.setattr(page.coverage, "read_coverage", lambda: pd.DataFrame(rows))
+    monkeypatch.setattr(coverage, "read_coverage", lambda: pd.DataFrame(rows))
     judged = judge(arms())
     shown = {method: page.describe_coverage(judged, method=method) for method in ("", "once")}
     assert "94 % of 1,000" in shown[""][0] and "91 % of 1,000" in shown["once"][0]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.evidence import clustered, metrics, simulate, worlds
-from leukonb.files import digest_file, refusal_line, write_json
+from leukonb.evidence import clustered, coverage, metrics, simulate, worlds
+from leukonb.files import digest_file, read_json, refusal_line, write_json
 from leukonb.runs import published
 from leukonb.runs.process import prepare_folder
 from leukonb.runs.record import Run, make_run
@@ -179,3 +179,38 @@ def test_a_record_in_the_repository_is_whole_and_names_no_machine(record):
     assert not any(f"/{getpass.getuser()}/" in text or str(Path.home()) + "/" in text for text in texts)
     assert set(run.status) == {"status", "started", "finished", "seconds"}
     assert sum(p.stat().st_size for p in record.rglob("*") if p.is_file()) < 4e6
+
+
+def intervals_record():
+    """The published record of the intervals' coverage."""
+    return next(path for path in RECORDS if path.parts[-2] == "coverage")
+
+
+def test_the_table_that_pages_cite_is_that_of_the_published_record():
+    record = intervals_record() / "coverage.csv"
+    assert digest_file(ROOT / "leukonb/evidence/coverage.csv") == digest_file(record)
+    table = coverage.read_coverage()
+    assert list(table.columns) == coverage.COLUMNS
+    assert {(7, 4), (13, 15), (30, 12), (60, 41)} == set(zip(table.ALL, table.HEM))
+    assert set(table.metric) == set(metrics.NAMES) and set(table.method) == set(simulate.KINDS)
+    most = read_json(intervals_record() / "run.json")["inputs"]["parameters"]["worlds"]
+    assert table.worlds.max() == most and (table.worlds > 0.9 * most).all()
+    near = np.sqrt(table.coverage * (1 - table.coverage) / table.worlds)
+    np.testing.assert_allclose(table.error, near, atol=2e-4)
+    assert ((table.coverage + table.below + table.above - 1).abs() < 3e-4).all()
+
+
+def test_the_intervals_of_today_are_those_of_the_published_record():
+    stated = pd.read_csv(intervals_record() / "first-studies.csv")
+    seed = read_json(intervals_record() / "run.json")["inputs"]["parameters"]["seed"]
+    for (subjects, classifier, sizes), rows in stated.groupby(["subjects", "classifier", "sizes"]):
+        if subjects > 28:
+            continue
+        world = worlds.cnmc_world(subjects, classifier, informative=0.6 * (sizes != "unrelated"))
+        now = simulate.simulate_intervals(world, (seed, 0), kinds=("default", "once"))
+        for row in rows.itertuples():
+            ends = [now[row.method, row.metric, end] for end in ("low", "high")]
+            said = (
+                f"{row.metric}, {row.method}: leukonb computes other intervals than the published record's; "
+            )
+            np.testing.assert_allclose(ends, [row.low, row.high], atol=1e-6, err_msg=said + "run it again")
