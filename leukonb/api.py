@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 def audit(
     folder: Path | str,  # images, a .zip or .tar of them, or a CSV with the columns path, label, subject
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
+    pixels: bool = False,  # whether cells are laid upon one another, to find second photographs (minutes)
 ) -> Audit:
     """What is in a folder of images, of which nothing is changed.
 
     The result shows its counts; `tables` holds the counts by part, fold and subject, the pictures that stand
-    in more than one file, and the files that cannot be used. A `Refusal` where there is no image to read.
+    in more than one file, the files that cannot be used and, with `pixels`, the links between photographs
+    of one cell. A `Refusal` where there is no image to read.
     """
     from leukonb.verbs.audit import audit_folder
 
-    return audit_folder(folder, subject_pattern)
+    return audit_folder(folder, subject_pattern, pixels)
 
 # %% ../nbs/api.ipynb #1a853267
 def features(

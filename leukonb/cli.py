@@ -45,6 +45,10 @@ def _add_audit(verbs: Any) -> None:
     p.add_argument("folder", metavar="DIR", type=Path, help=f"{layouts}, or a table (path, label, subject)")
     p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
     p.add_argument("--json", type=Path, metavar="FILE", help="write the audit for machines")
+    p.add_argument("--pixels", action="store_true", help="lay cells upon one another: second photographs")
+    p.add_argument(
+        "--out", type=Path, metavar="TABLE", help="with --pixels: the links found, .csv or .parquet"
+    )
 
 # %% ../nbs/cli.ipynb #fba76d80
 def _add_features(verbs: Any) -> None:
@@ -353,16 +357,22 @@ def _phantom(a: Namespace) -> None:
 def _audit(a: Namespace) -> int:
     from leukonb import api
     from leukonb.data.audit import print_audit
-    from leukonb.files import write_json
+    from leukonb.files import Refusal, write_json, write_table
     from leukonb.runs.keep import check_file, replacing_file
 
-    if a.json:
-        check_file(a.json, "audit")
-    found = api.audit(a.folder, a.subject_pattern)
+    if a.out and not a.pixels:
+        raise Refusal("--out writes the links that --pixels finds; give both")
+    for path, what in ((a.json, "audit"), (a.out, "links")):
+        if path:
+            check_file(path, what)
+    found = api.audit(a.folder, a.subject_pattern, a.pixels)
     print_audit(found.record)
     if a.json:
         with replacing_file(a.json, "audit") as out:
             write_json(out, found.record)
+    if a.out:
+        with replacing_file(a.out, "links") as out:
+            write_table(out, found.tables["links"])
     return 1 if found.refused else 0
 
 # %% ../nbs/cli.ipynb #333c681e
