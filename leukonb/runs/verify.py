@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from ..files import Refusal, canonical, digest, digest_file, read_json, read_table
 from .facts import find_doubts
+from .device import has_device
 from .notebook import find_experiment
 from .process import execute_run
 from .reads import find_changed_reads
@@ -85,6 +86,8 @@ def _list_sources(notebook: Path) -> list[str]:
 def _compare_machines(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     "In what two environments differ: device, threads, platform, the checkout's commit."
     names = [name for name in ("device", "threads", "platform", "commit") if then.get(name) != now.get(name)]
+    if "device" in names and has_device(str(then.get("device"))):
+        names.remove("device")  # whether it is used, the repetition tells
     return [f"{name}: {then.get(name)} then, {now.get(name)} now" for name in names]
 
 # %% ../../nbs/runs/verify.ipynb #bc783c70
