@@ -207,3 +207,20 @@ def test_no_published_table_holds_a_formula(tmp_path, monkeypatch):
     assert cells.subject.tolist() == [*(f"'{name}" for name in names[:-1]), "p-1"]
     assert cells["'=arm"].tolist() == kept and set(cells.score) == {"-0.5"}
     assert read_table("subjects.csv").equals(table)
+
+
+def test_verify_names_a_device_that_is_not_here_and_no_other(tmp_path, monkeypatch):
+    from leukonb.runs.verify import compare_environment
+
+    def differing(then):
+        environment = {"device": then, "threads": 1}
+        found = compare_environment(
+            Run(tmp_path, {"experiment": "released", "environment": environment} | known)
+        )
+        return [line for line in found if line.startswith("device")]
+
+    known = {"inputs": {"parameters": {}, "needs": {}, "notebook": "", "package": {}}}
+    driver = put_program(tmp_path / "bin", "nvidia-smi", "#!/bin/sh\necho 'NVIDIA H100'\n")
+    monkeypatch.setenv("PATH", f"{driver}{os.pathsep}{os.environ['PATH']}")
+    assert not differing("NVIDIA H100") and not differing(device.name_processor())
+    assert differing("NVIDIA L4") == [f"device: NVIDIA L4 then, {device.name_processor()} now"]
