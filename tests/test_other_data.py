@@ -52,6 +52,7 @@ def test_a_set_without_subjects_is_read_and_says_so(tmp_path, names, dataset, bl
     saved = cohort.load_cohort(cohort.save_cohort(found, tmp_path / "saved"))
     assert saved.alone == found.alone and saved.digest == found.digest
     listed = predict.list_images(tmp_path / "set")
+    assert NO_SUBJECTS in listed.attrs["remarks"][-1]
     assert count_alone(listed.subject) == len(names) and listed.label.value_counts()["ALL"] == blasts
     table = predictions.check_table(listed.assign(score=0.5).drop(columns="path"), source="scores")
     assert any(NO_SUBJECTS in sentence for sentence in table.attrs["reading"])

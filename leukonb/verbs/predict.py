@@ -14,6 +14,7 @@ import pandas as pd
 from ..data import cohort as cohorts, layouts, pixels
 from ..evidence import abstention, predictions
 from ..files import Refusal, read_json
+from ..pictures import NO_SUBJECTS, count_alone
 from .extras import require_extra
 
 # %% ../../nbs/verbs/predict.ipynb #72ceea2d
@@ -70,7 +71,10 @@ def _tell_all(
     rows = cohorts.add_identities(rows)[["path", "cell", *_TOLD]]
     clear = sum(getattr(measure, "seen_through", False) for measure in measured.values())
     laid = f"{clear:,} of {len(rows):,} images have transparent pixels, which are laid on black"
-    rows.attrs["remarks"] = [line for _, _, lines in told for line in lines] + [laid] * bool(clear)
+    lines = [line for _, _, lines in told for line in lines] + [laid] * bool(clear)
+    if alone := count_alone(rows.subject):
+        lines.append(f"{alone:,} of {len(rows):,} images have no subject; {NO_SUBJECTS}")
+    rows.attrs["remarks"] = lines
     return rows
 
 # %% ../../nbs/verbs/predict.ipynb #24250cca
