@@ -81,7 +81,7 @@ def _models() -> dict[str, Any]:
         "status.json": _model(
             status=(str, ...),
             **dict.fromkeys(("error", "gpu"), text),
-            **{**dict.fromkeys(("note", "drawn", "host"), str), "cell": int, "pid": int, **times},
+            **{**dict.fromkeys(("note", "drawn", "host", "machine"), str), "cell": int, "pid": int, **times},
         ),
         "progress.json": _model(
             **dict.fromkeys(("step", "of"), number),

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,22 +27,37 @@ from ..files import Refusal, atomic, digest, staged, write_json
 from .device import ask_program
 from .notebook import begun_cells
 from .reads import check_reads
-from .form import read_if_there
+from .form import read_if_there, read_state
 from leukonb.runs.record import (
     Run,
     check_files,
     describe_environment,
-    hold_lock,
-    is_locked,
     is_whole,
     link_files,
     pin_threads,
 )
+from .owner import describe_owner, hold_lock, is_locked
 from .seal import seal
 
 # %% ../../nbs/runs/process.ipynb #c60c8ddc
 if TYPE_CHECKING:
     import psutil
+
+# %% ../../nbs/runs/process.ipynb #f9e46763
+@dataclass
+class _Signs:
+    "What the thread that beats has found."
+
+    late: threading.Event = field(default_factory=threading.Event)  # an orphan has met its limit
+    taken: threading.Event = field(default_factory=threading.Event)  # another process has the run
+
+
+def _is_taken(folder: Path) -> bool:
+    "Whether the status of a run names another process than this one."
+    state, own = read_state(folder), describe_owner()
+    return state.get("status") == "running" and any(
+        state.get(n, own[n]) != own[n] for n in ("pid", "machine")
+    )
 
 # %% ../../nbs/runs/process.ipynb #85cec0fd
 @contextmanager
@@ -49,26 +65,29 @@ def _beating(
     folder: Path,
     limit: float = float("inf"),  # seconds after which a child without a parent is ended
     every: float = 3.0,  # seconds between two signs of life
-) -> Iterator[threading.Event]:
-    "Touch the run's heartbeat while the block runs; gives an event that is set when an orphan met its limit."
-    over, late, parent, began = threading.Event(), threading.Event(), os.getppid(), time.monotonic()
+) -> Iterator[_Signs]:
+    "Touch the run's heartbeat while the block runs; ends what was started where the run is late or taken."
+    over, signs, parent, began = threading.Event(), _Signs(), os.getppid(), time.monotonic()
 
     def beat() -> None:
         while True:
             with suppress(OSError):
                 (Path(folder) / ".heartbeat").touch()
-            if os.getppid() != parent and time.monotonic() - began > limit and not late.is_set():
-                late.set()
-                _kill(_descendants(os.getpid()))
+            late = os.getppid() != parent and time.monotonic() - began > limit
+            for found, sign in ((late, signs.late), (_is_taken(folder), signs.taken)):
+                if found and not sign.is_set():
+                    sign.set()
+                    _kill(_descendants(os.getpid()))
             if over.wait(every):
                 return
 
     threading.Thread(target=beat, daemon=True).start()
     try:
-        yield late
+        yield signs
     finally:
         over.set()
-        (Path(folder) / ".heartbeat").unlink(missing_ok=True)
+        if not signs.taken.is_set():
+            (Path(folder) / ".heartbeat").unlink(missing_ok=True)
 
 # %% ../../nbs/runs/process.ipynb #c88015b6
 @lru_cache
@@ -211,33 +230,35 @@ def do_run(
 
     A second child on the same run waits for the first and takes what it left, done or failed."""
     run, began = Run.read(folder), time.time()
-    with hold_lock(run.folder), _hold_gpu() as gpu:
+    with hold_lock(run.folder) as said, _hold_gpu() as gpu:
         if run.done or is_final(read_if_there(run.folder / "status.json"), began):
             return
         if gpu:
             os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, "LEUKONB_GPUS": ""}
         _clear(run)
-        _live(run, limit, {"gpu": gpu} if gpu else {})
+        _live(run, limit, {**({"gpu": gpu} if gpu else {}), **({"note": said} if said else {})})
 
 # %% ../../nbs/runs/process.ipynb #3e4dd087
 def _live(run: Run, limit: float, facts: dict) -> None:
     "Execute a run that is this process's, from `running` in its status to how it ended."
-    started = time.time()
-    state = {"status": "running", "pid": os.getpid(), "host": platform.node(), "started": started, **facts}
+    began, started = time.monotonic(), time.time()
+    state = {"status": "running", **describe_owner(), "started": started, **facts}
     write_json(run.folder / "status.json", state)
-    with _beating(run.folder, limit) as late:
-        ending = _try_notebook(run)
-        if late.is_set():
+    with _beating(run.folder, limit) as signs:
+        ending = _try_notebook(run, signs)
+        if signs.taken.is_set():
+            return
+        if signs.late.is_set():
             ending = _describe_late(limit)
         ending = {"status": "done"} if run.done else {**ending, **_find_last_cell(run)}
         with suppress(OSError):  # on a full disk a result stands without a seal
             if run.done:
                 seal(run.folder, run.experiment)
-        times = {"finished": time.time(), "seconds": round(time.time() - started, 2)}
+        times = {"finished": time.time(), "seconds": round(time.monotonic() - began, 2)}
         write_json(run.folder / "status.json", {**state, **ending, **times})
 
 # %% ../../nbs/runs/process.ipynb #1373b3a7
-def _try_notebook(run: Run) -> dict[str, Any]:
+def _try_notebook(run: Run, signs: _Signs) -> dict[str, Any]:
     "Execute the notebook of a run; how that ended where it did not leave a result."
     try:
         check_files(run)
@@ -245,7 +266,9 @@ def _try_notebook(run: Run) -> dict[str, Any]:
         skip_optional_imports()
         _execute_notebook(run)
     except BaseException as error:
-        if type(error).__name__ != "DeadKernelError":  # a later cell failed, or the notebook is not whole
+        if (
+            type(error).__name__ != "DeadKernelError" and not signs.taken.is_set()
+        ):  # a later cell failed, or the notebook is not whole
             (run.folder / "result.json").unlink(missing_ok=True)
         return _describe_ending(error)
     return {"status": "failed", "error": "the notebook ended before its last cell wrote result.json"}

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from ..files import Refusal, write_json
 from .process import execute_run, is_final, list_gpus, wants_redraw
 from .form import read_if_there
-from .record import is_locked, is_whole, run_without
+from .owner import is_locked
+from .record import is_whole, run_without
 from .study import PlannedRun
 
 # %% ../../nbs/runs/sweep.ipynb #cb4b41f3
@@ -228,6 +229,9 @@ def _end(sweep: _Sweep, future: Future) -> None:
         state = {"status": "failed", "gone": True, "error": str(lost)}
     if planned.run.done and "drawn" not in state:
         state = planned.run.status
+    if state["status"] == "running":  # another process has taken the run
+        sweep.held[i] = 0.0
+        return None
     if not state.get("gone") or sweep.stop.is_set() or sweep.lost[i] >= RETRIES:
         return sweep.settle(i, state)
     sweep.lost[i] += 1
