@@ -27,6 +27,7 @@ def audit(
     folder: Path | str,  # images, a .zip or .tar of them, or a CSV with the columns path, label, subject
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
     pixels: bool = False,  # whether cells are laid upon one another, to find second photographs (minutes)
+    positive: str | None = None,  # of several classes the one that counts as ALL; all others count as HEM
 ) -> Audit:
     """What is in a folder of images, of which nothing is changed.
 
@@ -36,7 +37,7 @@ def audit(
     """
     from leukonb.verbs.audit import audit_folder
 
-    return audit_folder(folder, subject_pattern, pixels)
+    return audit_folder(folder, subject_pattern, pixels, positive)
 
 # %% ../nbs/api.ipynb #1a853267
 def features(
@@ -215,7 +216,7 @@ def run(
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
     split: str | None = None,  # shares of training, validation and test for every run, as '0.6/0.2/0.2'
     features: Path | str | None = None,  # anyone's table of features, in place of images
-    positive: str | None = None,  # which of two labels of that table is the one looked for, as ALL is
+    positive: str | None = None,  # which label of that table, or class of the images, is the one looked for
     threads: int | None = None,  # for a run's computations; the cores shared evenly unless said
     out: Path | str = "_runs",  # where runs are kept
     nbs: Path | str | None = None,  # a folder with experiments and studies of your own, looked in first

@@ -44,6 +44,8 @@ def _add_audit(verbs: Any) -> None:
     layouts = "images in any layout of C-NMC 2019, class folders, a .zip or .tar of either"
     p.add_argument("folder", metavar="DIR", type=Path, help=f"{layouts}, or a table (path, label, subject)")
     p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
+    text = "of several classes the one that counts as ALL; all others count as HEM"
+    p.add_argument("--positive", metavar="CLASS", help=text)
     p.add_argument("--json", type=Path, metavar="FILE", help="write the audit for machines")
     p.add_argument("--pixels", action="store_true", help="lay cells upon one another: second photographs")
     p.add_argument(
@@ -80,7 +82,7 @@ def _add_folders(p: argparse.ArgumentParser, out: bool = True) -> None:
 def _add_cohort(p: argparse.ArgumentParser) -> None:
     text = "anyone's table of features in place of images: CSV, Excel, Parquet or .h5ad"
     p.add_argument("--features", type=Path, metavar="TABLE", help=text)
-    text = "which of the two labels in that table is the one looked for, as ALL is"
+    text = "which label of that table, or of several class folders, is the one looked for, as ALL is"
     p.add_argument("--positive", metavar="LABEL", help=text)
     text = "shares of subjects in training, validation and test, such as 0.6/0.2/0.2, for every run"
     p.add_argument("--split", metavar="A/B/C", help=text)
@@ -365,7 +367,7 @@ def _audit(a: Namespace) -> int:
     for path, what in ((a.json, "audit"), (a.out, "links")):
         if path:
             check_file(path, what)
-    found = api.audit(a.folder, a.subject_pattern, a.pixels)
+    found = api.audit(a.folder, a.subject_pattern, a.pixels, a.positive)
     print_audit(found.record)
     if a.json:
         with replacing_file(a.json, "audit") as out:
@@ -547,7 +549,7 @@ def _predict(a: Namespace) -> None:
         print(remark)
     print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")
     if {"subject", "label"} <= set(table):
-        print(f"the images tell whose cells they are: leukonb evaluate {a.out} judges the scores")
+        print(f"subjects and labels are in the table: leukonb evaluate {a.out} judges the scores")
 
 # %% ../nbs/cli.ipynb #f5da3767
 @_verb

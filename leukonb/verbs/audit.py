@@ -63,9 +63,10 @@ def audit_folder(
     folder: Path | str,  # images, an archive of them, or a CSV with the columns path, label, subject
     subject_pattern: str | None = None,  # for other data: its first group in a file's path is the subject
     pixels: bool = False,  # whether cells are compared with one another
+    positive: str | None = None,  # of several classes the one that counts as ALL; all others count as HEM
 ) -> Audit:
     "What is in a folder of images; a `Refusal` where it holds none, or its archive cannot be trusted."
     with archives.open_folder(folder) as place:
-        indexed = cohort.index_cohort(place, subject_pattern=subject_pattern)
+        indexed = cohort.index_cohort(place, subject_pattern=subject_pattern, positive=positive)
         found = Audit(audit.audit_cohort(indexed), audit.audit_tables(indexed))
         return _compare_pixels(found, indexed) if pixels else found
