@@ -108,6 +108,7 @@ def _check_record(parameter: Parameter, name: str) -> None:
         augment.find_recipe(name)
     if "leukonb.model.backbones" not in parameter.what or name in {*parameter.words, *_NETWORKS}:
         return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # else TensorFlow talks of itself when it is loaded
     try:
         from leukonb.model.backbones import find_backbone
     except ImportError:  # it is only on the machines of a cluster
