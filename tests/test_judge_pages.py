@@ -3,15 +3,19 @@
 import json
 from html import unescape
 
+import pandas as pd
+import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
+from leukonb import api
 from leukonb.draw.sections import escape_text
 from leukonb.evidence import multiclass, predictions
 from leukonb.evidence.multiclass import ClassWorld, draw_class_world
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
-from leukonb.files import write_table
+from leukonb.files import Refusal, write_json, write_table
 from leukonb.runs.notebook import find_experiment, read_code
+from leukonb.verbs import evaluate, people
 
 HOSTILE = "<img src=x onerror=alert({})> *b* %{{x}} $a$ & <b>"
 
@@ -96,3 +100,80 @@ def test_no_name_of_a_class_is_live_on_a_page(tmp_path, monkeypatch):
     table["label"] = table.label.replace(first.removeprefix("score_"), name)
     page = show_page("classes", keep(table, tmp_path), tmp_path, monkeypatch)
     check_names(page, [HOSTILE.format(1), name])
+
+
+def classes(arms=("A", "B"), **facts):
+    """A table of four classes."""
+    return draw_class_world(ClassWorld(**{"subjects": 8, "cells": 8, **facts}), 1, arms)
+
+
+def lose(table, cell="3"):
+    """The table without one row of its second arm."""
+    return table[~((table.arm == "B") & (table.cell.astype(str) == cell))]
+
+
+def numbered(table, **column):
+    """The table several times over, with other numbers in a column, and one row lost."""
+    ((name, values),) = column.items()
+    return pd.concat([table[table.arm == "A"].assign(**{name: v}) for v in values])[1:]
+
+
+def parted():
+    """Two arms whose splits are called otherwise, but for one."""
+    arms, table = {"A": (0, 1), "B": (1, 2)}, world()
+    return pd.concat([table[table.arm == a].assign(iteration=i) for a, k in arms.items() for i in k])
+
+
+@pytest.mark.parametrize(
+    "table, said",
+    [
+        (lambda: lose(world()), "theirs.csv, row 5: cell 3 of arm A was not scored by arm B"),
+        (lambda: lose(world()).drop(columns="cell"), "the table has no column cell, and subject 1"),
+        (lambda: numbered(world(), seed=(0, 1)), "cell 0 of arm A, seed 1 was not scored by arm A, seed 0"),
+        (lambda: lose(classes()), "theirs.csv, row 5: cell 3 of arm A was not scored by arm B"),
+        (lambda: classes().assign(split="train"), "theirs.csv: arm A has no test rows, only"),
+        (lambda: numbered(classes(), iteration=(0, 1)), "theirs.csv has 2 iterations"),
+        (parted, "theirs.csv: A and B share 1 iterations"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_by_file_and_row_before_anything_is_written(tmp_path, table, said):
+    table().to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(Refusal) as refused:
+        api.evaluate(tmp_path / "theirs.csv", tmp_path / "out")
+    assert said in str(refused.value) and not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_refused_late_is_taken_back_whole(tmp_path):
+    run = evaluate.plan_judgement(world(), tmp_path / "runs", resamples=100)
+    other = tmp_path / "runs/evaluate/judge/other"
+    (kept,) = (tmp_path / "runs/_tables").iterdir()
+    error = {"output_type": "error", "ename": "KeyError", "evalue": "no", "traceback": []}
+    for folder in (run.folder, other):
+        write_json(folder / "run.json", run.manifest)
+    write_json(run.notebook, {"cells": [{"cell_type": "code", "outputs": [error]}]})
+    assert not evaluate.was_refused(run)
+    write_json(run.notebook, {"cells": [{"cell_type": "code", "outputs": [{**error, "ename": "Refusal"}]}]})
+    assert evaluate.was_refused(run)
+    evaluate.take_back(run)
+    assert not run.folder.exists() and other.is_dir() and kept.is_file()
+    other.rename(run.folder)
+    evaluate.take_back(run)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_tables_that_ended_in_tracebacks_are_refused_in_one_line():
+    doubled = pd.DataFrame([["c1", "7", "8"]], columns=["cell", "subject", "subject"])
+    with pytest.raises(Refusal, match="row 1: the header has the column 'subject' 2 times"):
+        people.read_people(doubled)
+    with pytest.raises(Refusal, match="a score for each of 4 classes, and a study is planned for two"):
+        api.plan(classes(), half_width=0.1)
+
+
+def test_a_cell_that_the_second_table_has_only_by_its_base_name_is_refused():
+    table = world().query("arm == 'A'").reset_index(drop=True)
+    listed = table[["cell", "subject"]].assign(cell="a/" + table.cell + ".png")
+    bare = table.drop(columns=["subject", "identity"]).assign(cell=listed.cell)
+    assert evaluate.read_judged(bare, subjects=listed)[0].subject.tolist() == table.subject.tolist()
+    both = pd.concat([bare, bare[:1].assign(cell="b/0.png")], ignore_index=True)
+    with pytest.raises(Refusal, match="row .*: cell b/0.png is not in .* could be a/0.png, as could a/0.png"):
+        evaluate.read_judged(both, subjects=listed)

@@ -521,11 +521,11 @@ def interval_classes(
     return pd.DataFrame(found).dropna(subset="value", ignore_index=True)
 
 # %% ../../nbs/evidence/multiclass.ipynb #af6614a6
-def _sorted(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
-    "An arm's rows by cell; a `Refusal` where there are none."
+def _sorted(rows: pd.DataFrame, arm: str, by: Sequence[str]) -> pd.DataFrame:
+    "An arm's rows in an order that both arms have; a `Refusal` where there are none."
     if not len(rows):
         raise Refusal(f"there is no arm {arm!r} in the table")
-    return rows.sort_values("cell", kind="stable").reset_index(drop=True)
+    return rows.sort_values(list(by), kind="stable").reset_index(drop=True)
 
 
 def _test(gap: float, error: ClassError | None, level: float) -> dict[str, float]:
@@ -548,21 +548,33 @@ def compare_classes(
     second: str,
     level: float = 0.95,
 ) -> pd.DataFrame:  # a, b, metric, test, difference, low, high, statistic, df, p, n, note
-    "The difference of every score of all classes, first arm minus second, by a t test over identities."
-    arms = [_mean_parts(_sorted(table[table.arm == arm], arm), False) for arm in (first, second)]
+    """The difference of every score of all classes, first arm minus second, by a t test over identities.
+
+    Where the table does not name its cells, whatever their order within a subject. A `Refusal` where the arms
+    did not score the same cells, or as many of each class of each subject.
+    """
+    named = predictions.cells_are_named(table)
+    by = ["cell"] if named else ["identity", "label"]
+    arms = [_mean_parts(_sorted(table[table.arm == arm], arm, by), False) for arm in (first, second)]
     (one, rows), (other, others) = arms
-    for column in ("cell", "identity", "label"):
+    for column in ("cell", "identity", "label") if named else by:
         if not rows[column].equals(others[column]):
+            unnamed = (
+                "" if named else "; the table has no column cell, which would say which rows are the same"
+            )
             raise Refusal(
                 f"{first!r} and {second!r} differ in the column {column} of what they scored; "
-                "compare them on what both scored"
+                f"compare them on what both scored{unnamed}"
             )
     codes, found = pd.factorize(rows.identity)[0], []
     scores = {(p.of, p.metric): p for p in other}
     for p in one:
         same = scores.get((p.of, p.metric))
         if p.of == ALL_CLASSES and same:
-            tested = _test(p.value - same.value, _error(p.parts - same.parts, codes), level)
+            apart = p.parts - same.parts
+            if not named:  # then only sums over an identity are known, whatever stands beside what
+                apart = (np.bincount(codes, apart) / np.bincount(codes))[codes]
+            tested = _test(p.value - same.value, _error(apart, codes), level)
             facts = {"a": first, "b": second, "metric": p.metric, "test": "linearised t over identities"}
             found.append(facts | tested | {"n": int(codes.max()) + 1, "note": ""})
     return pd.DataFrame(found)

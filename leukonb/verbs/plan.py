@@ -22,19 +22,25 @@ from ..runs.keep import check_target, replacing
 from ..runs.notebook import check_parameters, find_experiment
 from ..runs.process import execute_run
 from ..runs.record import Run, make_run
-from .evaluate import read_judged
+from .evaluate import read_judged, take_back, was_refused
 
 # %% ../../nbs/verbs/plan.ipynb #ac19571b
 def read_source(
     pilot: pd.DataFrame | Path | str | None,  # for each cell subject, label, score; or a file of it
     reading: Mapping[str, Any],  # options of `evaluate.read_judged`
 ) -> tuple[pd.DataFrame | None, str]:
-    "The checked pilot and what it is called; nothing where there is none."
+    "The checked pilot and what it is called, if there is one; several classes are refused."
     if pilot is None:
         if given := [name for name, value in reading.items() if value]:
             raise Refusal(f"{', '.join(given)}: says how a pilot is read, and none is given (--pilot)")
         return None, "assumptions"
-    return read_judged(pilot, **reading)
+    table, source = read_judged(pilot, compared=False, **reading)
+    if classes := table.attrs.get("classes"):
+        raise Refusal(
+            f"{source} has a score for each of {len(classes)} classes, and a study is planned for two; give a "
+            f"table with the columns label and score of one class against the rest, such as {classes[0]}"
+        )
+    return table, source
 
 # %% ../../nbs/verbs/plan.ipynb #a935cedb
 @dataclass(frozen=True, repr=False)
@@ -127,8 +133,12 @@ def execute_plan(
     run: Run,  # from `prepare_plan`
 ) -> StudyPlan:
     "Do the run, unless it is done, and read what it found; a `Refusal` where it does not end well."
+    began = not run.folder.exists()
     status = execute_run(run, find_experiment("plan"), gpu=False)
     if status["status"] != "done":
+        if began and was_refused(run):
+            take_back(run)
+            raise Refusal(status["error"])
         raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
     return StudyPlan(read_json(run.folder / "plan.json"), read_table(run.folder / "curve.csv"), run)
 
