@@ -22,8 +22,10 @@ def _count(number: float) -> str:
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.1f}"
 
 
-def _p(p: float) -> str:
-    "A p value in words."
+def _p(p: float | None) -> str:
+    "A p value in words; there is none where all splits have the same difference."
+    if p is None:
+        return "the same in every split, so that it cannot be tested"
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
 
 # %% ../../nbs/evidence/answers.ipynb #abca20e3
@@ -85,10 +87,17 @@ def _state_rest(number: int, link: str) -> str:
     "How many more there are than a sentence names; nothing where it names all."
     return f"{link} {number - _MOST} more" if number > _MOST else ""
 
+# %% ../../nbs/evidence/answers.ipynb #d660bbb5
+def _is_clear(row: Mapping[str, Any], level: float) -> bool:
+    "Whether a difference is told from chance; one that cannot be tested is not."
+    return row["p_holm"] is not None and row["p_holm"] < 1 - level
+
 # %% ../../nbs/evidence/answers.ipynb #786f1f02
 def _state_difference(row: Mapping[str, Any], level: float) -> str:
     "One difference with its interval and p value."
     span = "" if row["low"] is None else f", {_percent(level)} interval {row['low']:.3f} to {row['high']:.3f}"
+    if row["low"] is not None and row["low"] <= -1 and row["high"] >= 1:
+        span += ", all that a difference can be"
     score = row["metric"].replace("_", " ")
     return f"{score} {row['difference']:+.3f}{span}, {_p(row['p_holm'])}"
 
@@ -96,7 +105,7 @@ def _state_difference(row: Mapping[str, Any], level: float) -> str:
 def _state_pair(row: Mapping[str, Any], level: float) -> str:
     "Which of two arms is better, or that it cannot be told."
     found = _state_difference(row, level)
-    if row["p_holm"] >= 1 - level:
+    if not _is_clear(row, level):
         return f"Whether {row['a']} or {row['b']} is better cannot be told from these people ({found})."
     better, other = (row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"])
     return f"{better} is better than {other} ({row['a']} minus {row['b']}: {found})."
@@ -116,7 +125,7 @@ def _state_winner(record: Mapping[str, Any]) -> str:
         return "Which arm is better is not said, since no test that holds could be made; the remarks say why."
     if len(rows) == 1:
         return _state_pair(rows[0], level)
-    clear = [row for row in rows if row["p_holm"] < 1 - level]
+    clear = [row for row in rows if _is_clear(row, level)]
     if not clear:
         return (
             f"Of {len(rows)} pairs of arms, none can be told apart by these people (balanced accuracy, Holm)."

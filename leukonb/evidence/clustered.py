@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Errors', 'METHODS', 'ONCE', 'ClassError', 'class_errors', 'effective_cells', 'beta_ends', 'placement_variance',
-           'worth', 'Linearised', 'linearise', 'interval_scores', 'score_subjects_once', 'correlate_sizes',
-           'difference_ends']
+           'worth', 'Linearised', 'linearise', 'departs', 'score_ends', 'interval_scores', 'score_subjects_once',
+           'correlate_sizes', 'strangers_ends', 'difference_ends']
 
 # %% ../../nbs/evidence/clustered.ipynb #16fdcc5d
 import math
@@ -127,6 +127,7 @@ class _Class:
         df = _degrees(self.share, self.scatter(_correlation(self.table)))
         pooled = self.square * float(self.scatter(icc).sum())
         variance = (k - 1) / k * float((away**2).sum())
+        variance = 0.0 if variance < metrics.NOISE**2 else variance  # rounding is no scatter
         return ClassError(variance, df, pooled, pooled_df, k, int(self.sizes.sum()))
 
 # %% ../../nbs/evidence/clustered.ipynb #531c254d
@@ -272,12 +273,41 @@ def linearise(
             scores[name] += float(value[0]) / len(networks)
         for name, part in parts.items():
             part += _cell_parts(truth, rows.score.to_numpy(float), name, threshold) / len(networks)
+    scores = {name: metrics.settle(value) for name, value in scores.items()}
     parts["calls"] = parts["sensitivity"] + parts["specificity"]
     least = {"auroc": placement_variance(scores["auroc"])} if len(networks) == 1 else {}
     errors: dict[str, Sequence[ClassError]] = {
         name: class_errors(part, unit, labels, least.get(name, 0.0)) for name, part in parts.items()
     }
     return Linearised(scores, parts, errors)
+
+# %% ../../nbs/evidence/clustered.ipynb #a841be6f
+def departs(name: str, errors: Errors) -> bool:
+    "Whether some unit departs from a score by more than rounding (`class_errors`)."
+    of_share = ("sensitivity", "specificity")
+    own = [errors["calls"][of_share.index(name)]] if name in of_share else errors[name]
+    return sum(e.variance for e in own) != 0
+
+
+def score_ends(
+    name: str,
+    arm: Linearised,
+    level: float = 0.95,
+    once: bool = False,  # whether each unit counts once
+) -> tuple[float, float, str]:  # low, high, how they were made
+    "The interval of one score; NaN where there is none."
+    if not np.isfinite(arm.scores[name]):
+        return np.nan, np.nan, "no interval"
+    if departs(name, arm.errors):
+        by_hand = once and "accuracy" in name
+        of = (name, arm.scores, arm.errors, level)
+        return *(_mover_ends(*of, once=True) if by_hand else _ends(*of)), "effective sample"
+    own = arm.errors["calls"]
+    units = [e.units for e in own]
+    low, high = intervals.exact_ends(
+        name, arm.scores, units, units if once else [e.cells for e in own], level
+    )
+    return low, high, "no interval" if np.isnan(low) else "exact interval"
 
 # %% ../../nbs/evidence/clustered.ipynb #ec469ee5
 def _intervals_of(
@@ -290,15 +320,11 @@ def _intervals_of(
 ) -> list[dict]:
     "A row for each score: metric, value, low, high, method."
     arm = linearise(networks, codes, labels, names, threshold)
-    rows, found = networks[0], []
-    for name in names:
-        if sum(e.variance for e in arm.errors[name]) < 1e-24:
-            low, high = intervals.exact_ends(rows, labels, name, arm.scores[name], threshold, level)
-            how = "no interval" if np.isnan(low) else "exact interval"
-        else:
-            (low, high), how = _ends(name, arm.scores, arm.errors, level), "effective sample"
-        found.append({"metric": name, "value": arm.scores[name], "low": low, "high": high, "method": how})
-    return found
+    columns = ("low", "high", "method")
+    return [
+        {"metric": name, "value": arm.scores[name], **dict(zip(columns, score_ends(name, arm, level)))}
+        for name in names
+    ]
 
 # %% ../../nbs/evidence/clustered.ipynb #3eaa1284
 def interval_scores(
@@ -356,7 +382,7 @@ def _linearise_once(rows: pd.DataFrame, unit: np.ndarray, labels: np.ndarray, th
     errors: dict = {k: class_errors(part, unit, labels, least[k], weights) for k, part in parts.items()}
     for name, of in (("accuracy", units / units.sum()), ("balanced_accuracy", (0.5, 0.5))):
         errors[name] = [e._replace(variance=w**2 * e.variance) for w, e in zip(of, errors["calls"])]
-    return Linearised({k: float(v) for k, v in scores.items()}, parts, errors)
+    return Linearised({k: metrics.settle(v) for k, v in scores.items()}, parts, errors)
 
 # %% ../../nbs/evidence/clustered.ipynb #d38b2ff6
 def score_subjects_once(
@@ -376,13 +402,11 @@ def score_subjects_once(
     pooled = linearise([rows], codes, labels, ONCE, threshold).scores
     arm, found = _linearise_once(rows, codes, labels, threshold), []
     for name in [n for n in ONCE if not (table.attrs.get("decisions") and n in metrics.THRESHOLD_FREE)]:
-        of = (name, arm.scores, arm.errors, level)
-        ends = _mover_ends(*of, once=True) if "accuracy" in name else _ends(*of)
-        row = {"metric": name, "pooled": pooled[name], "value": arm.scores[name]}
-        found.append(row | {"low": ends[0], "high": ends[1]})
-    over = intervals.name_units(len(labels), unit)
-    how = f"effective sample over {over}, each counted once"
-    return pd.DataFrame(found).assign(method=how, level=level, drawn=len(labels))
+        ends = dict(zip(("low", "high", "method"), score_ends(name, arm, level, once=True)))
+        found.append({"metric": name, "pooled": pooled[name], "value": arm.scores[name], **ends})
+    rows = pd.DataFrame(found)
+    how = rows.method + f" over {intervals.name_units(len(labels), unit)}, each counted once"
+    return rows.assign(method=how, level=level, drawn=len(labels))
 
 # %% ../../nbs/evidence/clustered.ipynb #b16f5138
 def _rank_test(x: np.ndarray, y: np.ndarray, permutations: int, seed: int) -> tuple[float, float, str]:
@@ -422,6 +446,17 @@ def correlate_sizes(
         rho, p, how = _rank_test(own["size"].to_numpy(), own["mean"].to_numpy(), permutations, seed)
         rows.append({"label": label, "identities": len(own), "spearman": rho, "p": p, "method": how})
     return pd.DataFrame(rows)
+
+# %% ../../nbs/evidence/clustered.ipynb #1cdfde5d
+def strangers_ends(
+    first: tuple[float, float, float],  # a score and its interval
+    second: tuple[float, float, float],
+    most: float = 1.0,  # what a difference can be, either way
+) -> tuple[float, float]:  # low, high
+    "The interval of first minus second as if they were independent (Zou & Donner 2008, equation 4)."
+    (one, low, high), (other, least, greatest) = first, second
+    down, up = math.hypot(one - low, greatest - other), math.hypot(high - one, other - least)
+    return max(-most, float(one - other - down)), min(most, float(one - other + up))
 
 # %% ../../nbs/evidence/clustered.ipynb #8d629e5e
 def difference_ends(

@@ -9,7 +9,7 @@ __all__ = ['NAMES', 'draw_units', 'pair_wins', 'weighted_scores', 'percentile_en
 
 # %% ../../nbs/evidence/intervals.ipynb #8a1c4b33
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from . import calibration, metrics
@@ -212,7 +212,7 @@ def _describe(method: str, units: int, unit: str) -> str:
 def _tabulate(value: dict, ends: dict, how: dict, **columns) -> pd.DataFrame:
     "A row for each score: metric, value, low, high, method, and what is the same for all."
     rows = [
-        {"metric": name, "value": float(value[name][0]), "low": float(low), "high": float(high)}
+        {"metric": name, "value": value[name], "low": float(low), "high": float(high)}
         | {"method": how[name], **columns}
         for name, (low, high) in ends.items()
     ]
@@ -230,44 +230,44 @@ def _unseen_shares(
     return 1 - tail ** (part / all_units), 1 - tail ** ((1 - part) / hem_units)
 
 # %% ../../nbs/evidence/intervals.ipynb #fb55263c
-def _right_shares(rows: pd.DataFrame, name: str, value: float, threshold: float) -> tuple[float, float]:
-    "The share of ALL and of HEM cells that are right, for a score of calls; for an AUROC it is the score."
-    if name in ("auroc", "average_precision"):
-        return value, value
-    right = (rows.score >= threshold) == (rows.label == "ALL")
-    shares = right.groupby(rows.label).mean()
-    return float(shares["ALL"]), float(shares["HEM"])
+def _ordered_ends(name: str, value: float, unseen: np.ndarray, cells: np.ndarray) -> tuple[float, float]:
+    "`exact_ends` of an AUROC, or of an average precision of 1."
+    kept = 1 - unseen  # (2, r)
+    if name == "auroc":
+        pairs = float(kept.prod(0).min())
+        return value * pairs, 1 - (1 - value) * pairs
+    found, above = kept[0] * cells[0], unseen[1] * cells[1]
+    low = kept[0] * found / (found + above) + unseen[0] * cells[0] / cells.sum()
+    return (float(low.min()), value) if value == 1 else (np.nan, np.nan)
 
 
 def exact_ends(
-    rows: pd.DataFrame,
-    labels: np.ndarray,  # of each unit
     name: str,
-    value: float,
-    threshold: float,
-    level: float,
+    scores: Mapping[str, float],  # this one, and of calls the sensitivity and the specificity
+    units: Sequence[int],  # of ALL and of HEM
+    cells: Sequence[int],  # of ALL and of HEM; as many as units where each unit counts once
+    level: float = 0.95,
 ) -> tuple[float, float]:  # low, high
-    """The ends of a score that is the same in every draw, NaN where no unit of another kind explains another.
+    """The ends of a score from which no unit departs (Clopper & Pearson 1934, over units of both classes).
 
-    A cell of another kind adds at most 1 to the Brier score or the calibration error, before the mean.
+    A unit of another kind is right or wrong altogether; a cell of it adds at most 1 to the Brier score or the
+    calibration error, before the mean. NaN for an average precision below 1, and for what is not a number.
     """
-    units, cells = ([int((x == label).sum()) for label in ("ALL", "HEM")] for x in (labels, rows.label))
+    value, counts = scores[name], np.asarray(cells, float)
+    unseen = np.array(_unseen_shares(units[0], units[1], level))
     if name in ("brier", "ece"):
-        unseen = np.array(cells) @ np.array(_unseen_shares(units[0], units[1], level))
-        other = float(unseen.max()) / sum(cells)
+        other = float((counts @ unseen).max() / counts.sum())
         return max(0.0, value * (1 - other) - (name == "ece") * other), value + (1 - value) * other
-    right = [
-        share + (1 - 2 * share) * unseen if share in (0, 1) else np.full(len(unseen), share)
-        for share, unseen in zip(
-            _right_shares(rows, name, value, threshold), _unseen_shares(units[0], units[1], level)
-        )
-    ]
-    four = pd.DataFrame({"label": ["ALL", "ALL", "HEM", "HEM"], "score": [0.8, 0.1, 0.9, 0.2]})
-    weights = np.vstack([cells[0] * right[0], cells[0] * (1 - right[0])])
-    weights = np.vstack([weights, cells[1] * (1 - right[1]), cells[1] * right[1]])
-    scores = weighted_scores(four, np.arange(4), [name], 0.5, weights)[name]
-    low, high = min(value, float(np.nanmin(scores))), max(value, float(np.nanmax(scores)))
-    return (low, high) if low < high else (np.nan, np.nan)
+    if name in ("auroc", "average_precision"):
+        return _ordered_ends(name, value, unseen, counts)
+    shares = np.array([[scores["sensitivity"]], [scores["specificity"]]])
+    low, high = shares * (1 - unseen), shares + (1 - shares) * unseen
+    right, whole = np.hstack([low, high, [low[0], high[1]], [high[0], low[1]]]), counts[:, None]
+    wrong = whole * (1 - right)
+    moved = metrics.scores_from_counts(whole[0] * right[0], wrong[0], wrong[1], whole[1] * right[1])[name]
+    if not np.isfinite(value):
+        return np.nan, np.nan
+    return min(value, float(np.nanmin(moved))), max(value, float(np.nanmax(moved)))
 
 # %% ../../nbs/evidence/intervals.ipynb #0fcbe811
 NAMES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc")
@@ -303,7 +303,10 @@ def bootstrap_scores(
         return weighted_scores(rows, codes, names, threshold, weights)
 
     whole = np.ones((len(labels), 1))
-    value, drawn = score(whole), score(draw_units(labels, resamples, seed))
+    of_all = [*names, "sensitivity", "specificity"]
+    value = weighted_scores(rows, codes, of_all, threshold, whole)
+    settled = {n: metrics.settle(v[0]) for n, v in value.items()}
+    drawn = score(draw_units(labels, resamples, seed))
     ends: dict[str, tuple[float, ...]]
     ends = {n: tuple(map(float, percentile_ends(drawn[n], level))) for n in names}
     if method == "bca" and unit != "cell":
@@ -312,13 +315,13 @@ def bootstrap_scores(
         ends = {n: tuple(map(float, pair)) for n, pair in curved.items()}
     how = dict.fromkeys(names, _describe(method, len(labels), unit))
     for n in names:
-        centre = float(value[n][0])
-        ends[n] = (min(ends[n][0], centre), max(ends[n][1], centre))
-        if abs(ends[n][1] - ends[n][0]) < 1e-12:
-            ends[n] = exact_ends(rows, labels, n, centre, threshold, level)
+        ends[n] = (min(ends[n][0], settled[n]), max(ends[n][1], settled[n]))
+        if metrics.are_alike(ends[n]):
+            units, cells = ([int((x == k).sum()) for k in ("ALL", "HEM")] for x in (labels, rows.label))
+            ends[n] = exact_ends(n, settled, units, cells, level)
             kind = "no" if np.isnan(ends[n][0]) else "exact, not by"
             how[n] = f"{_describe(kind, len(labels), unit)}: every draw gives the same score"
-    return _tabulate(value, ends, how, level=level, resamples=resamples, drawn=len(labels))
+    return _tabulate(settled, ends, how, level=level, resamples=resamples, drawn=len(labels))
 
 # %% ../../nbs/evidence/intervals.ipynb #906330f1
 def _intraclass_correlation(right: pd.Series, label: pd.Series, unit: pd.Series) -> float:

@@ -19,6 +19,7 @@ from leukonb.evidence import (
     answers,
     calibration,
     clustered,
+    intervals,
     metrics,
     networks,
     paired,
@@ -250,19 +251,35 @@ def _mean_over_splits(
     overlap: Overlap,
     bounds: tuple[float, float] = (0.0, 1.0),
     level: float = 0.95,
+    exact: tuple[float, float] = (
+        math.nan,
+        math.nan,
+    ),  # over all subjects, for a score of 0 or 1 in all splits
 ) -> dict:
     "The mean of one score over splits, with the corrected interval where the sizes are known."
-    of = f"mean of {len(values)} splits"
+    of, value = f"mean of {len(values)} splits", metrics.settle(values.mean())
+    if metrics.are_alike(values) and value in bounds and np.isfinite(exact).all():
+        method = f"{of}, which are all alike; exact interval over the subjects of all splits"
+        return {"value": value, "low": exact[0], "high": exact[1], "method": method}
     if overlap is None:
         method = f"{of}; no interval, since it is not known how many subjects they trained on"
-        return {"value": float(values.mean()), "low": math.nan, "high": math.nan, "method": method}
-    if np.ptp(values) == 0:
+        return {"value": value, "low": math.nan, "high": math.nan, "method": method}
+    if metrics.are_alike(values):
         method = f"{of}; no interval, since all splits have the same score"
-        return {"value": float(values.mean()), "low": math.nan, "high": math.nan, "method": method}
+        return {"value": value, "low": math.nan, "high": math.nan, "method": method}
     spread = resampled.summarise_splits(values, *overlap, bounds, level)
     ends = {end: spread[f"interval of the mean, {end}"] for end in ("low", "high")}
     method = f"{of}, corrected resampled t interval on the arcsine scale"
     return {"value": float(values.mean()), **ends, "method": method}
+
+# %% ../../nbs/evidence/judgement.ipynb #6297acbb
+def _exact_over_splits(name: str, looked: Networks, each: pd.DataFrame, level: float) -> tuple[float, float]:
+    "The exact ends of a score that no subject of any split departs from, each subject being one."
+    met = pd.concat(looked.values()).drop_duplicates("cell")
+    people, cells = met.drop_duplicates("identity").label, met.label
+    units, counts = ([int((x == k).sum()) for k in ("ALL", "HEM")] for x in (people, cells))
+    means = {k: metrics.settle(v) for k, v in each.mean().items()}
+    return intervals.exact_ends(name, means, units, counts, level)
 
 # %% ../../nbs/evidence/judgement.ipynb #48cda790
 def _scores_over_splits(
@@ -274,7 +291,10 @@ def _scores_over_splits(
     for name in metrics.NAMES:
         values = each[name].dropna().to_numpy()
         if len(values) >= 2:
-            mean = _mean_over_splits(values, overlap, (-1.0 if name == "mcc" else 0.0, 1.0), level)
+            bounds = (-1.0 if name == "mcc" else 0.0, 1.0)
+            alike = metrics.are_alike(values)
+            exact = _exact_over_splits(name, looked, each, level) if alike else (math.nan, math.nan)
+            mean = _mean_over_splits(values, overlap, bounds, level, exact)
             spread = networks.summarise_networks(each, name)
             rows.append({"arm": arm, "metric": name, **spread, **mean, **facts})
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
@@ -283,14 +303,19 @@ def _scores_over_splits(
 def _posterior_row(first: np.ndarray, second: np.ndarray, overlap: tuple[float, float]) -> dict:
     "The Bayesian correlated t test as a row of a table; its probabilities stand in `note`."
     p = resampled.correlated_posterior(first, second, *overlap)
-    return {
-        "test": "Bayesian correlated t",
-        "difference": float((first - second).mean()),
-        **{"low": p.low, "high": p.high, "statistic": math.nan, "df": len(first) - 1, "p": math.nan},
-        "n": len(first),
-        "note": f"probability that the first is better {p.first:.3f}, practically the same "
-        f"(within {p.rope:g}) {p.same:.3f}, the second better {p.second:.3f}",
-    }
+    note = f"probability that the first is better {p.first:.3f}, practically the same "
+    note += f"(within {p.rope:g}) {p.same:.3f}, the second better {p.second:.3f}"
+    if math.isnan(p.low):
+        note = "all differences are equal, no probabilities"
+    found = resampled.Comparison(
+        "Bayesian correlated t",
+        float((first - second).mean()),
+        *(p.low, p.high),
+        df=len(first) - 1,
+        n=len(first),
+        note=note,
+    )
+    return resampled.cut_ends(found).row()
 
 # %% ../../nbs/evidence/judgement.ipynb #36651f0f
 def _tests_over_splits(
@@ -302,9 +327,26 @@ def _tests_over_splits(
     corrected = resampled.corrected_t_test(first, second, *overlap, level)
     same = resampled.equivalence_test(first, second, *overlap)
     naive = resampled.naive_t_test(first, second, level)
-    rows = [corrected.row(), same.row(), naive.row(), _posterior_row(first, second, overlap)]
-    effect = {"effect_size": resampled.effect_size(first, second)} if (first != second).any() else {}
+    rows = [resampled.cut_ends(test).row() for test in (corrected, same, naive)]
+    rows.append(_posterior_row(first, second, overlap))
+    effect = {}
+    if not metrics.are_alike(first - second):
+        effect = {"effect_size": resampled.effect_size(first, second)}
     return [{**row, **effect} for row in rows]
+
+# %% ../../nbs/evidence/judgement.ipynb #69abd72e
+def _ends_of_exact(scores: pd.DataFrame, a: str, b: str) -> dict[str, Any]:
+    "The ends of a difference that is the same in all splits, from the exact intervals of both arms."
+    if not scores.loc[[a, b]].method.str.contains("exact").all():
+        return {}
+    one, other = (scores.loc[arm] for arm in (a, b))
+    each = [(float(arm.value), float(arm.low), float(arm.high)) for arm in (one, other)]
+    low, high = clustered.strangers_ends(each[0], each[1])
+    return {
+        "low": low,
+        "high": high,
+        "note": "all differences are equal; interval from the exact ones of both",
+    }
 
 # %% ../../nbs/evidence/judgement.ipynb #bf2100a5
 def _compare_over_splits(
@@ -314,8 +356,12 @@ def _compare_over_splits(
     overlap: Overlap,
     names: Sequence[str] = ("accuracy", "balanced_accuracy", "weighted_f1", "auroc"),
     level: float = 0.95,
+    scores: pd.DataFrame | None = None,  # from `_scores_over_splits`, of both arms
 ) -> pd.DataFrame:
-    "Two arms over the splits that both have; a score that is undefined in one of them is left out."
+    """Two arms over the splits that both have; a score that is undefined in one of them is left out.
+
+    Where each arm has one score in all splits, the interval is made from the exact ones of both, in `scores`.
+    """
     shared = each[a].index.intersection(each[b].index)
     if len(shared) < 2:
         raise Refusal(f"{a!r} and {b!r} share {len(shared)} iterations; at least 2 are wanted")
@@ -324,6 +370,8 @@ def _compare_over_splits(
         first, second = (each[arm].loc[shared, name].to_numpy() for arm in (a, b))
         if np.isfinite(first - second).all():
             tests = _tests_over_splits(first, second, overlap, level)
+            if tests and scores is not None and math.isnan(tests[0]["low"]):
+                tests[0] |= _ends_of_exact(scores[scores.metric == name].set_index("arm"), a, b)
             rows += [{"a": a, "b": b, "metric": name, **test} for test in tests]
     return pd.DataFrame(rows)
 
@@ -468,10 +516,14 @@ def _judge_splits(
     tell(f"scores of {rows.iteration.nunique()} splits")
     level, none = terms["level"], pd.DataFrame(columns=SCORE_COLUMNS)
     each = {arm: _by_iteration(looked, threshold) for arm, looked in by_arm.items()}
-    scores = [_scores_over_splits(arm, by_arm[arm], each[arm], overlap, level) for arm in by_arm]
+    tables = [_scores_over_splits(arm, by_arm[arm], each[arm], overlap, level) for arm in by_arm]
+    scores = pd.concat(tables, ignore_index=True)
     tell("comparisons over splits")
-    compared = _compare_pairs(by_arm, lambda a, b: _compare_over_splits(each, a, b, overlap, level=level))
-    return pd.concat(scores, ignore_index=True), none, compared, none
+
+    def compare(a: str, b: str) -> pd.DataFrame:
+        return _compare_over_splits(each, a, b, overlap, level=level, scores=scores)
+
+    return scores, none, _compare_pairs(by_arm, compare), none
 
 # %% ../../nbs/evidence/judgement.ipynb #b05625ac
 def _judge_one_set(

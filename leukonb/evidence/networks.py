@@ -174,7 +174,8 @@ def count_people(
     """How many identities of each class, and of both, are called rightly by the mean score of their cells.
 
     Means over networks, and the fewest and the most of any. The interval of the share is exact on one test
-    set; over splits it is the corrected one, and NaN where `overlap` is not known.
+    set, and where all are right in every split; else over splits it is the corrected one, and NaN where
+    `overlap` is not known.
     """
     from statsmodels.stats.proportion import proportion_confint
 
@@ -187,16 +188,26 @@ def count_people(
     if counts.split.nunique() > 1:
         counts["share"] = counts.right / counts.people
         by_split = counts.groupby(["label", "split"], sort=False).share.mean()
+        met = pd.concat(networks.values()).drop_duplicates("identity").label.value_counts()
+        met["both"] = met.sum()
         for label in found.index:
-            found.loc[label, ["low", "high"]] = _ends_over_splits(by_split[label], overlap, level)
+            ends = _ends_over_splits(by_split[label], overlap, level, int(met[label]))
+            found.loc[label, ["low", "high"]] = ends
     return found.assign(fewest=groups.right.min(), most=groups.right.max()).reset_index()
 
 # %% ../../nbs/evidence/networks.ipynb #c102c809
 def _ends_over_splits(
-    shares: pd.Series, overlap: tuple[float, float] | None, level: float
+    shares: pd.Series, overlap: tuple[float, float] | None, level: float, people: int
 ) -> tuple[float, float]:
-    "The corrected interval of a mean share over splits; NaN where it cannot be made."
-    if overlap is None or np.ptp(shares) == 0:
+    """The corrected interval of a mean share over splits; NaN where it cannot be made.
+
+    Where all people are called rightly in every split, or none is, it is exact over the people of all splits.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    if metrics.are_alike(shares) and (share := metrics.settle(shares.mean())) in (0, 1):
+        return proportion_confint(share * people, people, 1 - level, "beta")
+    if overlap is None or metrics.are_alike(shares):
         return np.nan, np.nan
     found = resampled.summarise_splits(shares, *overlap, level=level)
     return found["interval of the mean, low"], found["interval of the mean, high"]
@@ -212,8 +223,10 @@ def score_once(
     kept = ["metric", "pooled", "value", "low", "high", "method"]
     if len(each) == 1:
         return each[0][kept]
-    means = pd.concat(each).groupby("metric", sort=False)[kept[1:5]].mean().reset_index()
-    return means.assign(method=f"{each[0].method[0]}, ends averaged over {len(each)} seeds")
+    groups = pd.concat(each).groupby("metric", sort=False)
+    how = groups.method.agg(lambda ways: " or ".join(dict.fromkeys(ways)))
+    means = groups[kept[1:5]].mean().assign(method=how + f", ends averaged over {len(each)} seeds")
+    return means.reset_index()
 
 # %% ../../nbs/evidence/networks.ipynb #43302ca9
 def correlate_sizes(

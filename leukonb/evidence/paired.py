@@ -124,6 +124,17 @@ def _linearised(
 def _variance(errors: Sequence[clustered.ClassError]) -> float:
     return sum(e.variance for e in errors)
 
+# %% ../../nbs/evidence/paired.ipynb #9d9b5dc7
+def _scatters(name: str, arms: Sequence[clustered.Linearised], apart: Sequence[clustered.ClassError]) -> bool:
+    "Whether some subject departs from each arm's score and from their difference by more than rounding."
+    return all(clustered.departs(name, arm.errors) for arm in arms) and _variance(apart) != 0
+
+
+def _ends_of_strangers(name: str, arms: Sequence[clustered.Linearised], level: float) -> tuple[float, float]:
+    "The ends of a difference from the interval of each arm, both taken to be independent."
+    one, other = ((arm.scores[name], *clustered.score_ends(name, arm, level)[:2]) for arm in arms)
+    return clustered.strangers_ends(one, other, 2.0 if name == "mcc" else 1.0)
+
 # %% ../../nbs/evidence/paired.ipynb #f1232762
 def _ends(
     name: str,
@@ -134,9 +145,11 @@ def _ends(
     "The ends of the difference of one score, from both effective samples; NaN where a score is undefined."
     if not all(np.isfinite(arm.scores[name]) for arm in arms):
         return np.nan, np.nan
+    if not _scatters(name, arms, apart):
+        return _ends_of_strangers(name, arms, level)
     first, second = (clustered.worth(name, arm.scores, arm.errors, level) for arm in arms)
     one, other = (_variance(arm.errors[name]) for arm in arms)
-    r = (one + other - _variance(apart)) / (2 * np.sqrt(one * other)) if one * other > 0 else 0.0
+    r = (one + other - _variance(apart)) / (2 * np.sqrt(one * other))
     low, high = clustered.difference_ends(first, second, float(np.clip(r, -1, 1)), level)
     return (2 * low, 2 * high) if name == "mcc" else (low, high)
 
@@ -188,7 +201,8 @@ _PLURAL = {"identity": "identities", "subject": "subjects", "cell": "cells"}
 # %% ../../nbs/evidence/paired.ipynb #a8fa1350
 def _p_of_zero(d: np.ndarray) -> float:
     "Twice the smaller share of the drawn differences on either side of 0, at most 1."
-    return min(1.0, float(2 * (1 + min((d <= 0).sum(), (d >= 0).sum())) / (len(d) + 1)))
+    least = min((d <= metrics.NOISE).sum(), (d >= -metrics.NOISE).sum())
+    return min(1.0, float(2 * (1 + least) / (len(d) + 1)))
 
 # %% ../../nbs/evidence/paired.ipynb #fc67f774
 def bootstrap_difference(
@@ -212,6 +226,9 @@ def bootstrap_difference(
     for name, d in drawn.items():
         low, high = map(float, intervals.percentile_ends(d, level))
         facts: dict = {"p": _p_of_zero(d), "level": level, "n": n, "note": note}
+        if metrics.are_alike((low, high)):
+            low, high = np.nan, np.nan
+            facts["note"] = f"{note}; no interval: every draw gives the same difference"
         compared[name] = Comparison(
             f"bootstrap over {_PLURAL[unit]}", float(whole[name][0]), low, high, **facts
         )
@@ -329,7 +346,10 @@ def permutation_test(
         apart = clustered.class_errors(arms[0].parts[name] - arms[1].parts[name], codes, labels)
         low, high = _ends(name, arms, apart, level)
         by_ranks = "; ranked within each arm" if name in _OF_RANKS else ""
-        note = f"{how}{by_ranks}; interval by effective samples"
+        made = (
+            "effective samples" if _scatters(name, arms, apart) else "those of both arms, as if independent"
+        )
+        note = f"{how}{by_ranks}; interval by {made}"
         facts: dict = {"n": len(ill), "level": level, "note": note}
         facts |= {"statistic": float(t[0][0]), "p": float((seen >= seen[0] - 1e-9).mean())}
         gap = arms[0].scores[name] - arms[1].scores[name]
@@ -355,12 +375,21 @@ def wilcoxon_test(both: pd.DataFrame, threshold: float = 0.5) -> Comparison:
 
     rows, test = accuracy_by_subject(both, threshold), "Wilcoxon over identities"
     d = rows["first"] - rows.second
-    if not d.any():
+    if metrics.are_alike([0, *d]):
         return Comparison(test, 0.0, p=1.0, n=len(d), note="no identity differs")
     ranked = stats.wilcoxon(rows["first"], rows.second, correction=True)
     statistic, p = float(ranked.statistic), float(ranked.pvalue)
     note = f"median difference {d.median():.3g}"
     return Comparison(test, float(d.mean()), statistic=statistic, p=p, n=len(d), note=note)
+
+# %% ../../nbs/evidence/paired.ipynb #02be1d8a
+def _equivalence_unseen(test: str, mean: float, n: int, bound: float) -> Comparison:
+    "Equivalence where no identity departs from the mean difference; the interval is exact, at 90 %."
+    room = max(0.0, (bound - abs(mean)) / (1 - abs(mean))) if abs(mean) < 1 else 0.0
+    unseen = 1 - 0.05 ** (1 / n)
+    ends = mean - unseen * (1 + mean), mean + unseen * (1 - mean)
+    note = "no identity departs from the difference; exact, interval at 90 %"
+    return Comparison(test, mean, *ends, np.nan, np.nan, float((1 - min(1.0, room)) ** n), 0.90, n, note)
 
 # %% ../../nbs/evidence/paired.ipynb #9645fa1f
 def equivalence_test(
@@ -376,9 +405,8 @@ def equivalence_test(
     rows, test = accuracy_by_subject(both, threshold), f"equivalence within {bound:g} over identities"
     d = rows["first"] - rows.second
     mean, n = float(d.mean()), len(d)
-    if d.std() == 0:
-        p, note = float(abs(mean) >= bound), "all differences are equal"
-        return Comparison(test, mean, mean, mean, np.nan, n - 1, p, 0.90, n, note)
+    if metrics.are_alike(d):
+        return _equivalence_unseen(test, metrics.settle(mean), n, bound)
     tost = pg.tost(rows["first"], rows.second, bound, paired=True).iloc[0]
     low, high = map(float, pg.ttest(d, 0, confidence=0.90).iloc[0]["CI90"])
     df, p, note = float(tost["dof"]), float(tost["pval"]), "interval at 90 %, as two one-sided tests have it"
@@ -423,8 +451,9 @@ def delong_test(both: pd.DataFrame, level: float = 0.95) -> Comparison:
     gap = float(places[0][0].mean() - places[1][0].mean())
     variance = sum(np.var(a - b, ddof=1) / len(a) for a, b in zip(*places))
     facts: dict = {"level": level, "n": len(both), "note": _NAIVE}
-    if variance == 0:
-        return Comparison("DeLong", gap, gap, gap, p=1.0 if gap == 0 else 0.0, **facts)
+    if variance < metrics.NOISE**2:
+        facts["note"] = f"{_NAIVE}; no interval: no cell departs from the difference"
+        return Comparison("DeLong", gap, p=1.0 if abs(gap) < metrics.NOISE else np.nan, **facts)
     z, reach = gap / np.sqrt(variance), norm.ppf((1 + level) / 2) * np.sqrt(variance)
     p = float(2 * norm.sf(abs(z)))
     return Comparison("DeLong", gap, gap - reach, gap + reach, statistic=float(z), p=p, **facts)
