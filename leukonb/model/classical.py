@@ -226,12 +226,25 @@ def _logistic(seed: int, folds: list | None) -> Any:
 
     return _scaled(LogisticRegression(class_weight="balanced", max_iter=5000, random_state=seed))
 
+
+def _penalised(seed: int, folds: list | None) -> Any:
+    "Logistic regression for more features than people, its penalty chosen on held-out training identities."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    plain = LogisticRegression(class_weight="balanced", max_iter=5000, random_state=seed)
+    return _scaled(
+        GridSearchCV(plain, {"C": [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]}, scoring="roc_auc", cv=folds)
+    )
+
 # %% ../../nbs/model/classical.ipynb #779a35cc
 FAMILIES: dict[str, Callable] = {
     "gradient boosting": _boosting,
     "svm": _svm,
     "logistic regression": _logistic,
+    "penalised logistic regression": _penalised,
 }
+_ON_FOLDS = ("svm", "penalised logistic regression")  # which hold training identities out
 
 # %% ../../nbs/model/classical.ipynb #49d7f935
 def identity_folds(
@@ -239,13 +252,13 @@ def identity_folds(
     seed: int,
     most: int = 5,  # folds
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    "Folds of whole identities for calibration, as pairs of row numbers."
+    "Folds of whole identities, for calibration or to choose a penalty, as pairs of row numbers."
     from sklearn.model_selection import StratifiedGroupKFold
 
     people = rows.groupby("label").identity.nunique().reindex(["ALL", "HEM"], fill_value=0)
     if people.min() < 2:
         raise Refusal(
-            f"calibration needs 2 training identities of each class, and there are {people.ALL} ALL and "
+            f"held-out folds need 2 training identities of each class, and there are {people.ALL} ALL and "
             f"{people.HEM} HEM; give the training part more subjects"
         )
     folds = StratifiedGroupKFold(min(most, people.min()), shuffle=True, random_state=seed)
@@ -264,14 +277,14 @@ def _check_training(rows: pd.DataFrame, family: str) -> None:
 def fit_classifier(
     features: pd.DataFrame,  # from `features_of_cells`
     rows: pd.DataFrame,  # training rows of a split: cell, identity, label
-    family: str = "gradient boosting",  # or 'svm', 'logistic regression'
+    family: str = "gradient boosting",  # or another of `FAMILIES`
     groups: Sequence[str] = ("all",),  # of features
     seed: int = 0,
 ) -> Any:  # a scikit-learn classifier with `columns`, the features it was given
     "A classifier trained on some cells; a `Refusal` where they are of one class."
     _check_training(rows, family)
     rows, columns = rows.drop_duplicates("cell").reset_index(drop=True), choose_columns(features, groups)
-    model = FAMILIES[family](seed, identity_folds(rows, seed) if family == "svm" else None)
+    model = FAMILIES[family](seed, identity_folds(rows, seed) if family in _ON_FOLDS else None)
     model.fit(features.loc[rows.cell, columns].to_numpy(), (rows.label == "ALL").to_numpy())
     model.columns = columns
     return model

@@ -23,7 +23,7 @@ from ..model.heads import PooledFeatures
 ARMS = {  # measurements, their groups, classifier
     "area alone": ("cues", ("size.area",), "logistic regression"),
     "all plain cues": ("cues", ("all",), "gradient boosting"),
-    "a frozen network": ("network", ("all",), "logistic regression"),
+    "a frozen network": ("network", ("all",), "penalised logistic regression"),
 }
 
 
