@@ -205,3 +205,20 @@ def test_what_cannot_be_written_in_the_letters_of_a_log_is_spelt_out(tmp_path, m
     assert main(["status", "--out", str(tmp_path / "_runs")]) == 0
     narrow.flush()
     assert rb"Z\xe4hlung" in narrow.buffer.getvalue()
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A parameters cell holds a program in the place of a type or a default",
+    injected="an annotation, and a default, that would write a file",
+    promise="it is refused with its line, and not run",
+)
+@pytest.mark.parametrize("line", ["seed: {} = 0", "seed: int = {}", "seed: list[{}] = []", "seed: '{}' = 0"])
+def test_a_parameters_cell_is_read_and_never_run(suite, tmp_path, line):
+    program = f"[open({str(tmp_path / 'ran')!r}, 'w')]"
+    if "'{}'" in line:
+        program = program.replace("'", '"')
+    cell = nbformat.v4.new_code_cell(line.format(program), metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), suite / "draw.ipynb")
+    assert "draw.ipynb, parameters cell, line 1" in refusal_line(plan_with, suite, tmp_path / "out")
+    assert not (tmp_path / "ran").exists()
