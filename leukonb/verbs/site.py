@@ -11,8 +11,9 @@ __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_text', 'esc
            'render_site', 'finish_page', 'outside_addresses', 'seal_site', 'build_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
-import ast, io, json, os, posixpath, re, shutil, subprocess, tempfile, tokenize
+import ast, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -275,9 +276,18 @@ def data_digests(run: Run) -> list[str]:
     stated = run.manifest.get("inputs", {})
     if stated.get("data"):
         return [stated["data"][:16] + (" (synthetic cohort)" if run.manifest.get("synthetic") else "")]
-    keys = [key for needed in stated.get("needs", {}).values() for key in needed]
-    records = [p for key in keys for p in run.folder.parents[1].glob(f"*/*-{key}/run.json")]
-    return sorted({digest for p in records for digest in data_digests(Run(p.parent, read_if_there(p)))})
+    places = [place for name in stated.get("needs", {}) for place in _list_needed(run, name)]
+    records = [Run(place, read_if_there(place / "run.json")) for place in places]
+    return sorted({digest for record in records for digest in data_digests(record)})
+
+
+def _list_needed(run: Run, name: str) -> list[Path]:
+    "The folders of the runs that a run has needed for a parameter, by its paths, or else by their keys."
+    keys, paths = run.manifest["inputs"]["needs"][name], run.manifest.get("paths", {}).get(name, [])
+    folders = [run.folder / path for path in (paths if isinstance(paths, list) else [paths])]
+    if len(folders) == len(keys) and all(f.name.endswith(key) for f, key in zip(folders, keys)):
+        return folders
+    return [p.parent for key in keys for p in run.folder.parents[1].glob(f"*/*-{key}/run.json")]
 
 # %% ../../nbs/verbs/site.ipynb #806f9673
 _PUBLISHED = ("run.json", "result.json", "*.csv", "*.md", "*.png", "evidence.json")
@@ -651,17 +661,29 @@ def _library_sections(config: dict, nbs: Path, pages: Mapping[Path, str]) -> lis
     return [section for section in sections if section["contents"]]
 
 
+_MOST = 40  # runs of a study in the sidebar, which stands on every page
+
+
+def _list_pages(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[str | dict[str, str]]:
+    "The first runs of a study for the sidebar; where there are more, with the way to all of them."
+    shown: list[str | dict[str, str]] = [pages[run.folder] for run in runs[:_MOST]]
+    more = {"text": f"All {len(runs):,} runs", "href": "runs/index.ipynb"}
+    return [*shown, more] if len(runs) > _MOST else shown
+
+
 def _list_sidebar(
     config: dict, nbs: Path, library: Mapping[Path, str], runs: Sequence[Run], pages: Mapping[Path, str]
 ) -> list[dict]:
     "The contents of the sidebar: the home page, the runs, the studies, the library."
     front = [{"text": "Home", "href": "index.ipynb"}, {"text": "Runs", "href": "runs/index.ipynb"}]
     studies = [
-        {"section": escape_title(study_title(name)[0]), "contents": [pages[r.folder] for r in those]}
+        {"section": escape_title(study_title(name)[0]), "contents": _list_pages(those, pages)}
         for name, those in group_by_study(runs, pages).items()
     ]
     records = [
-        pages[r.folder] for those in group_by_study(runs, pages, published=True).values() for r in those
+        page
+        for those in group_by_study(runs, pages, published=True).values()
+        for page in _list_pages(those, pages)
     ]
     shelf = [{"section": "Published records", "contents": records}] if records else []
     return [*front, *studies, *shelf, *_library_sections(config, nbs, library)]
@@ -686,6 +708,30 @@ def _find_places(
             places |= {os.path.realpath(p): place for p, place in published_files(run).items()}
             places[os.path.realpath(run.notebook)] = html_address(pages[run.folder])
     return places
+
+# %% ../../nbs/verbs/site.ipynb #7c04af38
+def _follow(items: Sequence[Any], what: str) -> Iterable[Any]:
+    "The items one by one, with a bar on standard error where there are many."
+    from tqdm import tqdm
+
+    bar = "{desc} {n_fmt} of {total_fmt}, {remaining} left"
+    return tqdm(items, what, leave=False, mininterval=1, bar_format=bar, disable=len(items) < 100)
+
+
+class _AsFound(Run):
+    "A run whose files are read once, so that all pages of a site say the same of it."
+
+    @cached_property
+    def result(self) -> dict[str, Any]:  # type: ignore[override]
+        return super().result
+
+    @cached_property
+    def changed(self) -> list[str]:  # type: ignore[override]
+        return super().changed
+
+    @cached_property
+    def status(self) -> dict[str, Any]:  # type: ignore[override]
+        return super().status
 
 # %% ../../nbs/verbs/site.ipynb #bc3b698f
 def _stage_pages(
@@ -722,7 +768,8 @@ def stage_site(
     nbs, pages, ended = notebooks_folder(), page_addresses(runs), ended_pages(runs)
     config, library = _read_look(nbs), list_library(nbs)
     places = _find_places(runs, pages, nbs, library)
-    said = {run.folder: _stage_pages(run, to, pages, ended, places) for run in runs}
+    shown = _follow(runs, "pages of runs written")
+    said = {run.folder: _stage_pages(run, to, pages, ended, places) for run in shown}
     if odd := {folder: line for folder, line in said.items() if line}:
         return odd
     for source, page in library.items():
@@ -846,7 +893,7 @@ def seal_site(
     site: Path,  # a built site
 ) -> None:
     "Finish each page of a built site; a `Refusal` names the first that would load something from outside."
-    for p in sorted(site.rglob("*")):
+    for p in _follow(sorted(site.rglob("*")), "files looked through"):
         if p.suffix not in (".html", ".css", ".js"):
             continue
         text, name = p.read_text(encoding="utf-8"), p.relative_to(site).as_posix()
@@ -882,12 +929,14 @@ def build_site(
     say_odd(odd.values())
     if not any(r.done for r in runs):
         raise Refusal(f"nothing has been run in {out}; run `leukonb run quick` first")
-    runs += find_published()
+    runs = [_AsFound(run.folder, run.manifest) for run in [*runs, *find_published()]]
     _set_earlier_aside(to)
     check_target(to, "site")
     with tempfile.TemporaryDirectory(prefix="leukonb-site-") as folder:
         project = Path(folder).resolve() / "project"
         runs = stage_readable(runs, project)
+        if len(runs) >= 100:
+            print(f"leukonb: the pages of {len(runs):,} runs are built", file=sys.stderr)
         seal_site(site := render_site(project))
         for run in runs:
             if run.done or kept_notebook(run):
