@@ -1,0 +1,100 @@
+"""A thousand runs: each record is read a fixed number of times, however many others there are."""
+
+import sys
+from collections import Counter
+
+import pytest
+import yaml
+from finished import write_runs
+
+from leukonb.runs import key
+from leukonb.runs.notebook import find_experiment
+from leukonb.runs.record import make_run, read_runs
+from leukonb.runs.watch import list_status
+from leukonb.verbs import site
+
+OPENED, WATCHED = Counter(), []
+
+
+def _note(event, arguments):
+    """Count the files under a watched folder that are opened, by their names."""
+    if WATCHED and event == "open" and str(arguments[0]).startswith(WATCHED[0]):
+        OPENED[str(arguments[0])] += 1
+
+
+sys.addaudithook(_note)
+
+
+def count_opened(folder, call):
+    """How often each file below a folder is opened while something is called."""
+    OPENED.clear()
+    WATCHED.append(str(folder))
+    try:
+        call()
+    finally:
+        WATCHED.clear()
+    return Counter(OPENED)
+
+
+@pytest.fixture
+def folders(nbs, tmp_path, monkeypatch):
+    """Runs of a study with a report that needs all of them: some, and twice as many."""
+    monkeypatch.setattr(site, "list_library", lambda nbs: {})
+    for count in (8, 16):
+        write_runs(nbs, tmp_path / str(count), count)
+    return {count: tmp_path / str(count) for count in (8, 16)}
+
+
+def test_a_list_of_twice_the_runs_opens_twice_the_files(folders):
+    opened = {count: count_opened(out, lambda: list_status(out)) for count, out in folders.items()}
+    assert max(opened[16].values()) == max(opened[8].values()) <= 3
+    assert opened[16].total() * 9 == opened[8].total() * 17
+
+
+def test_a_site_of_twice_the_runs_opens_little_more_than_twice_the_files(folders, tmp_path):
+    totals, most = {}, {}
+    for count, out in folders.items():
+        opened = count_opened(out, lambda: site.build_site(out, tmp_path / f"site-{count}"))
+        own = Counter({name: times for name, times in opened.items() if "/training/" in name})
+        totals[count], most[count] = own.total() / count, max(own.values())
+    assert totals[16] <= 1.05 * totals[8] and most[16] == most[8] <= 12, (totals, most)
+
+
+def test_the_sidebar_of_a_large_study_is_short_and_leads_to_all_its_runs(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "_MOST", 5)
+    shown = {}
+    for count, out in folders.items():
+        assert len(site.stage_readable(read_runs(out)[0], tmp_path / "project")) == count + 1
+        look = yaml.safe_load((tmp_path / "project/_quarto.yml").read_text())
+        shown[count] = next(s["contents"] for s in look["website"]["sidebar"]["contents"] if "section" in s)
+        assert (tmp_path / f"project/runs/quick/training-training-{count - 1}.ipynb").exists()
+    assert len(shown[8]) == len(shown[16]) == 6
+    assert shown[16][-1] == {"text": "All 17 runs", "href": "runs/index.ipynb"}
+    assert "report-report-0" in shown[16][0]
+
+
+def test_what_is_known_of_an_experiments_code_is_found_out_once(folders, monkeypatch, tmp_path):
+    real, followed = key._follow_imports, []
+    monkeypatch.setattr(key, "_follow_imports", lambda *a, **k: followed.append(1) or real(*a, **k))
+    key._FOUND.clear()
+    list_status(folders[8])
+    once = len(followed)
+    list_status(folders[16])
+    for seed in range(20):
+        make_run(tmp_path, "more", find_experiment("training"), {"seed": seed})
+    assert len(followed) == once > 0
+
+
+def test_a_changed_notebook_is_looked_at_again(folders, nbs):
+    assert set(list_status(folders[8]).status) == {"done"}
+    notebook = nbs / "experiments/training.ipynb"
+    notebook.write_text(notebook.read_text().replace("show()", "show(2)"))
+    rows = list_status(folders[8])
+    assert set(rows[rows.experiment == "training"].status) == {"stale"}
+
+
+def test_a_bar_is_shown_where_there_are_many_runs(capsys):
+    assert list(site._follow(list(range(99)), "files")) == list(range(99))
+    assert capsys.readouterr().err == ""
+    assert list(site._follow(list(range(100)), "files")) == list(range(100))
+    assert "files" in capsys.readouterr().err
