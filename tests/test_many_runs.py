@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import yaml
 from finished import write_runs
+from test_runs import write
 
 from leukonb.runs import key
 from leukonb.runs.notebook import find_experiment
@@ -98,3 +99,21 @@ def test_a_bar_is_shown_where_there_are_many_runs(capsys):
     assert capsys.readouterr().err == ""
     assert list(site._follow(list(range(100)), "files")) == list(range(100))
     assert "files" in capsys.readouterr().err
+
+
+def test_a_changed_module_or_a_new_file_beside_it_is_looked_at_again(tmp_path, monkeypatch):
+    package = tmp_path / "leukonb"
+    (package / "data").mkdir(parents=True)
+    for name, text in (("__init__.py", ""), ("data/__init__.py", ""), ("data/a.py", "x = 1")):
+        (package / name).write_text(text)
+    monkeypatch.setattr(key, "package_folder", lambda: package)
+    notebook = write(tmp_path, "from leukonb.data import a")
+    first = key.digest_modules(notebook)
+    assert "data/a.py" in first and key.digest_modules(notebook) == first
+    (package / "data/a.py").write_text("x = 2")
+    second = key.digest_modules(notebook)
+    assert second["data/a.py"] != first["data/a.py"]
+    (package / "data/a.csv").write_text("1")
+    assert "data/a.csv" in key.digest_modules(notebook)
+    (package / "data/a.csv").unlink()
+    assert key.digest_modules(notebook) == second
