@@ -58,7 +58,10 @@ def compare_environment(
 ) -> list[str]:  # a sentence each
     "What differs between the run's environment and now: code, versions, settings, threads, device."
     then = run.manifest.get("environment", {})
-    now = now or describe_environment(then.get("threads") or os.cpu_count() or 1)
+    if now is None:
+        now = describe_environment(then.get("threads") or os.cpu_count() or 1)
+        if has_device(str(then.get("device", ""))):  # whether it is used, the repetition tells
+            now["device"] = then["device"]
     code = [f"the code has changed since the run: {what}" for what in changed_inputs(run)]
     if not code and _has_other_words(run):
         code = ["the words of the notebook are others than those of the experiment"]
@@ -86,8 +89,6 @@ def _list_sources(notebook: Path) -> list[str]:
 def _compare_machines(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     "In what two environments differ: device, threads, platform, the checkout's commit."
     names = [name for name in ("device", "threads", "platform", "commit") if then.get(name) != now.get(name)]
-    if "device" in names and has_device(str(then.get("device"))):
-        names.remove("device")  # whether it is used, the repetition tells
     return [f"{name}: {then.get(name)} then, {now.get(name)} now" for name in names]
 
 # %% ../../nbs/runs/verify.ipynb #bc783c70
