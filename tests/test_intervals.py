@@ -263,7 +263,7 @@ def test_turning_signs_and_counting_pairs_agree_for_many_subjects(monkeypatch):
     """More than 700 identities take the short way; at 240 both are at hand."""
     both = two_arms(2, ALL=120, HEM=120, cells=6, gain=0.12)
     long = paired.permutation_test(both, ["auroc"], 1000)["auroc"]
-    monkeypatch.setattr(paired, "_MOST_FOR_PAIRS", 0)
+    monkeypatch.setattr(paired, "MOST_FOR_PAIRS", 0)
     short = paired.permutation_test(both, ["auroc"], 1000)["auroc"]
     assert short.difference == pytest.approx(long.difference, abs=1e-12)
     assert short.statistic == pytest.approx(long.statistic, rel=0.01)

@@ -213,8 +213,10 @@ def _describe_tests(record: Mapping[str, Any]) -> str:
     if others:
         text += f" Secondary: {', '.join(others)}."
     if record["table"]["iterations"] == 1:
-        text += f" {terms['permutations']:,} permutations and {terms['resamples']:,} resamples were drawn"
-        text += f" (seed {terms['seed']})."
+        drawn = f" {terms['permutations']:,} permutations"
+        if any("bootstrap" in test for test in others):
+            drawn += f" and {terms['resamples']:,} resamples"
+        text += f"{drawn} were drawn (seed {terms['seed']})."
     return text
 
 # %% ../../nbs/evidence/answers.ipynb #d03a88e8

@@ -91,12 +91,15 @@ def check_subjects(table: pd.DataFrame, source: str = "table") -> pd.DataFrame:
 # %% ../../nbs/evidence/judgement.ipynb #2cb96cbb
 def select_arm(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
     "One arm as an ensemble, a row for each cell and iteration: its views and seeds are averaged."
-    chosen = predictions.merge_views(rows[rows.arm == arm])
+    own = rows[rows.arm == arm]
+    calls, chosen = predictions.holds_calls(own), predictions.merge_views(own)
     if chosen.seed.nunique() > 1:
         keys = [c for c in predictions.COLUMNS if c not in ("score", "seed")]
         mean = chosen.groupby(keys, sort=False).score.mean().reset_index()
         chosen = mean.assign(seed=0)[predictions.COLUMNS]
-    return predictions.mark_decisions(chosen.reset_index(drop=True))
+    chosen = chosen.reset_index(drop=True)
+    chosen.attrs["decisions"] = calls  # the mean of calls is a vote
+    return chosen
 
 # %% ../../nbs/evidence/judgement.ipynb #5b339278
 SCORE_COLUMNS = ["arm", "metric", "value", "low", "high", "method", "n_subjects"]
@@ -219,21 +222,33 @@ def infer_training_subjects(table: pd.DataFrame) -> float | None:  # predictions
     return float(left.sum(axis=1).mean()) if (left >= 1).all(axis=None) else None
 
 # %% ../../nbs/evidence/judgement.ipynb #4e00bd19
+def _people_in_each(rows: pd.DataFrame) -> float:
+    "People in a split of an arm, on average."
+    return float(rows.groupby(["arm", "iteration"]).identity.nunique().mean())
+
+
 def _sizes(
     table: pd.DataFrame,
     rows: pd.DataFrame,  # its test rows
     train_subjects: int | None,  # where the table has no training rows
 ) -> tuple[float | None, float, str]:
     "Subjects in training (None where not known) and in test of a split, on average, and whence the first."
-    test = float(rows.groupby("iteration").identity.nunique().mean())
-    learnt = table[table.split == "train"]
-    if len(learnt):
-        return float(learnt.groupby("iteration").identity.nunique().mean()), test, "training rows"
+    test, learnt = _people_in_each(rows), table[table.split == "train"]
+    shown = _people_in_each(learnt) if len(learnt) else infer_training_subjects(table)
     if train_subjects is None:
-        inferred = infer_training_subjects(table)
-        return inferred, test, "inferred" if inferred else ""
+        return shown, test, ("training rows" if len(learnt) else "inferred") if shown else ""
+    told = f"train_subjects = {train_subjects}"
     if train_subjects < 1:
-        raise Refusal(f"train_subjects = {train_subjects}: give how many subjects each split trained on")
+        raise Refusal(f"{told}: give how many subjects each split trained on")
+    if len(learnt) and shown is not None:
+        if abs(train_subjects - shown) >= 1:
+            raise Refusal(f"{told}, and the training rows hold {shown:.4g} subjects a split; which is it?")
+        return shown, test, "training rows"
+    if shown is not None and train_subjects >= shown + 1:
+        raise Refusal(
+            f"{told}, and a split of this table leaves {shown:.4g} people whom it neither tests nor "
+            "validates on; give no more, or add the training rows if others were trained on"
+        )
     return float(train_subjects), test, "told"
 
 # %% ../../nbs/evidence/judgement.ipynb #613e3acd
@@ -449,14 +464,16 @@ def judge_table(
 ) -> Judgement:
     """Scores with intervals and comparisons of every pair of arms, of one test set or of many splits.
 
-    A `Refusal` where the threshold is no probability, a class has too few subjects (`check_subjects`), or
-    the seeds of an arm did not score the same cells.
+    A `Refusal` where the threshold is no probability, a class has too few subjects (`check_subjects`), the
+    seeds of an arm did not score the same cells, or two arms were tested on others in one iteration.
     """
     if not 0 <= threshold <= 1:
         raise Refusal(f"threshold {threshold!r} is not between 0 and 1")
     rows = predictions.select_test_rows(check_subjects(table))
     by_arm = {arm: networks.split_networks(rows, arm) for arm in dict.fromkeys(rows.arm)}
     splits = rows.iteration.nunique()
+    for a, b in itertools.combinations(by_arm, 2) if splits > 1 else ():
+        _refuse_other_splits(by_arm[a], by_arm[b], a, b)
     train, test, whence = _sizes(table, rows, train_subjects) if splits > 1 else (None, None, "")
     overlap = (train, test) if train and test else None
     terms = {"level": level, "method": method, "resamples": resamples, "permutations": permutations}
@@ -465,6 +482,10 @@ def judge_table(
     parts = judge(rows, by_arm, threshold, overlap, terms, tell)
     people = _count_people(by_arm, threshold, overlap, level)
     about_sizes = _remark_on_sizes((train, test), whence, splits) if splits > 1 else []
+    if splits == 1 and train_subjects is not None:
+        about_sizes = [
+            f"The table is one test set; that {train_subjects} subjects were trained on is not used."
+        ]
     remarks = _list_remarks(rows, by_arm, threshold, about_sizes)
     more = {"ensembles": parts[3], "people": people, "terms": terms, "sizes_from": whence}
     if splits == 1:
@@ -483,22 +504,67 @@ def _count_once(
     sized = [networks.correlate_sizes(looked, threshold).assign(arm=arm) for arm, looked in by_arm.items()]
     return pd.concat(once, ignore_index=True), pd.concat(sized, ignore_index=True)
 
+# %% ../../nbs/evidence/judgement.ipynb #8c521cb0
+def _remark_on_seeds(arm: str, looked: Networks) -> list[str]:
+    "What is shown of an arm of several seeds."
+    splits = len({i for i, _ in looked})
+    seeds = len(looked) // splits
+    if seeds < 2:
+        return []
+    said = f"Arm {arm} is {seeds} seeds: its scores are those of a single network, the mean over seeds."
+    named = f" The ensemble of {seeds} seeds, which averages the scores of each cell, is named as such."
+    return [said + (named if splits == 1 else " No ensemble is computed over splits.")]
+
+
+def _remark_on_bootstrap(rows: pd.DataFrame) -> list[str]:
+    "What is left out of the comparisons of one test set with very many people."
+    people = rows.identity.nunique()
+    if rows.arm.nunique() < 2 or rows.iteration.nunique() > 1 or people <= paired.MOST_FOR_PAIRS:
+        return []
+    return [
+        f"With more than {paired.MOST_FOR_PAIRS} subjects (here {people:,}) the bootstrap of differences, "
+        "which is for comparison, is left out, and the permutation test of the AUROC turns the sign of what "
+        "each subject adds instead of ranking its cells anew."
+    ]
+
 # %% ../../nbs/evidence/judgement.ipynb #91adb940
 def _list_remarks(
     rows: pd.DataFrame, by_arm: Mapping[str, Networks], threshold: float, about_sizes: list[str]
 ) -> dict[str, list[str]]:  # by arm
     "The sentences that a reader should see before the figures."
-    splits, remarks = rows.iteration.nunique(), {}
-    shared = [*about_sizes, *_remarks_on_cells(rows)]
+    remarks = {}
+    shared = [*about_sizes, *_remark_on_splits(by_arm), *_remarks_on_cells(rows), *_remark_on_bootstrap(rows)]
     for arm, looked in by_arm.items():
-        seeds = len(looked) // splits
-        several = (
-            f"Arm {arm} is {seeds} seeds: its scores are those of a single network, the mean over seeds. "
-        )
-        several += f"The ensemble of {seeds} seeds, which averages the scores of each cell, is named as such."
-        own = [several] if seeds > 1 else []
-        remarks[arm] = [*shared, *own, *metrics.find_caveats(select_arm(rows, arm), threshold)]
+        found = metrics.find_caveats(select_arm(rows, arm), threshold, len(by_arm))
+        own = [*_remark_on_seeds(arm, looked), *networks.find_odd_networks(looked)]
+        remarks[arm] = [*shared, *own, *found]
     return remarks
+
+# %% ../../nbs/evidence/judgement.ipynb #5ef82720
+def _refuse_other_splits(first: Networks, second: Networks, a: str, b: str) -> None:
+    "Refuse two arms that were tested on other people, or other cells, in a split of the same number."
+    one, other = ({i: rows for (i, _), rows in arm.items()} for arm in (first, second))
+    for i in sorted(set(one) & set(other)):
+        for column, kind in (("identity", "people"), ("cell", "cells")):
+            here, there = set(one[i][column]), set(other[i][column])
+            if odd := sorted(here ^ there):
+                raise Refusal(
+                    f"iteration {i}: {a!r} was tested on {len(here)} {kind} and {b!r} on {len(there)}, and "
+                    f"{len(here & there)} are the same; {odd[0][:16]} is in one alone. Arms are compared "
+                    "split by split: give a split the same number in both, and keep what both were tested on"
+                )
+
+
+def _remark_on_splits(by_arm: Mapping[str, Networks]) -> list[str]:
+    "What is to be said where arms do not have the same splits."
+    own = {arm: {i for i, _ in looked} for arm, looked in by_arm.items()}
+    if len(set(map(frozenset, own.values()))) < 2:
+        return []
+    each = ", ".join(f"{arm} has {len(splits)}" for arm, splits in own.items())
+    return [
+        f"The arms do not have the same splits ({each}). Scores are means over an arm's own splits; arms are "
+        "compared over those that both have, so that a difference need not be that of the scores shown."
+    ]
 
 # %% ../../nbs/evidence/judgement.ipynb #22e14123
 Parts = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]  # scores, naive, comparisons, ensembles
@@ -598,11 +664,12 @@ def _arm_record(judgement: Judgement, arm: str) -> dict:
     "What was found of one arm."
     scores, naive = (_named(rows[rows.arm == arm]) for rows in (judgement.scores, judgement.naive))
     looked, counts = judgement.networks(arm), judgement.people[judgement.people.arm == arm]
-    seeds = len(looked) // judgement.iterations
+    splits = len({i for i, _ in looked})
+    seeds = len(looked) // splits
     if "ece" in scores:
         scores["ece"] |= _describe_error(looked)
     record: dict[str, Any] = {"scores": scores, "naive": naive, "remarks": judgement.remarks[arm]}
-    record |= {"shown": networks.describe_networks(looked), "seeds": seeds, "splits": judgement.iterations}
+    record |= {"shown": networks.describe_networks(looked), "seeds": seeds, "splits": splits}
     record["people"] = {row.pop("label"): row for row in _plain(counts.drop(columns="arm"))}
     if len(judgement.once):
         once, sized = (part[part.arm == arm] for part in (judgement.once, judgement.sized))

@@ -185,26 +185,57 @@ def _caveats_of_people(rows: pd.DataFrame) -> Iterator[str]:
         )
 
 # %% ../../nbs/evidence/metrics.ipynb #878356e2
-def _caveats_of_classes(rows: pd.DataFrame) -> Iterator[str]:
+def _mean_area(rows: pd.DataFrame, least: int = 1) -> float:
+    "The mean area under the curve over iterations that have so many rows of each class; NaN where none has."
+    areas = [
+        float(np.mean(auroc(own.label == "ALL", own.score)))
+        for _, own in rows.groupby("iteration")
+        if own.label.nunique() == 2 and own.label.value_counts().min() >= least
+    ]
+    return float(np.mean(areas)) if areas else np.nan
+
+
+def _caveats_of_ranks(rows: pd.DataFrame, arms: int) -> Iterator[str]:
+    "Scores that put the wrong class on top, of cells or of people."
+    people = average_by_unit(rows, "identity")
+    for whose, area in (("cells", _mean_area(rows)), ("subjects by their mean", _mean_area(people, 5))):
+        if area < 0.35:
+            turned = "say --invert"
+            if arms > 1:
+                turned = "write 1 - score for this arm in the table, or say --invert if all arms are so"
+            yield (
+                f"HEM {whose} score higher than ALL {whose} (area under the curve {area:.2f}). If the score "
+                f"is the probability of HEM, {turned}; if the labels mean the opposite, say with --positive "
+                "which of them is ALL."
+            )
+            return
+
+# %% ../../nbs/evidence/metrics.ipynb #4a817aad
+_HEALTHY = r"(?:^|[^A-Za-z0-9])[Hh]\d+(?:[^0-9]|$)"  # H3, and UID_H3 or H3b
+_OF_C_NMC = r"(?:[A-Za-z]+[_-])?[Hh]?\d+[a-z]?"
+
+
+def _caveats_of_classes(rows: pd.DataFrame, arms: int = 1) -> Iterator[str]:
     "Scores that put the wrong class on top, and labels that contradict the names of C-NMC."
-    splits = [split for _, split in rows.groupby("iteration") if split.label.nunique() == 2]
-    areas = np.array([auroc(split.label == "ALL", split.score) for split in splits], float)
-    if len(areas) and areas.mean() < 0.35:
-        yield (
-            f"HEM cells score higher than ALL cells (area under the curve {areas.mean():.2f}). If the score "
-            "is the probability of HEM, say --invert; if the labels mean the opposite, say with --positive "
-            "which of them is ALL."
-        )
+    yield from _caveats_of_ranks(rows, arms)
     people = rows.drop_duplicates("subject")
-    healthy, is_all = people.subject.str.fullmatch(r"[Hh]\d+"), people.label == "ALL"
-    if (healthy == is_all).all():
-        yield (
+    healthy, is_all = people.subject.str.contains(_HEALTHY), people.label == "ALL"
+    agree = healthy == is_all
+    if agree.mean() >= 0.9 and (healthy & agree).any() and (~healthy & agree).any():
+        said = (
             "Every subject labelled ALL has a name that C-NMC gives to healthy subjects (H1, H2, ...), and "
-            "no other has: the classes are exchanged. Say --positive with the label that means ALL "
+        )
+        said += "no other has"
+        if not agree.all():
+            said = (
+                f"Of {len(people):,} subjects {agree.sum():,} have a name that C-NMC gives to the other class"
+            )
+        yield (
+            f"{said}: the classes are exchanged. Say --positive with the label that means ALL "
             "(--positive 0 where Keras numbered all 0 and hem 1), and --invert if the score is the "
             "probability of HEM."
         )
-    elif people.subject.str.fullmatch(r"[Hh]?\d+").all() and healthy.any() and (healthy & is_all).any():
+    elif people.subject.str.fullmatch(_OF_C_NMC).all() and (healthy & is_all).any():
         named = people.subject[healthy & is_all]
         yield (
             f"Of the subjects labelled ALL {len(named)} have names that C-NMC gives to healthy subjects "
@@ -243,12 +274,13 @@ def _caveats_of_names(rows: pd.DataFrame) -> Iterator[str]:
 def find_caveats(
     table: pd.DataFrame,  # predictions of one arm
     threshold: float = 0.5,
+    arms: int = 1,  # of the whole table
 ) -> list[str]:  # sentences
     "What keeps the scores of a table from meaning what they seem to."
     rows, decisions = select_test_rows(table), bool(table.attrs.get("decisions"))
     calls = _caveats_of_calls(rows, threshold, decisions)
     return [
-        *_caveats_of_classes(rows),
+        *_caveats_of_classes(rows, arms),
         *_caveats_of_names(rows),
         *calls,
         *_caveats_of_people(rows),
