@@ -303,4 +303,4 @@ def test_under_the_intervals_stands_how_well_such_intervals_hold(monkeypatch):
     assert "94 % of 1,000" in shown[""][0] and "91 % of 1,000" in shown["once"][0]
     assert "80 % of 1,000" in page.describe_coverage(judge(arms(), method="percentile"))[0]
     assert "only at 95 %" in page.describe_coverage(judge(arms(), level=0.9))[0]
-    assert page.describe_coverage(judge(splits(), train_subjects=17)) == []
+    assert page.describe_coverage(judge(splits(), train_subjects=17)) == [page.OVER_SPLITS]

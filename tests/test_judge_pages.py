@@ -2,6 +2,7 @@
 
 import json
 from html import unescape
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from leukonb.evidence.multiclass import ClassWorld, draw_class_world
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal, write_json, write_table
 from leukonb.runs.notebook import find_experiment, read_code
-from leukonb.verbs import evaluate, people
+from leukonb.verbs import evaluate, people, plan
 
 HOSTILE = "<img src=x onerror=alert({})> *b* %{{x}} $a$ & <b>"
 
@@ -177,3 +178,128 @@ def test_a_cell_that_the_second_table_has_only_by_its_base_name_is_refused():
     both = pd.concat([bare, bare[:1].assign(cell="b/0.png")], ignore_index=True)
     with pytest.raises(Refusal, match="row .*: cell b/0.png is not in .* could be a/0.png, as could a/0.png"):
         evaluate.read_judged(both, subjects=listed)
+
+
+def people_twice(table):
+    """Every other row of each person under another spelling."""
+    return table.assign(subject=table.subject.where(table.index % 2 == 0, "00" + table.subject + ".0"))
+
+
+def turned(table):
+    """The scores of the classes in another order."""
+    columns = [c for c in table if c.startswith("score_")]
+    return table.assign(**dict(zip(columns, table[[*columns[1:], columns[0]]].to_numpy().T)))
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (people_twice, "They are counted as 16; if those are one each, they are 8"),
+        (lambda t: t.assign(subject=t.cell), "subjects has a single cell"),
+        (turned, "Cells are mostly called by another class's name"),
+    ],
+)
+def test_a_table_of_several_classes_has_the_caveats_of_one_of_two(change, said):
+    table = classes(("A",), cells=40, distance=3.0)
+    found = evaluate.judge_predictions(change(table))
+    assert any(said in text for text in found.remarks)
+    assert not any(said in text for text in evaluate.judge_predictions(table).remarks)
+
+
+def test_seeds_of_several_classes_have_their_spread_and_their_ensemble():
+    table = pd.concat([draw_class_world(ClassWorld(subjects=8, cells=9), 1).assign(seed=0)] * 2)
+    table["seed"] = [0] * (len(table) // 2) + [1] * (len(table) // 2)
+    columns = [c for c in table if c.startswith("score_")]
+    table.loc[table.seed == 1, columns] = table.loc[table.seed == 1, [*columns[1:], columns[0]]].to_numpy()
+    found = evaluate.judge_predictions(table).record
+    score = found["scores"]["accuracy"]
+    assert score["least"] < score["value"] < score["most"] and "ensemble" in found
+    assert found["ensemble"]["accuracy"]["value"] != pytest.approx(score["value"])
+
+
+def test_arms_of_several_classes_without_cells_are_compared_over_subjects_and_it_is_said():
+    table = classes().drop(columns="cell")
+    mixed = pd.concat([table[table.arm == "A"], table[table.arm == "B"].sample(frac=1, random_state=0)])
+    one, two = (evaluate.judge_predictions(rows) for rows in (table, mixed))
+    assert one.comparisons.p.tolist() == pytest.approx(two.comparisons.p.tolist())
+    assert any("compared over subjects" in text for text in two.remarks)
+    with pytest.raises(Refusal, match="--group is for"):
+        evaluate.read_judged(table, keep=["site"])
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda t: t.assign(score=1 - t.score), "say --invert"),
+        (lambda t: t.assign(subject=t.cell, identity=t.cell), "has a single cell"),
+        (lambda t: people_twice(t).drop(columns="identity"), "Write each name in one way"),
+    ],
+)
+def test_a_plan_says_what_is_odd_about_its_pilot(monkeypatch, change, said):
+    pilot = change(world(ALL=8, HEM=8, cells=9, distance=2.0).query("arm == 'A'").reset_index(drop=True))
+    made = SimpleNamespace(curve=pd.DataFrame())
+    monkeypatch.setattr(plan.assumptions, "plan_study", lambda table, terms: (made, ["as it was"]))
+    monkeypatch.setattr(plan.protocol, "plan_record", lambda made, source: {"sentences": []})
+    found = plan.plan_at_once(pilot, {}, score="sensitivity", half_width=0.2).sentences
+    assert any(text.startswith("Of the pilot: ") and said in text for text in found)
+    assert found[-1] == "as it was"
+
+
+def figure_of(page, holds):
+    """The texts of the first figure that has one with a word in it."""
+    figures = [texts_of([data]) for data in page]
+    return next(texts for texts in figures if any(holds in text for text in texts))
+
+
+def test_the_figure_of_several_pairs_has_the_p_of_the_answer(tmp_path, monkeypatch):
+    table = world(ALL=5, HEM=5, gain=0.8)
+    table = pd.concat([table, table[table.arm == "A"].assign(arm="C")])
+    kept = keep(table, tmp_path)
+    page = show_page("judge", kept, tmp_path, monkeypatch, permutations=400)
+    rows = pd.read_csv(tmp_path / "comparisons.csv").query("metric == 'balanced_accuracy'")
+    rows = rows[rows.test == "studentised permutation of identities"]
+    row = rows[rows.p != rows.p_holm].iloc[0]
+    texts = figure_of(page, f"{row.a} - {row.b}, balanced accuracy")
+    assert any(f"(p = {row.p_holm:.2g})" in text for text in texts if "balanced accuracy" in text)
+
+
+def test_a_page_by_site_has_calibration_shift_and_the_sites_that_were_left_out(tmp_path, monkeypatch):
+    table = world(ALL=6, HEM=6).query("arm == 'A'")
+    number = table.identity.str.strip("H").astype(int) % 2
+    table = table.assign(site=number.map({0: "Kiel", 1: "Ulm"}))
+    seeds = pd.concat([table.assign(seed=s) for s in (0, 1)])
+    page = show_page("judge", keep(seeds, tmp_path, ["site"]), tmp_path, monkeypatch, group="site")
+    shown = sentences_of(page)
+    assert "calibration in the large" in shown and "chance to score higher" in shown
+    assert "Whether a score differs by site: studentised permutation" in shown
+    assert "In a group: how often intervals of this kind" in shown and "was left out of training" in shown
+
+
+def test_a_page_of_splits_says_what_it_leaves_out_and_shows_the_sites_left_out(tmp_path, monkeypatch):
+    table = world(ALL=6, HEM=6)
+    number = table.identity.str.strip("H").astype(int) % 3
+    table = table.assign(site=number.map({0: "Kiel", 1: "Ulm", 2: "Lyon"}))
+    parted = [
+        table.assign(iteration=i, split=(table.site == s).map({True: "test", False: "train"}))
+        for i, s in enumerate(("Kiel", "Ulm", "Lyon"))
+    ]
+    kept = keep(pd.concat(parted), tmp_path, ["site"])
+    shown = sentences_of(show_page("judge", kept, tmp_path, monkeypatch, group="site"))
+    assert "Each site that was left out of training whole" in shown
+    assert "this table holds 3 splits: they are not shown" in shown
+    assert shown.count("How often corrected intervals over splits hold") == 4
+    assert "the range over networks, which is no interval" in shown
+
+
+def test_of_one_arm_of_calls_and_one_of_probabilities_each_section_says_which(tmp_path, monkeypatch):
+    table = world()
+    called = (table.score > 0.5).astype(float)
+    table = table.assign(score=table.score.where(table.arm == "A", called))
+    page = show_page("judge", keep(table, tmp_path), tmp_path, monkeypatch)
+    shown = sentences_of(page)
+    for heading in ("Calibration", "Net benefit", "Abstention"):
+        assert shown.split(f"## {heading}\n")[1].split("*Shown: ")[1].startswith("A"), heading
+    assert "the partial area above it. A" in shown
+    assert "subjects differ more in one arm than in the other" in shown
+    for what in ("At a kept rate", "The band", "In a mixed model", "Intervals of the curve"):
+        assert f"{what}: how often intervals of this kind" in shown

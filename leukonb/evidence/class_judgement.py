@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 import pandas as pd
-from . import answers, resampled
+from . import answers, predictions, resampled, spellings
 from leukonb.evidence.multiclass import (
     ALL_CLASSES,
+    CLASS_SCORE,
     average_views,
     code_rows,
     compare_classes,
@@ -49,13 +50,35 @@ def _remarks_on_people(rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:
         )
     return said
 
+# %% ../../nbs/evidence/class_judgement.ipynb #8313c48a
+def _remarks_on_columns(rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    "Calls that would be right by another naming of the columns, or that are worse than a guess."
+    from scipy.optimize import linear_sum_assignment
+
+    counts = count_confusions(rows).to_numpy(float)
+    met = counts.sum(1) > 0
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    at = linear_sum_assignment(shares, maximize=True)[1]
+    now, best = (float(shares[np.arange(len(classes)), x][met].mean()) for x in (np.arange(len(classes)), at))
+    moved = [f"{c} as {classes[k]}" for c, k, there in zip(classes, at, met) if there and classes[k] != c]
+    if moved and best - now > 0.25:
+        return [
+            f"Cells are mostly called by another class's name: {', '.join(moved)}. With these names "
+            f"exchanged, balanced accuracy would be {best:.2f} and not {now:.2f}: look whether the columns "
+            "of scores, or the labels, stand in another order."
+        ]
+    if now < 1 / len(classes):
+        return [f"Balanced accuracy is {now:.2f}, below the {1 / len(classes):.2f} of a guess."]
+    return []
+
 # %% ../../nbs/evidence/class_judgement.ipynb #f0a301d6
 def find_class_caveats(
     rows: pd.DataFrame,  # from `check_classes`, one arm
 ) -> list[str]:  # sentences
     "What keeps the scores of a table of several classes from meaning what they seem to."
     _, called, scores = code_rows(rows)
-    classes, said = list_classes(rows), _remarks_on_people(rows, list_classes(rows))
+    classes, said = list_classes(rows), list(spellings.find_spellings(rows))
+    said += _remarks_on_columns(rows, classes) + _remarks_on_people(rows, classes)
     if len(np.unique(called)) == 1:
         said.insert(0, f"Every cell is called {classes[called[0]]}: nothing was told apart.")
     if ties := int(((scores == scores.max(1, keepdims=True)).sum(1) > 1).sum()):
@@ -64,7 +87,8 @@ def find_class_caveats(
         said.append("The scores are calls, 0 or 1: the areas under the curve need a rank and are withheld.")
     if rows.seed.nunique() > 1:
         said.append(
-            f"Scores are means over {rows.seed.nunique()} networks, each by itself, and not of an ensemble."
+            f"Scores are means over {rows.seed.nunique()} networks, each by itself; their ensemble, which "
+            "averages the scores of each cell, is named as such."
         )
     return said
 
@@ -81,6 +105,7 @@ class ClassJudgement:
     confusions: dict[str, pd.DataFrame]  # per arm, rows true, columns called
     remarks: dict[str, list[str]]  # per arm, sentences
     terms: dict[str, Any] = field(default_factory=dict)  # level, method, resamples, seed
+    ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)  # as scores, and sd, least, most over seeds
 
     @property
     def arms(self) -> list[str]:
@@ -122,6 +147,31 @@ def _compare_all(rows: pd.DataFrame, arms: Sequence[str], level: float) -> pd.Da
     scores = pd.concat(pairs, ignore_index=True).groupby("metric", sort=False)
     return pd.concat([resampled.adjust_holm(of) for _, of in scores], ignore_index=True)
 
+# %% ../../nbs/evidence/class_judgement.ipynb #25b53a7c
+def _score_ensemble(own: pd.DataFrame, arm: str, level: float) -> pd.DataFrame:
+    "The scores of an arm's ensemble over its seeds, and the spread of its single networks; none of one seed."
+    seeds = [rows for _, rows in own.groupby("seed")]
+    if len(seeds) == 1:
+        return pd.DataFrame()
+    scores = [c for c in own if c.startswith(CLASS_SCORE)]
+    keys = [c for c in own if c not in (*scores, "seed")]
+    together = own.groupby(keys, sort=False)[scores].mean().reset_index().assign(seed=0)
+    found = interval_classes(together[own.columns], level).set_index(["of", "metric"])
+    single = pd.concat([interval_classes(rows.reset_index(drop=True), level) for rows in seeds])
+    spread = single.groupby(["of", "metric"]).value.agg(sd="std", least="min", most="max")
+    return found.join(spread).reset_index().assign(arm=arm, seeds=len(seeds))
+
+
+def _list_remarks(rows: pd.DataFrame, by_arm: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
+    "The sentences on each arm that a reader should see before the figures."
+    unnamed = []
+    if len(by_arm) > 1 and not predictions.cells_are_named(rows):
+        unnamed = [
+            "The table has no column cell, so the arms are compared over subjects, each subject's cells "
+            "taken together, and not cell by cell."
+        ]
+    return {arm: [*unnamed, *find_class_caveats(own)] for arm, own in by_arm.items()}
+
 # %% ../../nbs/evidence/class_judgement.ipynb #208651ea
 def judge_classes(
     table: pd.DataFrame,  # from `check_classes`
@@ -149,8 +199,9 @@ def judge_classes(
         pd.concat(naive, ignore_index=True),
         _compare_all(rows, list(by_arm), level),
         {arm: count_confusions(own) for arm, own in by_arm.items()},
-        {arm: find_class_caveats(own) for arm, own in by_arm.items()},
+        _list_remarks(rows, by_arm),
         {"level": level, "method": method, "resamples": resamples, "seed": seed},
+        pd.concat([_score_ensemble(own, arm, level) for arm, own in by_arm.items()], ignore_index=True),
     )
 
 # %% ../../nbs/evidence/class_judgement.ipynb #215185fc
@@ -171,8 +222,15 @@ def _arm_record(judgement: ClassJudgement, arm: str) -> dict:
     "What was found of one arm."
     scores, naive = (rows[rows.arm == arm] for rows in (judgement.scores, judgement.naive))
     seeds = int(judgement.table.seed[judgement.table.arm == arm].nunique())
+    beside = judgement.ensembles
+    if seeds > 1:
+        beside = beside[(beside.arm == arm) & (beside.of == ALL_CLASSES)]
+    found = _named(scores[scores.of == ALL_CLASSES])
+    for r in beside.itertuples() if seeds > 1 else ():
+        found[r.metric] |= {"sd": _number(r.sd), "least": _number(r.least), "most": _number(r.most)}
     return {
-        "scores": _named(scores[scores.of == ALL_CLASSES]),
+        **({"ensemble": _named(beside)} if seeds > 1 else {}),
+        "scores": found,
         "naive": _named(naive[naive.of == ALL_CLASSES]),
         "classes": {c: _named(scores[scores.of == c]) for c in judgement.classes},
         "confusion": judgement.confusions[arm].to_numpy().tolist(),

@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['MOST_LEFT_OUT', 'MOST_DRAWN', 'tabulate_predictive', 'list_predictive_curves', 'list_bands', 'tabulate_kept',
-           'place_groups', 'score_groups', 'tabulate_groups', 'tabulate_interaction', 'describe_stop', 'leave_out',
-           'tabulate_left_out', 'relabel', 'tabulate_relabelled', 'try_mixed']
+           'place_groups', 'score_groups', 'tabulate_groups', 'find_interaction', 'tabulate_interaction',
+           'describe_interaction', 'calibrate_groups', 'shift_groups', 'score_left_sites', 'describe_stop',
+           'describe_undrawn', 'leave_out', 'tabulate_left_out', 'relabel', 'tabulate_relabelled', 'try_mixed']
 
 # %% ../../nbs/pages/judge_further.ipynb #02cdd37a
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 from ..draw.judged import name_score
 from ..draw.look import format_intervals
 from ..evidence import mixed, networks, robustness, subgroups, utility
 from ..evidence.networks import Networks
+from ..evidence.predictions import merge_views
 from ..files import Refusal
 from .judge import Arms, drop_single_arm, keep_probabilities
 
@@ -28,6 +30,11 @@ def _average(
         ends = [c for c in rows if c in ("low", "high") or c.endswith(("_low", "_high"))]
         rows[ends] = np.nan
     return rows
+
+
+def _head(rows: pd.DataFrame) -> str:
+    "The head of a column of texts: with intervals, or values alone."
+    return "value and interval" if rows.low.notna().any() else "value"
 
 
 def _join_arms(arms: Arms, compute: Callable[[pd.DataFrame], pd.DataFrame], by: list[str]) -> pd.DataFrame:
@@ -54,7 +61,7 @@ def tabulate_predictive(arms: Arms, prevalence: float, threshold: float, level: 
     rows = _join_arms(arms, compute, ["metric"])
     rows = rows[rows.metric.isin(_MEANINGS)]
     rows = rows.assign(of=rows.metric.map(_MEANINGS), text=format_intervals(rows))
-    words = {"of": "at this prevalence", "text": "value and interval"}
+    words = {"of": "at this prevalence", "text": _head(rows)}
     return drop_single_arm(rows[["arm", "of", "text"]].rename(columns=words))
 
 
@@ -83,7 +90,7 @@ def tabulate_kept(arms: Arms, level: float) -> pd.DataFrame:
     probable = keep_probabilities(arms)
     rows = _join_arms(probable, lambda x: utility.operating_scores(x, level=level), ["metric"])
     rows = rows.assign(text=format_intervals(rows))
-    words = {"metric": "at a kept rate", "text": "value and interval"}
+    words = {"metric": "at a kept rate", "text": _head(rows)}
     return drop_single_arm(rows[["arm", "metric", "text"]].rename(columns=words))
 
 # %% ../../nbs/pages/judge_further.ipynb #add2631f
@@ -117,30 +124,104 @@ def tabulate_groups(scored: pd.DataFrame) -> pd.DataFrame:  # arm, group, people
     rows = scored.assign(text=format_intervals(scored), score=scored.metric.map(name_score))
     rows["people"] = rows.ALL.astype(int).astype(str) + " ALL, " + rows.HEM.astype(int).astype(str) + " HEM"
     if rows.arm.nunique() > 1:
-        return rows[["arm", "group", "people", "score", "text"]].rename(
-            columns={"text": "value and interval"}
-        )
+        return rows[["arm", "group", "people", "score", "text"]].rename(columns={"text": _head(rows)})
     order = list(dict.fromkeys(rows.score))
     wide = rows.pivot(index=["arm", "group", "people"], columns="score", values="text")[order]
     return drop_single_arm(wide.rename_axis(columns=None).reset_index())
 
 # %% ../../nbs/pages/judge_further.ipynb #e1d5651c
-def tabulate_interaction(
+def find_interaction(
     grouped: Arms, column: str, threshold: float, permutations: int, seed: int
-) -> pd.DataFrame:
-    "Whether each score differs between groups, of the arms that are one network: arm, score, groups, p."
-    alone = {arm: rows for arm, looked in grouped.items() for rows in looked.values() if len(looked) == 1}
+) -> pd.DataFrame:  # arm, and as `subgroups.interaction_test`
+    "Whether each score differs between groups, of every arm; of several seeds on average over them."
     tables = [
         subgroups.interaction_test(
-            rows, column, threshold=threshold, permutations=permutations, seed=seed
+            _together(looked), column, threshold=threshold, permutations=permutations, seed=seed
         ).assign(arm=arm)
-        for arm, rows in alone.items()
+        for arm, looked in grouped.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _together(looked: Networks) -> pd.DataFrame:
+    "The rows of all seeds of an arm on one test set, below each other."
+    rows = pd.concat(looked.values(), ignore_index=True)
+    rows.attrs["decisions"] = next(iter(looked.values())).attrs["decisions"]
+    return rows
+
+# %% ../../nbs/pages/judge_further.ipynb #69ca6c63
+def tabulate_interaction(tested: pd.DataFrame) -> pd.DataFrame:  # arm, score, groups, subjects, p
+    "The tests of `find_interaction` that could be made."
+    rows = tested[tested.p.notna()]
+    rows = rows.assign(score=rows.metric.map(name_score))
+    return drop_single_arm(rows[["arm", "score", "groups", "subjects", "p"]]) if len(rows) else rows
+
+
+def describe_interaction(tested: pd.DataFrame, column: str) -> list[str]:  # sentences
+    "Which groups are left out of the test, and why there is none."
+    said = []
+    for note in dict.fromkeys(tested.note[tested.note != ""]):
+        said.append(f"The test of {column} needs at least two subjects of each class in a group; {note}.")
+    if tested.p.isna().all():
+        said.append(f"Whether a score differs by {column} was not tested: fewer than two groups are left.")
+    return said
+
+# %% ../../nbs/pages/judge_further.ipynb #b6e9c968
+def calibrate_groups(grouped: Arms, column: str, level: float) -> pd.DataFrame:
+    "Calibration in the large and slope of everyone and of each group, of each arm of probabilities."
+    probable = keep_probabilities(grouped)
+    if not probable:
+        return pd.DataFrame()
+    rows = _join_arms(
+        probable, lambda x: subgroups.measure_calibration(x, column, level), ["group", "metric"]
+    )
+    rows = rows.assign(text=format_intervals(rows))
+    keys = ["arm", "group", "mean_score", "share_all"]
+    wide = rows.pivot(index=keys, columns="metric", values="text").reset_index().rename_axis(columns=None)
+    order = rows.drop_duplicates(["arm", "group"])[["arm", "group"]]
+    wide = order.merge(wide, on=["arm", "group"])[[*keys, "in the large", "slope"]]
+    words = {"mean_score": "mean score", "share_all": "share of ALL", "slope": "calibration slope"}
+    return drop_single_arm(wide.rename(columns=words | {"in the large": "calibration in the large"}))
+
+
+def shift_groups(grouped: Arms, column: str, permutations: int, seed: int) -> pd.DataFrame:
+    "How the scores of each group are shifted against the others, by class, of each arm of probabilities."
+    tables = [
+        subgroups.shift_groups(_together(x), column, permutations, seed).assign(arm=arm)
+        for arm, x in keep_probabilities(grouped).items()
     ]
     if not tables:
         return pd.DataFrame()
-    tested = pd.concat(tables, ignore_index=True)
-    tested["score"] = tested.metric.map(name_score)
-    return drop_single_arm(tested[["arm", "score", "groups", "subjects", "p"]])
+    words = {"label": "class", "mean": "mean score", "others": "of the others", "p_holm": "p, Holm"}
+    words |= {"higher": "chance to score higher"}
+    kept = ["arm", "label", "group", "subjects", "mean", "others", "higher", "p", "p_holm", "note"]
+    rows = pd.concat(tables, ignore_index=True)[kept].rename(columns=words)
+    return drop_single_arm(rows if rows.note.ne("").any() else rows.drop(columns="note"))
+
+# %% ../../nbs/pages/judge_further.ipynb #ee9efa88
+def score_left_sites(
+    everything: pd.DataFrame,  # with training rows and the column
+    column: str,
+    threshold: float,
+    level: float,
+) -> pd.DataFrame:  # arm, left out, trained on, people, and a column for each score
+    "The scores of each group in the splits that neither trained nor validated on it, if any did so."
+    keys, tables = ["iteration", "group", "trained_on", "metric"], []
+    for (arm, _), own in everything.groupby(["arm", "seed"], sort=False):
+        rows = merge_views(own).reset_index(drop=True)
+        rows.attrs["decisions"] = bool(rows.score.isin([0.0, 1.0]).all())
+        found = subgroups.score_left_out(rows, column, threshold=threshold, level=level)
+        tables.append(found.assign(arm=arm))
+    rows = pd.concat(tables, ignore_index=True)
+    if not len(rows):
+        return rows
+    rows = rows.groupby(["arm", *keys], sort=False).mean(numeric_only=True).reset_index()
+    rows = rows.assign(text=format_intervals(rows), score=rows.metric.map(name_score))
+    rows["people"] = rows.ALL.astype(int).astype(str) + " ALL, " + rows.HEM.astype(int).astype(str) + " HEM"
+    order, index = list(dict.fromkeys(rows.score)), ["arm", "iteration", "group", "trained_on", "people"]
+    wide = rows.pivot(index=index, columns="score", values="text")[order].reset_index()
+    words = {"iteration": "split", "group": "left out", "trained_on": "trained on"}
+    return drop_single_arm(wide.rename_axis(columns=None).rename(columns=words))
 
 # %% ../../nbs/pages/judge_further.ipynb #8e66057f
 MOST_LEFT_OUT = 2000  # subjects, beyond which nobody is left out in turn
@@ -153,6 +234,12 @@ def describe_stop(subjects: int) -> str:
         f"How much hangs on one subject was not computed: the table has {subjects:,} subjects, and the page "
         f"stops at {MOST_LEFT_OUT:,}."
     )
+
+
+def describe_undrawn(arms: Sequence[str]) -> list[str]:  # a sentence, or none
+    "Which arms have no figures here, though the tables have them."
+    rest = list(arms)[MOST_DRAWN:]
+    return [f"Drawn are {MOST_DRAWN} arms; the tables have {', '.join(rest)} as well."] if rest else []
 
 
 def leave_out(arms: Arms, threshold: float) -> pd.DataFrame:  # arm, identity, label, cells, metric, ...

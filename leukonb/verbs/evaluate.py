@@ -75,11 +75,12 @@ def _read_classes(
     rows: pd.DataFrame, columns: Mapping[str, str] | None, name: str, **options: Any
 ) -> pd.DataFrame:
     "A checked table of several classes; a `Refusal` for an option that only two classes have."
+    typed = {"labels": "--label", "keep": "--group"}
     for option, value in options.items():
         if value is not None and value is not False and value != []:
             raise Refusal(
-                f"{name} has a score for each of several classes, and {option} is for tables of two; "
-                "leave it out"
+                f"{name} has a score for each of several classes, and {typed.get(option, f'--{option}')} is "
+                "for tables of two; leave it out, or give a table of one class against the rest"
             )
     return multiclass.check_classes(rows, columns, name)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 import pandas as pd
 from ..draw.look import table_html
-from ..evidence import assumptions, protocol
+from ..evidence import assumptions, pilot as pilots, protocol
 from ..evidence.predictions import COLUMNS, write_predictions
 from ..files import Refusal, digest_table, read_json, read_table
 from ..runs.keep import check_target, replacing
@@ -37,8 +37,8 @@ def read_source(
     table, source = read_judged(pilot, compared=False, **reading)
     if classes := table.attrs.get("classes"):
         raise Refusal(
-            f"{source} has a score for each of {len(classes)} classes, and a study is planned for two; give a "
-            f"table with the columns label and score of one class against the rest, such as {classes[0]}"
+            f"{source} has a score for each of {len(classes)} classes, and a study is planned for two; give "
+            f"a table with the columns label and score of one class against the rest, such as {classes[0]}"
         )
     return table, source
 
@@ -90,6 +90,7 @@ def plan_at_once(
         checked = assumptions.read_terms(told, **terms)
         table, source = read_source(pilot, reading)
         plan, remarks = assumptions.plan_study(table, checked)
+        remarks = [*pilots.find_pilot_caveats(table, checked.arm, checked.threshold), *remarks]
     return StudyPlan(protocol.plan_record(plan, source) | {"remarks": remarks}, plan.curve)
 
 # %% ../../nbs/verbs/plan.ipynb #45a8cdf9
