@@ -19,7 +19,7 @@ from leukonb.files import read_json, write_json
 from leukonb.runs import owner, process
 from leukonb.runs.owner import describe_owner, hold_lock, is_locked
 from leukonb.runs.process import execute_run, prepare_folder
-from leukonb.runs.record import Run
+from leukonb.runs.record import Run, is_whole
 from leukonb.runs.watch import list_status
 
 ELSEWHERE = {"status": "running", "pid": 4711, "host": "node7", "machine": "node7", "started": 1.7e9}
@@ -187,3 +187,22 @@ def test_a_run_names_its_machine(begun, executed):
     process.do_run(str(begun.folder))
     assert Run.read(begun.folder).status["machine"] == owner.this_machine()
     assert execute_run(begun, begun.folder / ".source.ipynb")["status"] == "done" and len(executed) == 1
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A process is killed after the result, before the executed notebook is in its place",
+    injected="a result beside a notebook that is still being written, with and without its process",
+    promise="running while the process lives, then not done: the file is named, and the run is made again",
+)
+def test_a_result_without_its_notebook_is_not_done(begun, executed):
+    write_json(begun.folder / "result.json", {"run": begun.key, "headline": {}, "notes": [], "files": {}})
+    (begun.folder / ".executed.ipynb").write_text("{}")
+    with hold_lock(begun.folder):
+        assert not begun.done and begun.status["status"] == "running"
+    assert not begun.done and not is_whole(begun) and "example.ipynb is gone" in begun.status["error"]
+    begun.notebook.write_text("{}")
+    assert begun.done and is_whole(begun)
+    begun.notebook.unlink()
+    process.do_run(str(begun.folder))
+    assert executed == [begun.key]

@@ -231,7 +231,7 @@ def do_run(
     A second child on the same run waits for the first and takes what it left, done or failed."""
     run, began = Run.read(folder), time.time()
     with hold_lock(run.folder) as said, _hold_gpu() as gpu:
-        if run.done or is_final(read_if_there(run.folder / "status.json"), began):
+        if run.result and not run.changed or is_final(read_if_there(run.folder / "status.json"), began):
             return
         if gpu:
             os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, "LEUKONB_GPUS": ""}
@@ -250,9 +250,9 @@ def _live(run: Run, limit: float, facts: dict) -> None:
             return
         if signs.late.is_set():
             ending = _describe_late(limit)
-        ending = {"status": "done"} if run.done else {**ending, **_find_last_cell(run)}
+        ending = {"status": "done"} if run.result else {**ending, **_find_last_cell(run)}
         with suppress(OSError):  # on a full disk a result stands without a seal
-            if run.done:
+            if run.result:
                 seal(run.folder, run.experiment)
         times = {"finished": time.time(), "seconds": round(time.monotonic() - began, 2)}
         write_json(run.folder / "status.json", {**state, **ending, **times})

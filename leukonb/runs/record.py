@@ -87,12 +87,12 @@ class Run:
     @property
     def changed(self) -> list[str]:
         "The files of a run that were changed, or lost, since it ended, as far as their times tell."
-        return find_changed(self.folder, found, thorough=False) if (found := self.result) else []
+        return _find_changed(self, found, thorough=False) if (found := self.result) else []
 
     @property
     def done(self) -> bool:
         "Whether the run came to its end and its files are still those that it left."
-        return bool(self.result) and not self.changed
+        return bool(found := self.result) and not _is_ending(self, found) and not self.changed
 
     @property
     def status(self) -> dict[str, Any]:
@@ -115,6 +115,18 @@ class Run:
 _AGAIN = "run the study again to make it anew"
 
 
+def _is_ending(run: Run, found: dict[str, Any]) -> bool:
+    "Whether a run's process has its result and is still writing down the rest."
+    return "record" not in found and is_locked(run.folder)
+
+
+def _find_changed(run: Run, found: dict[str, Any], thorough: bool) -> list[str]:
+    "What of a run is gone or changed since it ended, also its notebook where the process was killed over it."
+    names = find_changed(run.folder, found, thorough)
+    killed = (run.folder / ".executed.ipynb").is_file() and not run.notebook.is_file()
+    return names or [run.notebook.name] * ("record" not in found and killed)
+
+
 def _describe_damage(folder: Path) -> str:
     "Which file should say how a run ended, is there, and cannot be read; empty where none is."
     names = ("result.json", "status.json")
@@ -125,7 +137,9 @@ def _describe_damage(folder: Path) -> str:
 def _read_status(run: Run) -> dict[str, Any]:
     "The status of a run from its files and its lock."
     status, found = read_state(run.folder), run.result
-    if found and (names := find_changed(run.folder, found, thorough=False)):
+    if found and _is_ending(run, found):
+        return {**status, "status": "running"}
+    if found and (names := _find_changed(run, found, thorough=False)):
         return {**status, "status": "changed", "error": f"{describe_changed(run.folder, names)}; {_AGAIN}"}
     if found:
         return {**status, "status": "done"}
@@ -377,7 +391,7 @@ def _note_device(run: Run) -> None:
 # %% ../../nbs/runs/record.ipynb #b99216de
 def is_whole(run: Run) -> bool:
     "Whether a run is done, and every file of it, read again, is as the run left it."
-    return bool(found := run.result) and not find_changed(run.folder, found)
+    return bool(found := run.result) and not _find_changed(run, found, thorough=True)
 
 # %% ../../nbs/runs/record.ipynb #0191afe5
 def show_parameters(run: Run) -> None:

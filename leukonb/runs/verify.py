@@ -241,6 +241,8 @@ def _compare_page(old: Run, new: Run) -> tuple[str, str]:
     "How what two executed notebooks show compares: status and note."
     if not old.notebook.is_file():
         return "missing", "gone from the run's folder"
+    if not new.notebook.is_file():
+        return "missing", "not written this time"
     was, now = _show_cells(old), [_with_paths(text, new, old) for text in _show_cells(new)]
     if len(was) != len(now):
         return "differs", f"{len(was)} cells then, {len(now)} now"
