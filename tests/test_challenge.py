@@ -21,23 +21,27 @@ def released():
     return cells[cells.part != "final"].reset_index(drop=True)
 
 
-def test_the_released_challenge_leaves_nothing_out(released):
+def test_the_released_challenge_leaves_the_person_out_who_is_in_its_test(released):
     split = splits.draw_split(released, "challenge", validation=0.15, seed=3)
-    assert split.attrs["left out"] == {"subjects": [], "images": 0}
+    same = released.subject.isin(["51", "75", "78"])  # the person who is subject 55 of the test
+    assert split.attrs["left out"] == {"subjects": ["51", "75", "78"], "images": int(same.sum())}
     assert set(split[split.split == "test"].cell) == set(released.cell[released.part == "preliminary"])
-    assert len(split) == len(released)
-    assert "nothing was left out" in splits.describe_exclusions(split)[0]
+    assert len(split) == len(released) - same.sum()
+    alone = splits.draw_split(
+        released.assign(identity=released.subject), "challenge", validation=0.15, seed=3
+    )
+    assert len(alone) == len(released) and "nothing was left out" in splits.describe_exclusions(alone)[0]
 
 
 def test_an_identity_in_both_parts_is_left_out_of_training_and_said(released):
     both = released.assign(identity=released.identity.replace({"53": "1", "H25": "H1"}))
     split = splits.draw_split(both, "challenge", validation=0.15, seed=3)
-    given_up = both[(both.part == "training") & both.identity.isin(["1", "H1"])]
+    given_up = both[(both.part == "training") & both.identity.isin(["1", "51", "H1"])]
     assert len(given_up) and split.attrs["left out"] == {
         "subjects": sorted(given_up.subject.unique()),
         "images": len(given_up),
     }
-    assert not (split.identity.isin(["1", "H1"]) & (split.split != "test")).any()
+    assert not (split.identity.isin(["1", "51", "H1"]) & (split.split != "test")).any()
     assert (split.split == "test").sum() == (both.part == "preliminary").sum()
     assert f"{len(given_up):,} images" in splits.describe_exclusions(split)[0]
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['count_by_fold', 'count_by_part', 'find_duplicates', 'find_joined_subjects', 'count_crossing', 'count_missing',
-           'audit_cohort', 'audit_tables', 'list_findings', 'count_table', 'print_audit']
+           'audit_cohort', 'audit_tables', 'list_joined_subjects', 'list_findings', 'count_table', 'print_audit']
 
 # %% ../../nbs/data/audit.ipynb #ac514439
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 import pandas as pd
 from . import release
@@ -185,11 +185,20 @@ def _list_problems(record):
     yield f"{record['refused']:,} refused"
 
 # %% ../../nbs/data/audit.ipynb #7f9e4d20
+def list_joined_subjects(
+    record: Mapping[str, Any],  # from `audit_cohort`
+) -> list[str]:
+    "A line for each person of several subjects, and by what they are joined."
+    known = record["dataset"] == "C-NMC 2019"
+    how = "identical pictures or known photographs of one cell" if known else "identical pictures"
+    return [f"joined by {how}: subjects {', '.join(group)}" for group in record["joined"]]
+
+
 def list_findings(
     record: dict[str, Any],  # from `audit_cohort`
 ) -> Iterator[str]:
     "The lines below the counts."
-    yield from (f"joined by identical pictures: subjects {', '.join(group)}" for group in record["joined"])
+    yield from list_joined_subjects(record)
     sizes = ", ".join(f"{size} ({n:,})" for size, n in record["sizes"].items())
     yield from record.get("second photographs", [])
     yield f"{len(record['duplicates']):,} pictures stand in more than one file; image sizes: {sizes}"

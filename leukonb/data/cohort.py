@@ -357,10 +357,10 @@ def drop_unsound(
 
 # %% ../../nbs/data/cohort.ipynb #42bdcea6
 def add_identities(cells: pd.DataFrame) -> pd.DataFrame:
-    "The cells with the identity of each, joined by shared pictures."
+    "The cells with the identity of each, joined by shared pictures and known second photographs."
     own = cells[["cell", "subject"]]
     real = (cells.dataset == "C-NMC 2019").any()
-    known = release.released_table()[["cell", "subject"]] if real else own[:0]
+    known = release.known_rows() if real else own[:0]
     joined = release.join_subjects(pd.concat([own, known]))
     return cells.assign(identity=cells.subject.map(joined).astype(COLUMNS["identity"])).reset_index(drop=True)
 

@@ -31,7 +31,7 @@ class Audit:
     @property
     def notes(self) -> list[str]:
         "What stands in the way of training on these cells, and who is one person."
-        joined = (f"joined by identical pictures: subjects {', '.join(g)}" for g in self.record["joined"])
+        joined = audit.list_joined_subjects(self.record)
         pixels = self.record.get("second photographs", [])
         return [*joined, *pixels, *self.record["notes"], f"{self.refused:,} refused"]
 
