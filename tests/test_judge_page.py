@@ -284,8 +284,8 @@ def test_a_table_of_several_classes_is_judged_by_the_same_call(tmp_path):
     assert len(found.answer) == 3 and "macro_f1" in set(evaluate.summarise_evidence(found.record).score)
     run = evaluate.plan_judgement(table, tmp_path, level=0.9)
     assert run.experiment == "classes" and run.manifest["inputs"]["parameters"]["level"] == 0.9
-    for wrong, said in (({"threshold": 0.4}, "threshold"), ({"labels": {"blast": "ALL"}}, "labels")):
-        with pytest.raises(Refusal, match=f"{said}.* for tables of two"):
+    for wrong, said in (({"threshold": 0.4}, "threshold"), ({"labels": {"blast": "ALL"}}, "--label")):
+        with pytest.raises(Refusal, match=f"{said}.* tables of two"):
             evaluate.plan_judgement(table, tmp_path / "none", **wrong)
     assert not (tmp_path / "none").exists()
 

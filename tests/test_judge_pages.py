@@ -135,6 +135,10 @@ def parted():
         (lambda: classes().assign(split="train"), "theirs.csv: arm A has no test rows, only"),
         (lambda: numbered(classes(), iteration=(0, 1)), "theirs.csv has 2 iterations"),
         (parted, "theirs.csv: A and B share 1 iterations"),
+        (
+            lambda: pd.concat([lose(world()).assign(iteration=i) for i in (0, 1)]),
+            "theirs.csv, row 5, iteration 0: cell 3 of arm A was not scored by arm B",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_file_and_row_before_anything_is_written(tmp_path, table, said):
@@ -142,6 +146,15 @@ def test_what_cannot_be_compared_is_refused_by_file_and_row_before_anything_is_w
     with pytest.raises(Refusal) as refused:
         api.evaluate(tmp_path / "theirs.csv", tmp_path / "out")
     assert said in str(refused.value) and not (tmp_path / "out").exists()
+
+
+def test_training_subjects_that_the_table_contradicts_are_refused_before_anything_is_written(tmp_path):
+    table = world(ALL=6, HEM=6)
+    third = table.identity.str.strip("H").astype(int) % 3
+    pd.concat([table[third == i].assign(iteration=i) for i in range(3)]).to_csv(tmp_path / "theirs.csv")
+    with pytest.raises(Refusal, match="^theirs.csv: train_subjects = 9"):
+        api.evaluate(tmp_path / "theirs.csv", tmp_path / "out", train_subjects=9)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_is_refused_late_is_taken_back_whole(tmp_path):

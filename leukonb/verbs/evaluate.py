@@ -8,7 +8,7 @@ __all__ = ['parse_mapping', 'parse_labels', 'check_comparable', 'read_judged', '
            'execute_judgement', 'publish_evidence']
 
 # %% ../../nbs/verbs/evaluate.ipynb #b447681d
-import ast, itertools, re, shutil, sys
+import ast, itertools, re, shutil, sys, warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -87,11 +87,11 @@ def _read_classes(
 # %% ../../nbs/verbs/evaluate.ipynb #0ba32b46
 def _count_networks(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     "In how many networks each row's cell stands, and in how many it should: all it is compared with."
-    within = ["iteration", *(["arm"] if rows.iteration.nunique() > 1 else [])]
-    numbered = rows[[*within, "cell"]].assign(network=rows.groupby(["arm", "seed"], sort=False).ngroup())
-    wanted = numbered.groupby(within).network.transform("nunique")
-    single = numbered.drop_duplicates().groupby([*within, "cell"]).network.size().rename("seen")
-    return numbered.join(single, on=[*within, "cell"]).seen, wanted
+    networks = rows.groupby(["arm", "seed"], sort=False).ngroup()
+    numbered = rows[["iteration", "cell"]].assign(network=networks)
+    wanted = numbered.groupby("iteration").network.transform("nunique")
+    single = numbered.drop_duplicates().groupby(["iteration", "cell"]).network.size().rename("seen")
+    return numbered.join(single, on=["iteration", "cell"]).seen, wanted
 
 
 def _name_network(row: pd.Series, several: bool) -> str:
@@ -99,17 +99,17 @@ def _name_network(row: pd.Series, several: bool) -> str:
 
 # %% ../../nbs/verbs/evaluate.ipynb #fab01574
 def _refuse_unshared_cells(checked: pd.DataFrame, source: str) -> None:
-    "Refuse arms of one test set, or seeds of an arm, that scored other cells; the index is that of the file."
+    "Refuse arms, or seeds of an arm, that scored other cells in an iteration; the index is the file's."
     rows = checked[checked.split == "test"]
     seen, wanted = _count_networks(rows)
     if not (odd := seen < wanted).any():
         return
     row, several = rows[odd].iloc[0], rows.seed.nunique() > 1
     same = rows[rows.iteration == row.iteration]
-    same = same[same.arm == row.arm] if rows.iteration.nunique() > 1 else same
     has = set(map(tuple, same.loc[same.cell == row.cell, ["arm", "seed"]].to_numpy()))
     other = next(r for _, r in same.iterrows() if (r.arm, r.seed) not in has)
     place, named = f"{source}, row {rows.index[odd][0] + 2}", predictions.cells_are_named(rows)
+    place += f", iteration {row.iteration}" if rows.iteration.nunique() > 1 else ""
     one, two = _name_network(row, several), _name_network(other, several)
     if not named:
         raise Refusal(
@@ -363,6 +363,17 @@ def judge_predictions(
     record = judgement.evidence_record(found, name, checked.attrs["reading"])
     return Evidence(record, found.scores, found.naive, found.comparisons)
 
+# %% ../../nbs/verbs/evaluate.ipynb #f1d55772
+def _rehearse(checked: pd.DataFrame, source: str, train_subjects: int | None) -> None:
+    "Refuse a number of training subjects that the judgement of many splits would refuse."
+    if train_subjects is None or checked[checked.split == "test"].iteration.nunique() == 1:
+        return
+    first = checked.groupby(["iteration", "split", "identity"]).cell.transform("min")
+    thin = checked[checked.cell == first].reset_index(drop=True)
+    with _naming(source), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of scores that so few cells leave undefined
+        judgement.judge_table(thin, resamples=100, permutations=99, train_subjects=train_subjects)
+
 # %% ../../nbs/verbs/evaluate.ipynb #97eb7aa5
 def _digest_judged(table: pd.DataFrame) -> str:
     "The digest of what is judged, whatever the order of the rows."
@@ -405,7 +416,9 @@ def plan_judgement(
     if group:
         subgroups.place_subjects(predictions.select_test_rows(checked), group, source)
     experiment = "classes" if checked.attrs.get("classes") else "judge"
-    if experiment == "classes":
+    if experiment == "judge":
+        _rehearse(checked, source, effective["train_subjects"])
+    else:
         effective = check_parameters(find_experiment("classes"), _terms_of_classes(terms), "evaluate: ")
     kept, digest = _keep_table(checked, Path(out) / "_tables")
     given = {k: v for k, v in effective.items() if k not in ("table", "trainings")}
