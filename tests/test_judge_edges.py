@@ -61,7 +61,7 @@ def has_width(rows):
     return (known.high - known.low > 1e-6).all()
 
 
-@pytest.mark.parametrize("seeds", [1, 3, 6, 7, 10])
+@pytest.mark.parametrize("seeds", [1, 6])
 def test_perfect_seeds_have_the_interval_of_a_perfect_one(seeds):
     table = make_perfect(draw_table())
     table = pd.concat([table.assign(seed=i) for i in range(seeds)])
@@ -73,7 +73,7 @@ def test_perfect_seeds_have_the_interval_of_a_perfect_one(seeds):
     assert scores.low["average_precision"] < 0.85 and has_width(found.scores)
 
 
-@pytest.mark.parametrize("people", [*range(2, 14), 19, 28])
+@pytest.mark.parametrize("people", [2, 5, 11, 13, 28])
 def test_each_subject_counted_once_has_the_exact_interval_where_all_are_right(people):
     table = check_table(make_perfect(draw_table(people, people, seed=people)))
     once = clustered.score_subjects_once(table).set_index("metric")

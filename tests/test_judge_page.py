@@ -175,7 +175,7 @@ def test_scores_that_are_better_the_lower_have_an_axis_of_their_own():
 
 @pytest.mark.parametrize("table", [splits(n=12), seeds(arms(), 3)])
 def test_every_section_is_of_all_arms_and_all_their_networks(table):
-    judged = judge(table, train_subjects=17)
+    judged = judge(table, train_subjects=16)
     looked = page.list_arms(judged)
     per_arm = len(next(iter(looked.values())))
     assert re.search(rf"mean over ({per_arm} seeds|{judged.iterations} splits)", page.describe_arms(looked))
