@@ -62,7 +62,7 @@ def test_folds_are_carried_and_other_columns_are_said(table):
         (lambda t: t.drop(columns=["f0", "f1", "f2", "f3"]), "has no column of features"),
         (lambda t: t.assign(patient=t.subject, subject_id=t.subject).drop(columns="subject"), "may both be"),
         (lambda t: t.assign(cell="a"), "row 3: cell a stands twice"),
-        (lambda t: t.assign(label="ALL"), "all judged cells are ALL"),
+        (lambda t: t.assign(label="ALL"), "judged cells are ALL"),
         (lambda t: t.assign(fold=[0.5] * 12), "the fold 0.5 is no whole number"),
         (lambda t: t.assign(subject=[None, *t.subject[1:]]), "row 2"),
         (lambda t: t.iloc[:0], "no rows"),

@@ -118,7 +118,7 @@ def test_many_splits(tmp_path):
         (lambda t: t.assign(score=t.score.where(t.index != 5, 1.5)), "row 7: score is 1.5"),
         (lambda t: t.assign(score=t.score.where(t.index != 5)), "row 7: score is missing"),
         (lambda t: t.assign(label=t.label.where(t.index != 2, "AML")), "row 4: label is 'AML'"),
-        (lambda t: t[t.label == "HEM"], "all judged cells are HEM"),
+        (lambda t: t[t.label == "HEM"], "judged cells are HEM"),
         (lambda t: t[t.subject.isin(["1", "H7"])], "1 ALL and 1 HEM subjects"),
         (lambda t: t.assign(label=t.label.where(t.index != 0, "HEM")), "cells of both labels"),
         (lambda t: pd.concat([t.assign(cell=t.index), t[:1].assign(cell=0)]), "stands twice"),

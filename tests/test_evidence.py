@@ -63,7 +63,7 @@ def test_scores_are_those_of_scikit_learn(marks, threshold):
         (lambda t: t.assign(score=t.score * 2), "from 0 to 1"),
         (lambda t: t.assign(score=t.score.where(t.index != 4)), "row 6: score"),
         (lambda t: t.assign(label=t.label.where(t.index != 3, "AML")), "row 5: label is 'AML'"),
-        (lambda t: t.assign(label="ALL"), "all judged cells are ALL"),
+        (lambda t: t.assign(label="ALL"), "judged cells are ALL"),
         (lambda t: t.assign(subject=t.subject.where(t.index != 2, "")), "row 4: subject is empty"),
         (lambda t: t.assign(label=t.label.where(t.index != 0, "HEM")), "cells of both labels"),
         (lambda t: t.assign(cell="same"), "stands twice"),
@@ -71,7 +71,7 @@ def test_scores_are_those_of_scikit_learn(marks, threshold):
         (lambda t: t.assign(iteration=0.5), "iteration is 0.5"),
         (
             lambda t: pd.concat([t.assign(split="test"), t[:9].assign(split="train")]),
-            "in training and in test",
+            "is in training and, here, in test",
         ),
         (lambda t: t[:0], "no rows"),
     ],

@@ -181,7 +181,15 @@ def test_nothing_else_of_draw_reaches_a_table():
     for path in (ROOT / "nbs" / "experiments").glob("*.ipynb"):
         trees += [ast.parse(key._split_magics(source)[0]) for source, _ in notebook.read_code(path)]
     imported = {name for tree in trees for name in names(tree)}
-    drawing = {"blank_figure", "error_bars", "in_run", "decode_thumbnails", "picture_address", "folded"}
+    drawing = {
+        "blank_figure",
+        "error_bars",
+        "in_run",
+        "decode_thumbnails",
+        "picture_address",
+        "folded",
+        "escape_text",
+    }
     other = {
         name
         for name in imported - set(key._COUNTED)

@@ -99,7 +99,7 @@ def test_the_error_over_people_is_the_jackknife_s():
         (lambda t: t.assign(cell="a"), "stands twice"),
         (
             lambda t: pd.concat([t, t.assign(split="train")]).fillna({"split": "test"}),
-            "in training and in test",
+            "is in training and, here, in test",
         ),
         (lambda t: t.assign(**{"Score_hem": 0.1}), "the class .* twice"),
     ],

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from . import calibration
 from .predictions import average_by_unit, select_test_rows
+from .spellings import find_spellings
 from ..files import Refusal
 
 # %% ../../nbs/evidence/metrics.ipynb #03da4ea8
@@ -242,34 +243,6 @@ def _caveats_of_classes(rows: pd.DataFrame, arms: int = 1) -> Iterator[str]:
             f"({', '.join(named[:3])}); look whether their labels are right."
         )
 
-# %% ../../nbs/evidence/metrics.ipynb #5e03623d
-def _plain_names(names: pd.Series) -> pd.Series:
-    "Names without capitals, blanks, leading zeros and a final .0."
-    plain = names.str.casefold().str.replace(r"\s+", "", regex=True)
-    return plain.str.replace(r"\.0+$", "", regex=True).str.replace(r"(?<!\d)0+(?=\d)", "", regex=True)
-
-
-def _caveats_of_names(rows: pd.DataFrame) -> Iterator[str]:
-    "Identities that may be one under two names, and names of cells in the place of people."
-    names = rows.identity.drop_duplicates()
-    plain = _plain_names(names)
-    several = plain.duplicated(keep=False)
-    if several.any():
-        pair = " and ".join(names[plain == plain[several].iloc[0]][:2])
-        yield (
-            f"Some subjects differ only in zeros, capitals or a final .0 of their names, such as {pair}. "
-            f"They are counted as {len(names)}; if those are one each, they are {plain.nunique()}, and "
-            "every interval is too narrow. Write each name in one way."
-        )
-    cells = rows.groupby("identity").cell.nunique()
-    if cells.mean() < 1.5:
-        single = "a single cell" if (cells == 1).all() else f"{cells.mean():.2g} cells on average"
-        yield (
-            f"Each of the {len(cells):,} subjects has {single}. If their column holds names of cells, every "
-            "interval is as narrow as if each cell were a person: say which column is the person's "
-            "(--map subject=NAME), or look the people up (--map cell=subject --subjects FILE)."
-        )
-
 # %% ../../nbs/evidence/metrics.ipynb #9cb59592
 def find_caveats(
     table: pd.DataFrame,  # predictions of one arm
@@ -281,7 +254,7 @@ def find_caveats(
     calls = _caveats_of_calls(rows, threshold, decisions)
     return [
         *_caveats_of_classes(rows, arms),
-        *_caveats_of_names(rows),
+        *find_spellings(rows),
         *calls,
         *_caveats_of_people(rows),
     ]
