@@ -207,6 +207,11 @@ def _describe_text(separator: str, encoding: str) -> list[str]:
     return [parted] * (separator != ",") + [alphabet] * (encoding != "utf-8-sig")
 
 # %% ../../nbs/evidence/tables.ipynb #e6d65e75
+_GUARD = (
+    r"^'(?=[=+\-@\t\r])"  # before a text that a spreadsheet would take for a formula, see `files.write_table`
+)
+
+
 def _read_text(data: bytes, source: str) -> pd.DataFrame:
     "A table of text, whatever parts its columns."
     encoding = _find_encoding(data, source)
@@ -220,6 +225,8 @@ def _read_text(data: bytes, source: str) -> pd.DataFrame:
     first = list(itertools.islice(rows, 1))
     is_wider = bool(first) and len(first[0][1]) == len(names) + 1
     table = (_tabulate_wider if is_wider else _tabulate)(itertools.chain(first, rows), names, source)
+    for i in np.flatnonzero([table.iloc[:, i].str.startswith("'").any() for i in range(table.shape[1])]):
+        table.isetitem(i, table.iloc[:, i].str.replace(_GUARD, "", regex=True))
     table.attrs["reading"] = _describe_text(separator, encoding)
     return table
 
