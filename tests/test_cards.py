@@ -171,7 +171,7 @@ def test_a_threshold_that_no_record_states_or_that_differs_is_told(study):
     write_json(run.folder / "evidence.json", {k: v for k, v in evidence.items() if k != "threshold"})
     signed(run)
     assert rule().status == "not met" and "no record states" in rule().found
-    assert "no threshold" in cards.write_model_card(study(), 200)["Quantitative analyses"][0]
+    assert "no threshold" in cards.write_model_card(study())["Quantitative analyses"][0]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_another_cohort_is_refused(study):
 
 def test_the_card_counts_subjects_and_says_what_it_is_not_for(study):
     r = study()
-    rows, card = cards.scores_by_subject(r, 200), cards.write_model_card(r, 200)
+    rows, card = cards.scores_by_subject(r), cards.write_model_card(r)
     test = predictions.average_by_unit(
         pd.read_parquet(r.trainings[0].folder / "predictions.parquet").query("split == 'test'"), "identity"
     )
@@ -361,7 +361,7 @@ def test_the_card_counts_subjects_and_says_what_it_is_not_for(study):
 def test_names_of_a_study_are_shown_letter_by_letter(study):
     run = of(study(), "training")
     write_json(run.folder / "run.json", run.manifest | {"title": "<script>x</script> [a](b)"})
-    text = cards.render_markdown("Model card", cards.write_model_card(study(), 200))
+    text = cards.render_markdown("Model card", cards.write_model_card(study()))
     assert "<script>" not in text and "[a](b)" not in text
 
 

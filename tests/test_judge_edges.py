@@ -164,9 +164,7 @@ def shift(table, arm, by, splits):
 
 def test_arms_whose_splits_are_numbered_otherwise_are_refused():
     table = draw_splits()
-    with pytest.raises(
-        Refusal, match=r"iteration 0: 'A' was tested on 10 people and 'B' on 10, and . are the same"
-    ):
+    with pytest.raises(Refusal, match=r"row \d+, iteration 0: cell .* of arm A was not scored by arm B"):
         judge_predictions(shift(table, "B", 3, 8), train_subjects=30, **QUICK)
 
 
@@ -179,8 +177,8 @@ def test_arms_tested_on_other_people_or_cells_of_a_split_are_refused():
         subject=table.subject.where(~second, table.subject + "x"),
         cell=table.cell.where(~second, table.cell + "x"),
     )
-    for odd, kind in ((few, "people"), (fewer_cells, "cells"), (strangers, "people")):
-        with pytest.raises(Refusal, match=f"{kind} and 'B' on"):
+    for odd in (few, fewer_cells, strangers):
+        with pytest.raises(Refusal, match=r"row \d+, iteration \d: cell .* was not scored by arm"):
             judge_predictions(odd, train_subjects=30, **QUICK)
 
 

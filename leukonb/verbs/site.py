@@ -904,7 +904,7 @@ def seal_site(
             raise Refusal(f"page {name} would load {addresses[0]}; take it out of its notebook")
 
 # %% ../../nbs/verbs/site.ipynb #b90f4ec8
-_EARLIER = "explore files index.html leukonb library plotly.min.js runs search.json site_libs"
+_EARLIER = "explore files index.html leukonb library plotly.min.js published runs search.json site_libs"
 
 
 def _set_earlier_aside(
