@@ -14,7 +14,7 @@ from .files import Refusal
 
 if TYPE_CHECKING:
     import pandas as pd
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 # %% ../nbs/pictures.ipynb #f6968bb5
 MOST = 8192  # pixels a side; a released image of C-NMC has 450 or 600
@@ -86,7 +86,7 @@ def _read_bytes(data: bytes, swapped: bool) -> np.ndarray:
 
     with Image.open(io.BytesIO(data)) as image:
         if swapped:
-            image.tile = [_swap_tile(tile) for tile in image.tile]  # type: ignore[attr-defined]
+            image.tile = [_swap_tile(tile) for tile in image.tile]
         return np.asarray(image).astype(np.int32)
 
 
@@ -97,11 +97,22 @@ def _swap_tile(tile: Any) -> Any:
     return tile._replace(args=raw if isinstance(tile.args, str) else (raw, *rest))
 
 # %% ../nbs/pictures.ipynb #d3076879
-def _deep_samples(image: "Image.Image", data: bytes, bits: int) -> np.ndarray:
+def _raw_mode(image: "ImageFile.ImageFile") -> str:
+    "How a file holds its samples, in Pillow's words, such as 'I;16B'; empty where it does not say."
+    args = image.tile[0].args if image.tile else None
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def _tags(image: "ImageFile.ImageFile") -> Any:
+    "The tags of a TIFF file by number; none of any other file."
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    return image.tag_v2 if isinstance(image, TiffImageFile) else {}
+
+
+def _deep_samples(image: "ImageFile.ImageFile", data: bytes, bits: int) -> np.ndarray:
     "The samples of a file with more than eight bits, int32 (height, width, channels)."
-    args = image.tile[0].args if image.tile else ""  # type: ignore[attr-defined]
-    raw = args if isinstance(args, str) else str(args[0])
-    inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
+    raw, inverted = _raw_mode(image), _tags(image).get(262) == 0
     if re.fullmatch(r"I;(16[BLN]?|12)", raw) and not inverted:
         return np.asarray(image).astype(np.int32)[..., None]
     if bits == 16 and re.fullmatch(r"RGBA?;16[BLN]", raw) and "transparency" not in image.info:
@@ -128,7 +139,7 @@ def _full_light(
     )
 
 # %% ../nbs/pictures.ipynb #dea1e8dc
-def _read_deep(image: "Image.Image", data: bytes, bits: int, counting: int | None) -> Picture:
+def _read_deep(image: "ImageFile.ImageFile", data: bytes, bits: int, counting: int | None) -> Picture:
     "The picture of a file with more than eight bits a sample, its light scaled to 255."
     from PIL import Image
 
@@ -146,7 +157,7 @@ def _read_deep(image: "Image.Image", data: bytes, bits: int, counting: int | Non
     return Picture(Image.fromarray(np.ascontiguousarray(colours)), f"{name}, {depth}", seen_through)
 
 # %% ../nbs/pictures.ipynb #78d44a98
-def _check_one(image: "Image.Image") -> None:
+def _check_one(image: "ImageFile.ImageFile") -> None:
     "Refuse a file that is too large, holds several pictures, or a channel without a meaning."
     width, height = image.size
     if max(width, height) > MOST:
@@ -155,8 +166,7 @@ def _check_one(image: "Image.Image") -> None:
         return
     if (frames := getattr(image, "n_frames", 1)) > 1:
         raise Refusal(f"holds {frames} pictures; save the one that is meant by itself")
-    args = image.tile[0].args if image.tile else ""  # type: ignore[attr-defined]
-    if image.format == "TIFF" and "X" in str(args if isinstance(args, str) else args[0]):
+    if image.format == "TIFF" and "X" in _raw_mode(image):
         raise Refusal("has a channel more than its colours and does not say what it is; save it as RGB")
 
 # %% ../nbs/pictures.ipynb #29a019c3
@@ -176,7 +186,7 @@ def read_picture(
         if image.format == "PNG":
             bits, counting = _bits_of_png(data)
         elif image.format == "TIFF":
-            bits, counting = _bits_of_tiff(image.tag_v2)  # type: ignore[attr-defined]
+            bits, counting = _bits_of_tiff(_tags(image))
         deep = bits > 8
         return _read_deep(image, data, bits, counting) if deep else _read_shallow(image, bits)
 

@@ -2,11 +2,11 @@
 
 import itertools
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leukonb.evidence import clustered, intervals, metrics, paired
@@ -15,7 +15,7 @@ from leukonb.evidence.worlds import OneSetWorld, draw_one_set, population_score
 from leukonb.files import Refusal
 from scipy import stats
 
-PEERS = Path("/work/shared/peer-results")
+PEERS = SHARED / "peer-results"
 BOUNDS = {"mcc": (-1, 1)}
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from finished import write_runs
 from test_runs import LAST, run_of, write
@@ -96,9 +97,27 @@ def test_a_process_of_this_machine_that_is_gone_is_not_waited_for(begun, execute
     assert executed == [begun.key]
 
 
+def test_another_runs_process_with_the_same_number_is_not_waited_for(begun, executed):
+    child = subprocess.Popen(
+        [sys.executable, "-c", "input() # do_run /runs/s/e/other-00"], stdin=subprocess.PIPE
+    )
+    try:
+        write_json(begun.folder / "status.json", {**describe_owner(), "status": "running", "pid": child.pid})
+        limit = time.monotonic() + 20
+        while "do_run" not in " ".join(psutil.Process(child.pid).cmdline()) and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert not is_locked(begun.folder)
+        process.do_run(str(begun.folder))
+        assert executed == [begun.key]
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_a_living_process_of_this_machine_is_waited_for_without_a_lock(begun, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", REFUSE["each machine its own"])
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60) # do_run"])
+    words = f"import time; time.sleep(60) # do_run {begun.folder.resolve()}"
+    child = subprocess.Popen([sys.executable, "-c", words])
     try:
         write_json(begun.folder / "status.json", {**describe_owner(), "status": "running", "pid": child.pid})
         limit = time.monotonic() + 20

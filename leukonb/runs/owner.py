@@ -33,14 +33,15 @@ def describe_owner() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": platform.node(), "machine": this_machine()}
 
 # %% ../../nbs/runs/owner.ipynb #2efe35dc
-def _lives(pid: int) -> bool:
-    "Whether a process of this machine, and not this one, is at work on a run."
+def _lives(pid: int, run: str) -> bool:
+    "Whether a process of this machine, and not this one, is at work on a run, by the name of its folder."
     import psutil
 
     try:
         process = psutil.Process(pid)
         words = " ".join(process.cmdline())
-        return pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and "do_run" in words
+        at_work = "do_run" in words and run in words  # another run's process may have got the number
+        return pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and at_work
     except psutil.AccessDenied:
         return True
     except (psutil.NoSuchProcess, ValueError, OverflowError):
@@ -58,7 +59,7 @@ def has_owner(
     if state.get("status") != "running" or "machine" not in state:
         return False
     if state["machine"] == this_machine():
-        return _lives(state.get("pid", -1))
+        return _lives(state.get("pid", -1), folder.resolve().name)
     try:
         return abs(time.time() - os.stat(folder / ".heartbeat").st_mtime) < QUIET
     except OSError:

@@ -164,8 +164,20 @@ def _describe_late(limit: float) -> dict[str, Any]:
 # %% ../../nbs/runs/process.ipynb #94c16acc
 def skip_optional_imports(*names: str) -> None:
     "Make imports that are optional to others fail at once in this process, as where they are not installed."
-    for name in names or ("rfc3987_syntax", "pyarrow.fs"):
+    for name in names:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _skipping_imports() -> Iterator[None]:
+    "Skip the slow imports that nbformat and papermill can do without; afterwards all is as it was."
+    skipped = [name for name in ("rfc3987_syntax", "pyarrow.fs") if name not in sys.modules]
+    skip_optional_imports(*skipped)
+    try:
+        yield
+    finally:
+        for name in skipped:
+            sys.modules.pop(name, None)
 
 # %% ../../nbs/runs/process.ipynb #c7794a3a
 def _execute_notebook(run: Run) -> None:
@@ -263,8 +275,8 @@ def _try_notebook(run: Run, signs: _Signs) -> dict[str, Any]:
     try:
         check_files(run)
         check_reads(run)  # of which a table in Parquet needs what is skipped below
-        skip_optional_imports()
-        _execute_notebook(run)
+        with _skipping_imports():
+            _execute_notebook(run)
     except BaseException as error:
         if (
             type(error).__name__ != "DeadKernelError" and not signs.taken.is_set()

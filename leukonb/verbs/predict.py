@@ -9,6 +9,7 @@ __all__ = ['list_images', 'recorded_digest', 'calibrated_sets', 'predict_images'
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from ..data import cohort as cohorts, layouts, pixels
@@ -16,6 +17,9 @@ from ..evidence import abstention, predictions
 from ..files import Refusal, read_json
 from ..pictures import NO_SUBJECTS, count_alone
 from .extras import require_extra
+
+if TYPE_CHECKING:
+    import keras
 
 # %% ../../nbs/verbs/predict.ipynb #72ceea2d
 def list_images(
@@ -27,8 +31,8 @@ def list_images(
     A `Refusal` names all that cannot be used.
     """
     pattern = layouts.compile_pattern(subject_pattern)
-    single = isinstance(paths, (str, Path))
-    found = [_find_images(path) for path in map(Path, [paths] if single else paths)]  # type: ignore[list-item, arg-type]
+    listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    found = [_find_images(path) for path in map(Path, listed)]
     files = list(dict.fromkeys(file for images, _ in found for file in images.images))
     measured = dict(zip(files, cohorts.measure_files(files)))
     wrong = [problem for _, problems in found for problem in problems]
@@ -185,7 +189,7 @@ def _drop_untold(rows: pd.DataFrame) -> pd.DataFrame:
 
 # %% ../../nbs/verbs/predict.ipynb #0dc883e7
 def _score_all(
-    model: "keras.Model",  # type: ignore[name-defined]  # noqa: F821
+    model: "keras.Model",
     rows: pd.DataFrame,  # path, cell
     views: int,
     batch: int,
@@ -200,7 +204,7 @@ def _score_all(
 
 # %% ../../nbs/verbs/predict.ipynb #2b1b96cd
 def _score_batch(
-    model: "keras.Model",  # type: ignore[name-defined]  # noqa: F821
+    model: "keras.Model",
     rows: pd.DataFrame,  # path, cell
     views: int,
 ) -> np.ndarray:  # (rows,) probability of ALL
