@@ -552,7 +552,7 @@ def study_title(
     return study.title, study.shows
 
 # %% ../../nbs/verbs/site.ipynb #53ce103e
-_DATA: dict[bool | None, str] = {True: "synthetic", False: "images"}
+_DATA: dict[bool | None, str] = {True: "synthetic cohort", False: "real cells", None: "no cohort"}
 
 
 def _list_run(run: Run) -> dict[str, str | None]:
@@ -568,7 +568,7 @@ def _list_run(run: Run) -> dict[str, str | None]:
         "status": ", ".join(dict.fromkeys([*said_of, current_status(run)["status"]])),
         "took": f"{status['seconds']:.0f} s" if "seconds" in status else "",
         "size": said.get("size"),
-        "data": _DATA.get(said.get("synthetic"), "none"),
+        "data": _DATA[said.get("synthetic")],
         "error": strip_paths(where + (status.get("error") or "")),
     }
 
@@ -598,8 +598,8 @@ def group_by_study(
 ) -> dict[str, list[Run]]:
     """For each study with a finished run, its runs in the order to read them.
 
-    A report comes before the others, which follow as they were done, and a study with a report comes
-    before one without.
+    A report comes before the others, which follow as they were done. A study of real cells comes before one
+    of drawn cells, and of these one with a report before one without.
     Of runs of one name only the newest is here. Published records are grouped by themselves.
     """
     newest = [r for r in runs if r.folder in pages and not pages[r.folder].endswith(f"-{r.key[:8]}.ipynb")]
@@ -608,7 +608,17 @@ def group_by_study(
     studies: dict[str, list[Run]] = {}
     for run in newest:
         studies.setdefault(run.folder.parts[-3], []).append(run)
-    return dict(sorted(studies.items(), key=lambda named: (named[1][0].experiment != "report", named[0])))
+
+    def order(named: tuple[str, list[Run]]) -> tuple[bool, bool, str]:
+        return _on_what(named[1]) is not False, named[1][0].experiment != "report", named[0]
+
+    return dict(sorted(studies.items(), key=order))
+
+
+def _on_what(runs: Iterable[Run]) -> bool | None:
+    "False where a run of a study is on real cells, else True where one is on drawn ones, else nothing."
+    stated = {run.manifest.get("synthetic") for run in runs}
+    return next((kind for kind in (False, True) if kind in stated), None)
 
 # %% ../../nbs/verbs/site.ipynb #c5eef82a
 def _list_studies(
@@ -619,13 +629,12 @@ def _list_studies(
     for study, those in group_by_study(runs, pages, published).items():
         title, shows = study_title(study)
         said = those[0].manifest
-        data = _DATA.get(said.get("synthetic"), "none")
         rows.append(
             {
                 "study": title,
                 "what it shows": shows,
                 "runs": f"{len(those)} run{'s' * (len(those) > 1)}",
-                "data": "synthetic cohort" if said.get("synthetic") else data,
+                "data": _DATA[_on_what(those)],
                 "size": f"{said.get('size')} size",
             }
         )
