@@ -290,6 +290,13 @@ class Kernel(AsyncKernelManager):
         return KernelSpec(argv=[*launch, "--HistoryManager.enabled=False"], language="python")
 
 
+class Client(NotebookClient):
+    """Takes no part in widgets: what it sends them on the shell channel can lose a reply that arrives meanwhile."""
+
+    def handle_comm_msg(self, outs: list[nbformat.NotebookNode], msg: dict, cell_index: int) -> None:
+        pass
+
+
 def environment(temporary: str) -> dict[str, str]:
     """What a notebook is run in: nothing of the user's own settings, so no real images."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEUKONB_", "PLOTLY_"))}
@@ -302,7 +309,7 @@ async def client_of(cells: list[nbformat.NotebookNode], folder: Path):
     temporary = tempfile.mkdtemp(prefix="outputs-")
     kernel = Kernel(transport="ipc", connection_file=f"{temporary}/kernel.json")
     options = dict(timeout=None, iopub_timeout=60, raise_on_iopub_timeout=True, force_raise_errors=True)
-    client = NotebookClient(nbformat.v4.new_notebook(cells=cells), km=kernel, **options)
+    client = Client(nbformat.v4.new_notebook(cells=cells), km=kernel, **options)
     try:
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         await kernel.start_kernel(cwd=str(folder), env=environment(temporary), **quiet)
