@@ -18,14 +18,31 @@ if [ "$before" != "$after" ]; then
   exit 1
 fi
 
-echo "== style"
-python tests/style.py
-if ! numbers=$(python tests/style.py --numbers --hold); then echo "$numbers"; exit 1; fi
-echo "$numbers" | grep "^total"
+# Once, not in each of a thousand processes where Python may not write bytecode.
+python -m compileall -q leukonb
 
-echo "== examples in the notebooks"
-python tests/outputs.py check
+# Style and notebooks go beside pytest, which often waits, and give way to it. What they say is kept until pytest has ended,
+# so that no lines mix; that one of them failed is said at once.
+gates() {
+  echo "== style"
+  nice python tests/style.py || return
+  numbers=$(nice python tests/style.py --numbers --hold) || { echo "$numbers"; return 1; }
+  echo "$numbers" | grep "^total"
+  echo "== examples in the notebooks"
+  nice python tests/outputs.py check
+}
+said=$(mktemp)
+set -m  # so that these are a process group of their own, which is ended when the tests are
+{ gates >"$said" 2>&1 || { printf '\n== FAILED: %s; why is said below\n' "$(grep "^==" "$said" | tail -n 1 | cut -c 4-)"; exit 1; }; } </dev/null &
+beside=$!
+set +m
+trap 'kill -- -$beside 2>/dev/null || true; rm -f "$said"' EXIT
 
 echo "== pytest"
-python -m pytest -q tests -m "not long and not alone and not extras" -n 2 --dist loadscope --no-loadscope-reorder "$@"
-exec python -m pytest -q tests -m "alone and not long and not extras" "$@"
+code=0
+python -m pytest -q tests -m "not long and not alone and not extras" -n 2 --dist loadscope --no-loadscope-reorder "$@" || code=$?
+wait $beside || code=1
+cat "$said"
+echo "== pytest, what measures time"
+python -m pytest -q tests -m "alone and not long and not extras" "$@" || code=$?
+exit $code
