@@ -140,6 +140,11 @@ class Parameter:
         "The only texts it takes: those that the comment quotes after `one of`; none where any text will do."
         return re.findall(r"'([^']+)'", self.what.partition("one of ")[2])
 
+    @property
+    def is_by_hand(self) -> bool:
+        "Whether it is meant for notebooks run by hand alone, and is no input of a run: `by hand:`."
+        return self.what.startswith("by hand:")
+
 # %% ../../nbs/runs/notebook.ipynb #eb5e4f7d
 _TYPES = {t.__name__: t for t in (int, float, str, bool, list, dict)}
 
@@ -149,7 +154,11 @@ def _read_type(node: ast.expr, here: str) -> Any:
     match node:
         case ast.Name(id=name) if name in _TYPES:
             return _TYPES[name]
+        case ast.Constant(value=str(quoted)) if unread := _parse_quoted(quoted):
+            return _read_type(unread, here)
         case ast.BinOp(left=kind, op=ast.BitOr(), right=ast.Constant(value=None)):
+            return _read_type(kind, here) | None
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=kind):
             return _read_type(kind, here) | None
         case ast.Subscript(value=ast.Name(id="list"), slice=ast.Name() | ast.Subscript() | ast.BinOp() as of):
             return list[_read_type(of, here)]  # type: ignore[misc]
@@ -157,6 +166,15 @@ def _read_type(node: ast.expr, here: str) -> Any:
             return dict[_read_type(key, here), _read_type(of, here)]  # type: ignore[misc]
     known = f"{', '.join(_TYPES)}, list[...] and dict[...], each with | None or without"
     raise Refusal(f"{here}: the type {ast.unparse(node)!r} is unknown; known: {known}")
+
+
+def _parse_quoted(text: str) -> ast.expr | None:
+    "The type that a text states; None where the text is no expression, or a text again."
+    try:
+        parsed = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    return None if isinstance(parsed, ast.Constant) else parsed
 
 # %% ../../nbs/runs/notebook.ipynb #e78c78b3
 def _read_parameter(node: ast.stmt, lines: list[str], here: str) -> Parameter:
@@ -201,7 +219,7 @@ def check_parameters(
     "The defaults with what is given; a `Refusal` for an unknown name or a value of another type."
     from pydantic import ConfigDict, ValidationError, create_model
 
-    known, name = read_parameters(notebook), Path(notebook).stem
+    known, name = _read_inputs(notebook, given, said), Path(notebook).stem
     if unknown := [key for key in given if key not in known]:
         it_has = f"it has: {', '.join(known) or 'none'}"
         raise Refusal(
@@ -216,6 +234,16 @@ def check_parameters(
     for p in filter(lambda p: p.choices, known.values()):
         _check_choice(p, effective[p.name], f"{said}experiment {name}, parameter {p.name}")
     return effective
+
+# %% ../../nbs/runs/notebook.ipynb #2cd61497
+def _read_inputs(notebook: Path, given: dict, said: str) -> dict[str, Parameter]:
+    "The parameters of a notebook that are inputs of its runs; a `Refusal` where another one is given."
+    known = read_parameters(notebook)
+    for p in known.values():
+        if p.is_by_hand and p.name in given:
+            where = f"{said}experiment {Path(notebook).stem}, parameter {p.name}"
+            raise Refusal(f"{where} is for notebooks run by hand; name images with --data")
+    return {p.name: p for p in known.values() if not p.is_by_hand}
 
 # %% ../../nbs/runs/notebook.ipynb #12c8dafe
 def _refuse_value(parameter: Parameter, given: dict, where: str) -> NoReturn:
