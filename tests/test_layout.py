@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "leukonb"
 FLOORS = [
-    {"files"},
+    {"files", "numbers"},
     {"pictures"},
     {"data", "evidence", "draw"},
     {"model", "runs"},

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from .look import ACCENT, ALARM, COLOURS, INK, MUTED, blank_figure, error_bars
+from .look import ACCENT, ALARM, COLOURS, DASHES, INK, MUTED, SYMBOLS, blank_figure, error_bars
 from .sections import escape_text
+from ..numbers import name_score, state_p
 
 # %% ../../nbs/draw/charts.ipynb #45661493
 _DOTTED = dict(dash="dot", color=MUTED)
@@ -45,7 +46,7 @@ def draw_reliability(
     fig = blank_figure(height=420, width=520)
     fig.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=_DOTTED, name="calibrated", hoverinfo="skip")
     for i, (name, rows) in enumerate(curves.items()):
-        fig.add_trace(_reliability_line(name, rows, (ACCENT, "#d08a1d", "#7a4fa3")[i % 3]))
+        fig.add_trace(_reliability_line(name, rows, (ACCENT, "#d08a1d", INK)[i % 3]))
     legend = dict(x=0.02, y=0.98, yanchor="top", orientation="v", bgcolor=_TRANSPARENT)
     fig.update_layout(legend=legend, margin_t=20)
     fig.update_xaxes(title="score: the stated probability of ALL", range=[-0.02, 1.02])
@@ -86,10 +87,11 @@ def draw_predictive_values(
 ) -> go.Figure:
     "How sure a call of ALL, and a call of HEM, is at each share of ALL."
     fig = blank_figure(height=360)
-    for name, words, colour in (
-        ("ppv", "is ALL, if called ALL", COLOURS["ALL"]),
-        ("npv", "is HEM, if called HEM", COLOURS["HEM"]),
+    for name, words, label in (
+        ("ppv", "is ALL, if called ALL", "ALL"),
+        ("npv", "is HEM, if called HEM", "HEM"),
     ):
+        colour = COLOURS[label]
         fig.add_trace(_band(curve.prevalence, curve[f"{name}_low"], curve[f"{name}_high"], colour))
         hover = f"prevalence %{{x:.0%}}: %{{y:.3f}}<extra>{words}</extra>"
         fig.add_scatter(
@@ -97,7 +99,7 @@ def draw_predictive_values(
             y=curve[name],
             mode="lines",
             name=words,
-            line=dict(width=2, color=colour),
+            line=dict(width=2, color=colour, dash=DASHES[label]),
             hovertemplate=hover,
         )
     if prevalence is not None:
@@ -122,7 +124,7 @@ def draw_risk_coverage(
 def _share_bars(rows: pd.DataFrame) -> list[go.Bar]:
     "What became of the cells of each class, one bar piece for each outcome."
     pieces = {
-        "called rightly": (rows.right, "#1b7f8c"),
+        "called rightly": (rows.right, ACCENT),
         "not called: both possible": (rows.unsure, "#c9ced6"),
         "not called: like neither": (rows.unlike, MUTED),
         "called wrongly": (rows.called - rows.right, ALARM),
@@ -150,6 +152,9 @@ def draw_abstention(
     return fig.update_layout(margin_t=60)
 
 # %% ../../nbs/draw/charts.ipynb #63600b24
+_WRONG = {"ALL": "x", "HEM": "cross"}
+
+
 def _verdict_points(rows: pd.DataFrame, label: str, right: bool) -> go.Scatter:
     "The subjects of one class whose verdict is right, or those whose verdict is wrong."
     return go.Scatter(
@@ -157,7 +162,7 @@ def _verdict_points(rows: pd.DataFrame, label: str, right: bool) -> go.Scatter:
         y=rows.iloc[:, 0].map(escape_text),
         mode="markers",
         name=f"{label}, {'right' if right else 'wrong'} ({len(rows)})",
-        marker=dict(size=10, symbol="circle" if right else "x", color=COLOURS[label]),
+        marker=dict(size=10, symbol=SYMBOLS[label] if right else _WRONG[label], color=COLOURS[label]),
         error_x=error_bars(rows["mean"], rows.low, rows.high, 1.2, 3, color=COLOURS[label]),
         customdata=np.c_[rows.cells, rows.vote],
         hovertemplate="subject %{y}: mean %{x:.2f}, %{customdata[0]} cells, "
@@ -196,7 +201,7 @@ def draw_two_intervals(
         hover = dict(customdata=rows.metric, hovertemplate="%{customdata}: %{x:.3f}<extra></extra>")
         if len(rows):
             fig.add_scatter(x=rows.value, y=places, error_x=bars, **dots, **hover)
-    ticks = dict(tickvals=list(range(len(names))), ticktext=[n.replace("_", " ") for n in names])
+    ticks = dict(tickvals=list(range(len(names))), ticktext=[name_score(n) for n in names])
     return fig.update_yaxes(range=[len(names) - 0.4, -0.6], **ticks).update_xaxes(title="score")
 
 # %% ../../nbs/draw/charts.ipynb #b593bd2f
@@ -246,7 +251,7 @@ def draw_means_by_group(
             y=places,
             mode="markers",
             name=f"{label} subjects",
-            marker=dict(size=8, color=COLOURS[label], opacity=0.7),
+            marker=dict(size=8, color=COLOURS[label], opacity=0.7, symbol=SYMBOLS[label]),
             customdata=own[["identity", "cells"]].assign(identity=own.identity.map(escape_text)),
             hovertemplate="%{customdata[0]}: mean %{x:.2f}, %{customdata[1]} cells<extra></extra>",
         )
@@ -261,7 +266,7 @@ def draw_differences(
     "Differences of two arms with their intervals; left of the line the second is better."
     p = rows.p if "p" in rows else [np.nan] * len(rows)
     words = [
-        escape_text(n).replace("&#95;", " ") + (f"  (p = {q:.2g})" if q == q else "")
+        escape_text(n).replace("&#95;", " ") + (f"  ({state_p(q)})" if q == q else "")
         for n, q in zip(rows["name"], p)
     ]
     fig = blank_figure(height=90 + 36 * len(rows))
@@ -332,7 +337,7 @@ def draw_by_split(
         dots = dict(mode="markers", marker=dict(size=6, opacity=0.7), showlegend=False)
         fig.add_scatter(x=i + shift, y=wide[arm], hovertemplate=f"%{{y:.3f}}<extra>{shown}</extra>", **dots)
     fig.update_xaxes(tickvals=list(range(len(arms))), ticktext=names, range=[-0.5, len(arms) - 0.5])
-    return fig.update_yaxes(title=name.replace("_", " ")).update_layout(margin_t=20)
+    return fig.update_yaxes(title=name_score(name)).update_layout(margin_t=20)
 
 # %% ../../nbs/draw/charts.ipynb #1f0456be
 def draw_rates(
@@ -382,7 +387,7 @@ def draw_shared(
     fig = blank_figure(height=130 + 24 * len(rows))
     pair = rows.subject_a.map(escape_text) + " and " + rows.subject_b.map(escape_text)
     apart = rows.folds_a != rows.folds_b
-    for name, colour, where in (("in two folds", "#a8452f", apart), ("in one fold", ACCENT, ~apart)):
+    for name, colour, where in (("in two folds", ALARM, apart), ("in one fold", ACCENT, ~apart)):
         look = dict(orientation="h", name=name, marker_color=colour)
         fig.add_bar(
             y=pair[where], x=rows.shared[where], hovertemplate="%{y}: %{x} images<extra></extra>", **look
@@ -396,7 +401,7 @@ def draw_exposed(
 ) -> go.Figure:
     "The share of each released fold whose image, or whose identity, is among the images of the others."
     fig = blank_figure(height=280, barmode="group")
-    for name, colour in (("same picture trained on", "#a8452f"), ("same person trained on", "#d08a1d")):
+    for name, colour in (("same picture trained on", ALARM), ("same person trained on", "#d08a1d")):
         look = dict(name=name, marker_color=colour, customdata=rows[name])
         hover = "%{y:.1%}, %{customdata} images<extra></extra>"
         fig.add_bar(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from .look import ACCENT, COLOURS, INK, MUTED, blank_figure, error_bars
+from .look import ACCENT, COLOURS, HATCHES, INK, MUTED, SYMBOLS, blank_figure, error_bars
 
 # %% ../../nbs/draw/figures.ipynb #17b8c47d
 def _count_cells(cells: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +27,8 @@ def draw_subjects(
     "How many cells each subject has, the classes side by side."
     counts, fig = _count_cells(cells), blank_figure(height=340)
     for label, rows in counts.groupby("label", sort=False):
-        bar = dict(name=f"{label}, {len(rows)} subjects", marker_color=COLOURS.get(label))
+        look = dict(color=COLOURS.get(label), pattern_shape=HATCHES.get(label, ""))
+        bar = dict(name=f"{label}, {len(rows)} subjects", marker=look)
         fig.add_bar(x=rows.subject.astype(str), y=rows.cells, **bar)
     return fig.update_xaxes(title="subject", type="category").update_yaxes(title="cells")
 
@@ -43,18 +44,19 @@ def draw_split(
         if len(rows):
             fig.add_trace(_split_bar(part, rows))
     sorting = dict(type="category", categoryorder="array", categoryarray=order)
-    fig.update_xaxes(title="subject (outline: magenta ALL, teal HEM)", **sorting)
+    fig.update_xaxes(title="subject (hatched: HEM)", **sorting)
     return fig.update_yaxes(title="cells")
 
 # %% ../../nbs/draw/figures.ipynb #454302fa
 def _split_bar(part: str, rows: pd.DataFrame) -> go.Bar:
     "The subjects of one part, each outlined in the colour of its class."
     outline = dict(width=3, color=[COLOURS.get(label) for label in rows.label])
+    hatch = dict(shape=[HATCHES.get(label, "") for label in rows.label], fgcolor="white")
     return go.Bar(
         x=rows.subject.astype(str),
         y=rows.cells,
         name=f"{part}, {rows.subject.nunique()} subjects",
-        marker=dict(color=COLOURS[part], line=outline),
+        marker=dict(color=COLOURS[part], line=outline, pattern=hatch),
         customdata=rows.label,
         hovertemplate="subject %{x}, %{customdata}: %{y} cells<extra></extra>",
     )
@@ -142,8 +144,9 @@ def draw_roc(
 # %% ../../nbs/draw/figures.ipynb #9deb742b
 def _subject_points(rows: pd.DataFrame, label: str, mean: bool) -> go.Scatter:
     "The cells of one class by score, or the means of its subjects."
-    faint = dict(size=6, color=COLOURS[label], opacity=0.3)
-    strong = dict(size=12, symbol="diamond", color=COLOURS[label], line=dict(width=1, color="white"))
+    faint = dict(size=6, color=COLOURS[label], opacity=0.3, symbol=SYMBOLS[label])
+    large = dict(ALL="diamond", HEM="x")[label]
+    strong = dict(size=12, symbol=large, color=COLOURS[label], line=dict(width=1, color="white"))
     return go.Scatter(
         x=rows.score,
         y=rows.subject.astype(str),
@@ -177,7 +180,8 @@ def draw_scores_by_cell(
     fig, edges = blank_figure(height=320, barmode="overlay"), np.linspace(0, 1, 41)
     for label in ("HEM", "ALL"):
         heights, _ = np.histogram(predictions.score[predictions.label == label], edges)
-        bar = dict(name=f"{label}, {heights.sum():,} cells", marker_color=COLOURS[label], opacity=0.6)
+        look = dict(color=COLOURS[label], pattern_shape=HATCHES[label])
+        bar = dict(name=f"{label}, {heights.sum():,} cells", marker=look, opacity=0.6)
         fig.add_bar(x=(edges[1:] + edges[:-1]) / 2, y=heights, width=1 / 40, **bar)
     fig.add_vline(x=threshold, line=dict(dash="dot", color=MUTED))
     fig.update_xaxes(title="score, the probability of ALL", range=[0, 1])

@@ -8,7 +8,7 @@ __all__ = ['draw_left_out', 'draw_label_noise']
 # %% ../../nbs/draw/influence.ipynb #7ea4bd6b
 import pandas as pd
 import plotly.graph_objects as go
-from .look import ACCENT, COLOURS, INK, MUTED, blank_figure, error_bars
+from .look import ACCENT, COLOURS, INK, MUTED, SYMBOLS, blank_figure, error_bars
 from .sections import escape_text
 
 # %% ../../nbs/draw/influence.ipynb #01640089
@@ -37,7 +37,9 @@ def draw_left_out(
             y=of.metric.map(names.index),
             mode="markers",
             name=f"without a subject of {label}",
-            marker=dict(size=8, opacity=0.55, color=COLOURS.get(label, ACCENT)),
+            marker=dict(
+                size=8, opacity=0.55, color=COLOURS.get(label, ACCENT), symbol=SYMBOLS.get(label, "circle")
+            ),
             customdata=of[["identity", "cells", "without"]].assign(identity=of.identity.map(escape_text)),
             hovertemplate="without %{customdata[0]}, %{customdata[1]} cells: "
             "%{customdata[2]:.3f}<extra></extra>",

@@ -38,7 +38,7 @@ def _label(fig: go.Figure, subjects: list[str], panels: int, title: str) -> go.F
     return fig.update_layout(legend=dict(y=1 + 40 / (210 * panels)))
 
 # %% ../../nbs/draw/promises.ipynb #5e318a48
-_COLOURS = ["#1f6f8b", "#a3266f", "#d08a1d", "#7a4fa3", "#6a5d4d", "#b3412e"]
+_COLOURS = ["#3557a8", "#d08a1d", "#58a6c9", "#7c4a21", "#22262e", "#b3412e"]
 
 
 def draw_promises(

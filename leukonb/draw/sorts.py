@@ -43,7 +43,7 @@ def draw_by_class(
     fig = blank_figure(height=130 + (28 + 14 * len(names)) * len(classes))
     for number, name in enumerate(names):
         rows = scores[scores.metric == name]
-        colour = (ACCENT, "#d08a1d", "#1b7f8c", "#7a4fa3")[number % 4]
+        colour = (ACCENT, "#d08a1d", "#58a6c9", "#7c4a21")[number % 4]
         shift = (number - (len(names) - 1) / 2) * 0.18
         fig.add_scatter(
             x=rows.value,

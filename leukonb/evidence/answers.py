@@ -9,6 +9,7 @@ __all__ = ['SOURCES', 'PROGRAMS', 'state_answer', 'list_versions', 'describe_met
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
+from ..numbers import state_p
 
 # %% ../../nbs/evidence/answers.ipynb #54d1bbdd
 def _percent(share: float) -> str:
@@ -26,7 +27,7 @@ def _p(p: float | None) -> str:
     "A p value in words; there is none where all splits have the same difference."
     if p is None:
         return "the same in every split, so that it cannot be tested"
-    return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".")
+    return state_p(p)
 
 # %% ../../nbs/evidence/answers.ipynb #abca20e3
 def _state_people(record: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from leukonb.evidence.multiclass import (
     list_classes,
 )
 from ..files import Refusal, digest_table, write_json, write_table
+from ..numbers import state_p
 
 # %% ../../nbs/evidence/class_judgement.ipynb #a6db1ed2
 def _remarks_on_people(rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:
@@ -282,9 +283,8 @@ def _state_pair(row: Mapping[str, Any], level: float) -> str:
     "Which of two arms is better, or that it cannot be told."
     if row["p_holm"] is None:
         return f"{row['a']} and {row['b']} cannot be compared: their scores do not scatter over people."
-    p = "p < .001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
     span = "" if row["low"] is None else f", interval {row['low']:.3f} to {row['high']:.3f}"
-    found = f"{row['a']} minus {row['b']}: balanced accuracy {row['difference']:+.3f}{span}, {p}"
+    found = f"{row['a']} minus {row['b']}: balanced accuracy {row['difference']:+.3f}{span}, {state_p(row['p_holm'])}"
     if row["p_holm"] >= 1 - level:
         return f"Whether {row['a']} or {row['b']} is better cannot be told from these people ({found})."
     better, other = (row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"])

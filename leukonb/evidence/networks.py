@@ -14,6 +14,7 @@ import pandas as pd
 from . import abstention, clustered, metrics, resampled, subjects
 from .predictions import holds_calls, merge_views
 from ..files import Refusal
+from ..numbers import state_p
 
 # %% ../../nbs/evidence/networks.ipynb #a96409a6
 Networks = Mapping[tuple[int, int], pd.DataFrame]  # {(iteration, seed): the rows it is judged on}
@@ -281,7 +282,7 @@ def describe_sizes(
         often = "more" if row.spearman > 0 else "less"
         said.append(
             f"{row.label} subjects with more cells are called rightly {often} often (Spearman "
-            f"{row.spearman:.2f}, p = {row.p:.2g}), and scores by cell lean on them: with each subject "
+            f"{row.spearman:.2f}, {state_p(row.p)}), and scores by cell lean on them: with each subject "
             f"counted once the {name} is {scores.value[name]:.3f} and not {scores.pooled[name]:.3f}."
         )
     return said

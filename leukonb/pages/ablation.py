@@ -13,6 +13,7 @@ from ..draw.look import ACCENT, INK, blank_figure, error_bars
 from ..evidence import clustered, metrics, paired, resampled
 from ..evidence.predictions import merge_views
 from ..files import Refusal
+from ..numbers import format_p
 from . import paper
 
 # %% ../../nbs/pages/ablation.ipynb #ec0b6203
@@ -125,7 +126,7 @@ def tabulate_ablation(
     known = compared.difference.notna()
     words = [_describe_difference(row) if k else "" for k, (_, row) in zip(known, compared.iterrows())]
     shown["difference from full, this run"] = words
-    shown["p, Holm"] = [f"{p:.2g}" if k else "" for k, p in zip(known, compared.p_holm)]
+    shown["p, Holm"] = [format_p(p) if k else "" for k, p in zip(known, compared.p_holm)]
     return shown.rename(columns={"figure": "arm, weighted F1"})
 
 # %% ../../nbs/pages/ablation.ipynb #293329ef

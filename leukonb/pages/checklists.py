@@ -151,11 +151,11 @@ def count_statuses(filled: Iterable[FilledChecklist]) -> pd.DataFrame:
 
 # %% ../../nbs/pages/checklists.ipynb #594b219a
 _COLOURS = {
-    MET: "#1b7f8c",
-    PARTLY: "#d08a1d",
-    NOT_MET: "#a3266f",
+    MET: "#3557a8",
+    PARTLY: "#9a6410",
+    NOT_MET: "#b3412e",
     NOT_APPLICABLE: "#9aa0aa",
-    AUTHORS: "#3557a8",
+    AUTHORS: "#58a6c9",
 }
 
 # %% ../../nbs/pages/checklists.ipynb #a365e8c7

@@ -19,7 +19,7 @@ from ..data.pixels import Pixels
 from ..evidence import metrics
 from ..files import Refusal
 from ..model import classical
-from ..draw.look import ACCENT, ALARM, COLOURS, INK, blank_figure
+from ..draw.look import ACCENT, ALARM, COLOURS, HATCHES, INK, SYMBOLS, blank_figure
 
 # %% ../../nbs/pages/dataset.ipynb #c98d6427
 def _measure_batch(images: np.ndarray) -> list[tuple]:
@@ -282,7 +282,8 @@ def draw_subject_sizes(
     fig, most = blank_figure(height=420), people.cells.max()
     for label, each in people.groupby("label"):
         size = 7 + 14 * np.sqrt(each.cells / most)
-        mark = dict(size=size, color=COLOURS[str(label)], opacity=0.75, line=dict(width=1, color="white"))
+        shape = dict(color=COLOURS[str(label)], symbol=SYMBOLS[str(label)])
+        mark = dict(size=size, opacity=0.75, line=dict(width=1, color="white"), **shape)
         hover = "subject %{customdata[0]}, %{customdata[1]} cells<extra></extra>"
         words = dict(name=f"{label}, {len(each)} subjects", hovertemplate=hover)
         data = each[["subject", "cells"]]
@@ -301,7 +302,8 @@ def draw_frame_contact(
     fig, all_of = blank_figure(height=320), people.label.value_counts()
     for label, each in touching.groupby("label"):
         words = f"{label}, {len(each)} of {all_of[label]} subjects"
-        look = dict(width=0.7, name=words, marker_color=COLOURS[str(label)], customdata=each.cells)
+        bar = dict(color=COLOURS[str(label)], pattern_shape=HATCHES[str(label)])
+        look = dict(width=0.7, name=words, marker=bar, customdata=each.cells)
         hover = "subject %{x}: %{y:.1%} of %{customdata} cells<extra></extra>"
         fig.add_bar(x=each.subject, y=each["at the frame"], hovertemplate=hover, **look)
     order = dict(type="category", categoryorder="array", categoryarray=list(touching.subject))
@@ -394,7 +396,7 @@ def lay_out(
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(first)
 
 # %% ../../nbs/pages/dataset.ipynb #11332a3b
-_FOLDS = {"0": "#3557a8", "1": "#d08a1d", "2": "#7a4fa3", "preliminary": "#8a94a6"}
+_FOLDS = {"0": "#3557a8", "1": "#d08a1d", "2": "#7c4a21", "preliminary": "#8a94a6"}
 
 
 def _hues(values: pd.Series) -> dict[str, str]:

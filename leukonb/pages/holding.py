@@ -8,7 +8,7 @@ __all__ = ['describe_holding']
 # %% ../../nbs/pages/holding.ipynb #05d973aa
 from collections.abc import Sequence
 import pandas as pd
-from ..draw.judged import name_score
+from ..numbers import name_score
 from ..evidence import coverage
 
 # %% ../../nbs/pages/holding.ipynb #a4d2a6dc

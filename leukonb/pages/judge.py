@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.judged import count_text, name_score
+from ..draw.judged import count_text
+from ..numbers import name_score, state_p
 from ..draw.look import format_intervals, in_run
 from ..draw.sections import escape_text, show_section
 from leukonb.evidence import (
@@ -341,7 +342,7 @@ def describe_sizes(judged: Judgement) -> list[str]:  # a sentence for each arm
     said = []
     for arm, rows in judged.sized.groupby("arm", sort=False):
         each = [
-            f"{r.label} Spearman {r.spearman:.2f}, p = {r.p:.2g}"
+            f"{r.label} Spearman {r.spearman:.2f}, {state_p(r.p)}"
             for r in rows.itertuples()
             if r.spearman == r.spearman
         ]

@@ -8,7 +8,7 @@ __all__ = ['LEFT_OUT', 'count_classes', 'tabulate_all_classes', 'tabulate_each_c
 
 # %% ../../nbs/pages/judge_classes.ipynb #ab06d0ce
 import pandas as pd
-from ..draw.judged import name_score
+from ..numbers import name_score
 from ..draw.look import format_intervals
 from ..evidence.class_judgement import PRIMARY_SCORE, ClassJudgement
 from ..evidence.multiclass import ALL_CLASSES

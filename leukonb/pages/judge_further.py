@@ -12,7 +12,7 @@ __all__ = ['MOST_LEFT_OUT', 'MOST_DRAWN', 'tabulate_predictive', 'list_predictiv
 from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
-from ..draw.judged import name_score
+from ..numbers import name_score
 from ..draw.look import format_intervals
 from ..evidence import mixed, networks, robustness, subgroups, utility
 from ..evidence.networks import Networks

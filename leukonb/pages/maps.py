@@ -150,7 +150,7 @@ def show_kept_sheet(
     publish_display_data({"text/plain": f"the cells of {name}", "text/html": html})
 
 # %% ../../nbs/pages/maps.ipynb #f246f111
-_DYES = ("#3557a8", "#d08a1d", "#1b7f8c", "#a3266f", "#6a5d4d")
+_DYES = ("#3557a8", "#d08a1d", "#58a6c9", "#7c4a21", "#22262e")
 
 # %% ../../nbs/pages/maps.ipynb #e57d8381
 def measure_shares(

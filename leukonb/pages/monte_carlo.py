@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from ..draw.look import ACCENT, INK, blank_figure
 from ..evidence import judgement, predictions, resampled
 from ..files import Refusal
+from ..numbers import state_p
 from . import paper
 from ..runs.record import Run
 
@@ -233,7 +234,7 @@ def draw_posteriors(
 def _describe_test(row: pd.Series) -> str:
     "What a test finds at the level of 5 %, with its interval and p."
     finding = "a difference" if row.p < 0.05 else "no difference distinguishable from chance"
-    return f"{finding} ({_span(row.low, row.high)}, p = {row.p:.2g})"
+    return f"{finding} ({_span(row.low, row.high)}, {state_p(row.p)})"
 
 # %% ../../nbs/pages/monte_carlo.ipynb #fb3e9083
 def describe_verdict(

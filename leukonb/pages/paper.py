@@ -308,7 +308,7 @@ def draw_deltas() -> go.Figure:
     rows, full, fig = ablation_deltas(), printed_figure("F1, full"), blank_figure(height=260)
     dot = dict(size=10, color=ACCENT)
     fig.add_scatter(x=rows.F1, y=rows.arm, mode="markers", name="printed F1", marker=dot)
-    diamond = dict(size=11, symbol="diamond-open", color="#a3266f", line=dict(width=2))
+    diamond = dict(size=11, symbol="diamond-open", color="#22262e", line=dict(width=2))
     name = "the full F1 that its printed difference fits"
     fig.add_scatter(x=rows["full that fits"], y=rows.arm, mode="markers", name=name, marker=diamond)
     text = f"printed full, {full:.2f} "
@@ -461,9 +461,9 @@ def list_verdicts(
 # %% ../../nbs/pages/paper.ipynb #7486b79e
 _SETS = {
     "preliminary test": ACCENT,
-    _CHALLENGE: "#1b7f8c",
+    _CHALLENGE: "#58a6c9",
     _OPEN: "#8a94a6",
-    "the paper's own test": "#a3266f",
+    "the paper's own test": "#b3412e",
 }
 
 # %% ../../nbs/pages/paper.ipynb #5bd50025

@@ -316,7 +316,7 @@ def draw_ratios(
     names = [
         f"{w}<br><span style='color:#6b7280'>against {a}</span>" for w, a in zip(rows.what, rows.against)
     ]
-    fig = _draw_bars(names, rows.ratio, "times", 100 + 44 * len(rows), "#1b7f8c")
+    fig = _draw_bars(names, rows.ratio, "times", 100 + 44 * len(rows), "#d08a1d")
     fig.update_traces(hovertemplate="%{x:.3g}<extra></extra>")
     fig.add_vline(x=1, line=dict(dash="dot", color=INK))
     ends = [np.log10(min(0.5, rows.ratio.min() / 1.5)), np.log10(rows.ratio.max()) + 0.6]

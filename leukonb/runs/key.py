@@ -215,7 +215,6 @@ _COUNTED = (
     "leukonb.draw.look.format_intervals",
     "leukonb.draw.cells.pick_cells",
     "leukonb.draw.judged.count_text",
-    "leukonb.draw.judged.name_score",
 )  # what they return is tabulated
 
 
