@@ -385,19 +385,41 @@ def address_of(site):
     server.server_close()
 
 
+class Tab:
+    """A tab of the browser that notes what goes wrong while its page opens, and what that asks for outside the site.
+
+    Of many pages one after another each is opened in the same one: a new window costs more than most pages.
+    """
+
+    def __init__(self, browser, base):
+        self.page, self.base = browser.new_page(), base
+        self.name, self.wrong, self.asked = "", [], set()
+        self.page.on("console", lambda m: self.note(f"console: {m.text}") if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.note(str(e)))
+        self.page.on("request", self.ask)
+        self.page.on("requestfailed", lambda r: self.note(f"failed: {r.url}") if r in self.asked else None)
+        self.page.on("response", lambda r: self.note(f"{r.status}: {r.url}") if r.status >= 400 else None)
+
+    def note(self, what):
+        self.wrong.append(f"{self.name}: {what}")
+
+    def ask(self, request):
+        self.asked.add(request)
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self.note(f"outside: {request.url}")
+
+    def open(self, name, width=1280):
+        """The page, opened, and the list of what went wrong, which grows while the page is there."""
+        self.page.goto("about:blank")  # what the page before had not done yet is not this one's
+        self.name, self.wrong, self.asked = name, [], set()
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.goto(self.base + name, wait_until="load")
+        return self.page, self.wrong
+
+    def close(self):
+        self.page.close()
+
+
 def opened(browser, base, name, width=1280):
-    """A page in the browser with what went wrong while it opened, and what it asked for outside the site."""
-    page, wrong = browser.new_page(), []
-    page.set_viewport_size({"width": width, "height": 900})
-    page.on("console", lambda m: wrong.append(f"{name}: console: {m.text}") if m.type == "error" else None)
-    page.on("pageerror", lambda e: wrong.append(f"{name}: {e}"))
-    page.on("requestfailed", lambda r: wrong.append(f"{name}: failed: {r.url}"))
-    page.on(
-        "request",
-        lambda r: (
-            None if r.url.startswith((base, "data:", "blob:")) else wrong.append(f"{name}: outside: {r.url}")
-        ),
-    )
-    page.on("response", lambda r: wrong.append(f"{name}: {r.status}: {r.url}") if r.status >= 400 else None)
-    page.goto(base + name, wait_until="load")
-    return page, wrong
+    """A page in a tab of its own, and what went wrong with it."""
+    return Tab(browser, base).open(name, width)

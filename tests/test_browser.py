@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import address_of, opened
+from conftest import Tab, address_of, opened
 from leukonb.runs.record import find_runs
 
 
@@ -20,9 +20,9 @@ def pages(site):
 def test_pages_open_without_an_error_fit_the_screen_and_ask_for_nothing_outside(browser, smoke, address, way):
     base = address if way == "served" else smoke[1].resolve().as_uri() + "/"
     shown = [n for n in pages(smoke[1]) if n == "index.html" or n.startswith("runs/")]
-    trouble = []
+    trouble, tab = [], Tab(browser, base)
     for name in pages(smoke[1]) if way == "served" else shown:
-        page, wrong = opened(browser, base, name)
+        page, wrong = tab.open(name)
         drawn = page.locator(".plotly-graph-div").count()
         if page.locator(".plotly-graph-div .main-svg").count() < drawn:
             wrong.append(f"{name}: a figure is not drawn")
@@ -33,7 +33,7 @@ def test_pages_open_without_an_error_fit_the_screen_and_ask_for_nothing_outside(
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 wrong.append(f"{name}: wider than a screen of {width} px")
         trouble += wrong
-        page.close()
+    tab.close()
     assert not trouble, "\n".join(trouble)
 
 
@@ -82,3 +82,24 @@ def test_search_finds_a_run(browser, smoke, address):
     page.wait_for_selector("text=Training on whole identities")
     assert not wrong
     page.close()
+
+
+BAD = """<img src="gone.png"><script>fetch("http://127.0.0.1:9/").catch(() => 0)</script>
+<script>setInterval(() => fetch("good.html?" + Math.random()), 1); throw new Error("torn")</script>"""
+
+
+def test_a_tab_notes_what_goes_wrong_and_with_which_page(browser, tmp_path):
+    (tmp_path / "bad.html").write_text(BAD)
+    (tmp_path / "good.html").write_text("<p>all is well</p>")
+    with address_of(tmp_path) as base:
+        tab = Tab(browser, base)
+        noted = [list(tab.open(name)[1]) for name in ("bad.html", "good.html")]
+        tab.close()
+    for text in (
+        "bad.html: 404",
+        "bad.html: torn",
+        "bad.html: outside: http://127.0.0.1:9",
+        "bad.html: failed",
+    ):
+        assert any(line.startswith(text) for line in noted[0]), (text, noted[0])
+    assert noted[1] == []

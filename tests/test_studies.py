@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from conftest import address_of, leukonb, opened
+from conftest import Tab, address_of, leukonb
 from leukonb.data.measured import Measured, read_measured, shipped_table, write_measured
 from leukonb.runs.record import find_runs
 from leukonb.runs.study import list_studies, load_study
@@ -51,9 +51,10 @@ def test_every_study_has_pages_that_open_without_an_error(browser, place):
     pages, trouble = sorted((place / "site" / "runs").rglob("*.html")), []
     assert len(pages) > len({(r.folder.parts[-3], r.experiment, r.name) for r in done})
     with address_of(place / "site") as base:
+        tab = Tab(browser, base)
         for path in pages:
             name = path.relative_to(place / "site").as_posix()
-            page, wrong = opened(browser, base, name)
+            page, wrong = tab.open(name)
             if (
                 page.locator(".plotly-graph-div .main-svg").count()
                 < page.locator(".plotly-graph-div").count()
@@ -63,5 +64,5 @@ def test_every_study_has_pages_that_open_without_an_error(browser, place):
             if page.evaluate("document.documentElement.scrollWidth") > 390:
                 wrong.append(f"{name}: wider than a small screen")
             trouble += wrong
-            page.close()
+        tab.close()
     assert not trouble, "\n".join(trouble)
