@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEAST_SHARED', 'MOST_TURNED', 'CERTAIN', 'PROBABLE', 'LISTED', 'REPORTED', 'count_mirrors', 'compare_mirrored',
            'Null', 'fit_null', 'count_agreeing', 'judge_pairs', 'Links', 'find_links', 'name_cells', 'join_people',
-           'list_joined', 'list_lines', 'view_cohort', 'link_cohort', 'tabulate_links', 'known_cells']
+           'list_joined', 'list_lines', 'view_cohort', 'link_cohort', 'tabulate_links', 'known_cells', 'read_links']
 
 # %% ../../nbs/data/links.ipynb #b0aa5a83
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from . import photographs, pixels, release
 from .photographs import REGISTERED, Views
-from ..files import Refusal
+from ..files import Refusal, read_table
 
 # %% ../../nbs/data/links.ipynb #3f1ef7e5
 def count_mirrors(
@@ -324,3 +324,16 @@ def known_cells(
     "Each photograph with the name of its cell, as the package's table of certain links knows it."
     table = release.released_links()
     return name_cells(cells, table[table.verdict == "certain"])
+
+# %% ../../nbs/data/links.ipynb #5c855212
+def read_links(
+    path: str | Path,  # .csv or .parquet, from `leukonb audit --pixels --out`
+) -> pd.DataFrame:  # cell_a, cell_b: the certain links
+    "The certain links of a table; a `Refusal` where it is no table of links."
+    table = read_table(path)
+    if missing := [name for name in ("cell_a", "cell_b", "verdict") if name not in table]:
+        raise Refusal(
+            f"{Path(path).name} has no column {missing[0]!r} and is no table of links; "
+            f"`leukonb audit FOLDER --pixels --out {Path(path).name}` writes one"
+        )
+    return table.loc[table.verdict == "certain", ["cell_a", "cell_b"]].reset_index(drop=True)

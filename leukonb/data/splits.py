@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['PARTS', 'Quota', 'share_out', 'subject_quotas', 'split_by_identity', 'split_by_subject', 'summarise_split',
            'check_whole', 'digest_split', 'drop_repeats', 'assign_whole_folds', 'split_challenge',
-           'describe_exclusions', 'split_monte_carlo', 'split_by_image', 'add_copies', 'split_by_copies', 'draw_split',
-           'reserve_identities']
+           'describe_exclusions', 'split_monte_carlo', 'split_by_image', 'name_shown', 'count_shown', 'keep_one',
+           'describe_shown', 'split_by_cell', 'add_copies', 'split_by_copies', 'draw_split', 'reserve_identities']
 
 # %% ../../nbs/data/splits.ipynb #f660380e
 import hashlib
 from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
+from . import links
 from ..files import Refusal, digest_table
 
 # %% ../../nbs/data/splits.ipynb #4bfdc4fa
@@ -305,6 +306,75 @@ def split_by_image(
         drawn.append(pd.Series(parts, order))
     return _table(rows, pd.concat(drawn).reindex(rows.index), iteration, "image")
 
+# %% ../../nbs/data/splits.ipynb #c027f7d5
+def name_shown(
+    cells: pd.DataFrame,  # the cohort's table
+    pairs: pd.DataFrame | None = None,  # cell_a, cell_b: certain links; those of the package unless given
+) -> pd.Series:  # a row for each row of the cells: the first digest of the cell that it shows
+    "Which cell each image shows: its first photograph, which is itself where no other is known."
+    known = links.known_cells(cells.cell) if pairs is None else links.name_cells(cells.cell, pairs)
+    return cells.cell.map(known)
+
+
+def count_shown(
+    cells: pd.DataFrame,  # the cohort's table
+) -> dict[str, int]:  # files, cells, surplus; shared: files whose cell another file shows too
+    "How many files there are, how many cells they show, and how many files show one that was there before."
+    shown = cells["shown"] if "shown" in cells else name_shown(cells)
+    files, number = len(shown), int(shown.nunique())
+    return {
+        "files": files,
+        "cells": number,
+        "surplus": files - number,
+        "shared": int(shown.duplicated(keep=False).sum()),
+    }
+
+
+def keep_one(
+    cells: pd.DataFrame,  # the cohort's table
+) -> pd.DataFrame:  # its first image of each cell
+    "Each cell once: second photographs and files stored twice are left out."
+    shown = cells["shown"] if "shown" in cells else name_shown(cells)
+    return cells[~shown.duplicated()].reset_index(drop=True)
+
+# %% ../../nbs/data/splits.ipynb #ffe5f4c3
+def describe_shown(
+    cells: pd.DataFrame,  # the cohort's table
+    once: bool = False,  # whether second photographs were left out
+) -> str:  # a sentence
+    "How many files show how many cells, and whether each cell is counted once."
+    n = count_shown(cells)
+    if not n["surplus"]:
+        return f"{n['files']:,} files show as many cells; none is known to be photographed or filed twice."
+    counted = (
+        "are left out, and each cell is counted once" if once else "are counted as often as they are there"
+    )
+    return (
+        f"{n['files']:,} files show {n['cells']:,} cells, as far as is known: {n['shared']:,} files show a cell that "
+        f"another shows too. The {n['surplus']:,} that are surplus {counted}."
+    )
+
+# %% ../../nbs/data/splits.ipynb #d25047b3
+def split_by_cell(
+    cells: pd.DataFrame,  # the cohort's table; a column `shown`, from `name_shown`, is taken as it is
+    train: float = 0.8,  # shares of the images of each class
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    iteration: int = 0,  # which of the seed's splits
+) -> pd.DataFrame:  # as by identity
+    "All images of one cell in one part, without regard to subjects: it leaks the person, for demonstration only."
+    rows, drawn = _usable(cells), []
+    shown = rows["shown"] if "shown" in rows else name_shown(rows)
+    for label in ("ALL", "HEM"):
+        sizes = shown[rows.label == label].value_counts().sort_index()
+        order = _generator(seed, "cell", iteration, label).permutation(sizes.index)
+        numbers = share_out(round(sizes.sum() * (train + validation + test)), [train, validation, test])
+        starts = sizes[order].cumsum() - sizes[order]
+        place = np.searchsorted(np.cumsum(numbers), starts, "right")
+        drawn.append(pd.Series(np.array([*PARTS, None], object)[place], order))
+    return _table(rows, shown.map(pd.concat(drawn)), iteration, "cell")
+
 # %% ../../nbs/data/splits.ipynb #4238c94c
 def add_copies(
     cells: pd.DataFrame,  # the cohort's table
@@ -363,6 +433,7 @@ _BY = {
     "identity": split_by_identity,
     "subject": split_by_subject,
     "image": split_by_image,
+    "cell": split_by_cell,
     "copies": split_by_copies,
     "challenge": _challenge,
 }
@@ -380,7 +451,7 @@ def draw_split(
 ) -> pd.DataFrame:
     """One split of the kind named, its promise checked.
 
-    `unit` is 'identity'; or 'subject', 'image' or 'copies', only to measure what those are worth; or
+    `unit` is 'identity'; or 'subject', 'cell', 'image' or 'copies', only to measure what those are worth; or
     'challenge', which tests on the preliminary part, whatever `train` and `test` are.
     """
     if unit not in _BY:

@@ -95,6 +95,7 @@ def judge_arms(
     tables: Mapping[str, pd.DataFrame],  # {the way to hold people out: predictions}
     threshold: float = 0.5,
     seed: int = 0,
+    names: Sequence[str] = METRICS,  # of the scores
 ) -> pd.DataFrame:  # held out, arm, metric, value, low, high, method, ALL, HEM
     "Each score of each arm with its interval over identities, and the people of each class behind it."
     judged = []
@@ -102,13 +103,14 @@ def judge_arms(
         people = table.groupby("label").identity.nunique()
         for arm, rows in table.groupby("arm", sort=False):
             marked = predictions.mark_decisions(rows.copy())
-            scores = clustered.interval_scores(marked, METRICS, threshold=threshold, seed=seed)
+            scores = clustered.interval_scores(marked, names, threshold=threshold, seed=seed)
             judged.append(scores.assign(**{"held out": name, "arm": arm, **people}))
     kept = ["held out", "arm", "metric", "value", "low", "high", "method", "ALL", "HEM"]
     return pd.concat(judged, ignore_index=True)[kept]
 
 # %% ../../nbs/pages/folds.ipynb #4568a1cc
-_COLOURS = dict(zip(ARMS, (MUTED, INK, ACCENT)))
+_COLOURS = (MUTED, INK, ACCENT, "#d08a1d")
+_MARKS = ("circle", "square", "diamond", "triangle-up")
 
 
 def draw_arms(
@@ -120,10 +122,10 @@ def draw_arms(
     ways = list(dict.fromkeys(shown["held out"]))
     fig = blank_figure(height=150 + 80 * len(ways))
     for i, (arm, rows) in enumerate(shown.groupby("arm", sort=False)):
-        colour = _COLOURS.get(str(arm), INK)
-        places = [ways.index(way) + (i - 1) * 0.22 for way in rows["held out"]]
+        colour = _COLOURS[i % len(_COLOURS)]
+        places = [ways.index(way) + (i - 1) * 0.2 for way in rows["held out"]]
         bars = error_bars(rows.value, rows.low, rows.high, color=colour)
-        marker = dict(color=colour, size=9, symbol=["circle", "square", "diamond"][i % 3])
+        marker = dict(color=colour, size=9, symbol=_MARKS[i % len(_MARKS)])
         fig.add_scatter(x=rows.value, y=places, name=str(arm), mode="markers", marker=marker, error_x=bars)
     fig.update_yaxes(tickvals=list(range(len(ways))), ticktext=ways, range=[len(ways) - 0.5, -0.5])
     return fig.update_xaxes(title="AUROC, with 95 % interval over people" if metric == "auroc" else metric)
