@@ -161,8 +161,9 @@ def _text(value: Any, kind: str, decimals: int) -> str:
         return "yes" if value else "no"
     if not _is_number(value):
         return "" if value is None or value is pd.NA or value is pd.NaT else str(value)
-    if kind == "measure":
-        return "" if value != value else _measure(float(value), decimals)
+    if kind == "measure" and value == value:
+        own = abs(value) > 1 and float(value).is_integer()
+        return _count(float(value)) if own else _measure(float(value), decimals)
     return format_number(float(value), kind)
 
 # %% ../nbs/numbers.ipynb #d635bfa1

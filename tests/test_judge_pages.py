@@ -15,6 +15,7 @@ from leukonb.evidence import multiclass, predictions
 from leukonb.evidence.multiclass import ClassWorld, draw_class_world
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal, write_json, write_table
+from leukonb.numbers import state_p
 from leukonb.runs.notebook import find_experiment, read_code
 from leukonb.verbs import evaluate, people, plan
 
@@ -273,7 +274,7 @@ def test_the_figure_of_several_pairs_has_the_p_of_the_answer(tmp_path, monkeypat
     rows = rows[rows.test == "studentised permutation of identities"]
     row = rows[rows.p != rows.p_holm].iloc[0]
     texts = figure_of(page, f"{row.a} - {row.b}, balanced accuracy")
-    assert any(f"(p = {row.p_holm:.2g})" in text for text in texts if "balanced accuracy" in text)
+    assert any(f"({state_p(row.p_holm)})" in text for text in texts if "balanced accuracy" in text)
 
 
 def test_a_page_by_site_has_calibration_shift_and_the_sites_that_were_left_out(tmp_path, monkeypatch):

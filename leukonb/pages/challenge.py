@@ -206,17 +206,19 @@ def _add_claims(fig: go.Figure, rows: pd.DataFrame, part: str, symbol: str) -> g
 # %% ../../nbs/pages/challenge.ipynb #1678e280
 def draw_field(
     scores: pd.DataFrame,  # from `ablation.average_scores`, one arm
-    on: str,  # from `describe_test_part`
+    on: str | None,  # from `describe_test_part`; nothing where this run has no place among the works
 ) -> go.Figure:
-    "Weighted F1 of this run, with its interval as a band, and of each work; dotted: every cell called ALL."
+    "Weighted F1 of each work, and of this run with its interval as a band; dotted: every cell called ALL."
     own = scores.set_index("metric").loc["weighted_f1"]
     rows = paper.subjects_apart().query("score == 'weighted F1'")
-    fig = _add_own(blank_figure(height=190 + 30 * len(rows)), own, on)
+    fig = blank_figure(height=190 + 30 * len(rows))
+    if on is not None:
+        _add_own(fig, own, on)
     _add_claims(fig, rows, "preliminary test", "diamond")
     _add_claims(fig, rows, "final test", "diamond-open")
     paper.mark_floor(fig, "every cell called ALL")
-    low = 100 * min(paper.all_called_ALL()["weighted_f1"], own.low)
-    works = ["this run", *rows.work]
+    low = 100 * min(paper.all_called_ALL()["weighted_f1"], own.low if on is not None else 1)
+    works = [*(["this run"] if on is not None else []), *rows.work]
     fig.update_yaxes(type="category", categoryorder="array", categoryarray=works[::-1])
     fig.update_xaxes(title="weighted F1, %", range=[low - 3, 100])
     return fig.update_layout(legend=dict(orientation="v", y=1.02), margin_t=90)

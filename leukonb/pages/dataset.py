@@ -6,7 +6,8 @@
 __all__ = ['VALUES', 'measure_cells', 'propose_pairs', 'compare_classes', 'find_copies', 'crop_close', 'list_pairs',
            'draw_similarity', 'score_out_of_fold', 'suspect_labels', 'list_questionable', 'count_reasons',
            'pick_farthest', 'describe_subjects', 'intraclass_share', 'draw_subject_sizes', 'draw_frame_contact',
-           'hand_made_points', 'embed_cells', 'neighbour_likeness', 'lay_out', 'draw_layout', 'list_findings']
+           'hand_made_points', 'embed_cells', 'neighbour_likeness', 'lay_out', 'describe_map', 'draw_layout',
+           'list_findings']
 
 # %% ../../nbs/pages/dataset.ipynb #08449cd0
 from collections.abc import Sequence
@@ -290,7 +291,7 @@ def draw_subject_sizes(
         fig.add_scatter(
             x=each.area / 1e3, y=each.lightness, mode="markers", marker=mark, customdata=data, **words
         )
-    fig.update_xaxes(title="median area of its cells, thousand pixels of a 450 x 450 frame")
+    fig.update_xaxes(title="median area of its cells, 1,000 pixels")
     return fig.update_yaxes(title="median lightness, CIE L*")
 
 # %% ../../nbs/pages/dataset.ipynb #c970e582
@@ -417,6 +418,18 @@ def _layout_views(rows: pd.DataFrame, doubted: np.ndarray) -> dict[str, tuple[pd
     }
 
 
+def describe_map(
+    how: str,  # 't-SNE' or 'PCA'
+) -> str:
+    "What the distances of a map mean, by how it was laid out."
+    if how == "PCA":
+        return (
+            "The axes are the two directions in which the embedding varies most. Distances along them are real; what "
+            "differs in other directions lies on one spot here."
+        )
+    return "Distances and the size of islands in this map mean nothing; t-SNE keeps neighbours, and not all of them."
+
+
 def _layout_points(xy: np.ndarray, what: str, name: str, colour: str, subjects: pd.Series) -> go.Scatter:
     "The cells of one value in one panel."
     return go.Scatter(
@@ -424,8 +437,8 @@ def _layout_points(xy: np.ndarray, what: str, name: str, colour: str, subjects: 
         y=xy[:, 1],
         mode="markers",
         name=f"{what}: {name}",
-        showlegend=False,
-        marker=dict(size=4, color=colour, opacity=0.7),
+        showlegend=what != "subject",
+        marker=dict(size=4, color=colour, opacity=0.7, symbol=SYMBOLS.get(name, "circle")),
         customdata=subjects,
         hovertemplate=f"{what}: {name}, subject %{{customdata}}<extra></extra>",
     )
@@ -442,7 +455,8 @@ def draw_layout(
     shown = np.sort(np.random.default_rng(seed).permutation(len(xy))[:most])
     xy, rows = xy[shown], rows.iloc[shown]
     views = _layout_views(rows, doubted[shown])
-    fig = blank_figure(2, 2, list(views), height=660, margin=dict(l=20, r=20, t=40, b=20))
+    fig = blank_figure(2, 2, list(views), height=700, margin=dict(l=20, r=20, t=40, b=60))
+    fig.update_layout(legend=dict(y=-0.02, yanchor="top"))
     for k, (what, (values, colours)) in enumerate(views.items()):
         for name in sorted(
             set(values), key=lambda v: (v == "yes", str(v))

@@ -518,7 +518,7 @@ def list_failed(
 def tabulate_people(judged: Judgement) -> pd.DataFrame:  # arm, class, right, people, share (interval)
     "The people called rightly by each arm, with the share and what it could have been."
     rows = judged.people.assign(value=judged.people.share)
-    rows["share"] = format_intervals(rows)
+    rows["share"] = format_intervals(rows, "share")
     rows["range"] = [f"{r.fewest:g} to {r.most:g}" for r in rows.itertuples()]
     rows["called"] = [count_text(*pair) for pair in zip(rows.right, rows.people)]
     several = (rows.fewest != rows.most).any()

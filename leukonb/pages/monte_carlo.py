@@ -172,7 +172,7 @@ def draw_pairs(
     text = dict(annotation_text=f"mean {mean:+.4f}", annotation_position="top left")
     fig.add_hline(y=mean, line=dotted, **text)
     fig.update_xaxes(title="splits, by their difference")
-    return fig.update_yaxes(title="weighted f1: with SE minus without").update_layout(margin_t=20)
+    return fig.update_yaxes(title="weighted F1, difference").update_layout(margin_t=20)
 
 # %% ../../nbs/pages/monte_carlo.ipynb #47724ef1
 def _compared(judged: judgement.Judgement) -> pd.DataFrame:

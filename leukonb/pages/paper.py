@@ -23,6 +23,7 @@ import plotly.graph_objects as go
 from ..draw.look import ACCENT, INK, blank_figure
 from ..evidence import metrics
 from ..files import Refusal
+from ..numbers import name_score
 from ..runs.record import Run
 
 # %% ../../nbs/pages/paper.ipynb #8521af92
@@ -711,7 +712,7 @@ def score_rows(
     by_name = scores.set_index("metric")
     rows = [
         (
-            name.replace("_", " "),
+            name_score(name),
             claim_score(name),
             format_percent(*by_name.loc[name, ["value", "low", "high"]]),
         )

@@ -239,4 +239,10 @@ def draw_score_against_cost(
     for _, row in rows.dropna(subset="cost").sort_values("cost").iterrows():
         _add_rival(fig, row, arms.index(row.arm))
     fig.update_layout(legend=dict(orientation="v", x=1.02, y=1, yanchor="top"), margin_t=20)
-    return fig.update_xaxes(title=title, type="log").update_yaxes(title="auroc")
+    return fig.update_xaxes(title=title, type="log", range=_span_of(rows.cost)).update_yaxes(title="AUROC")
+
+
+def _span_of(costs: pd.Series) -> list[float] | None:
+    "The ends of a logarithmic axis, in powers of ten: half a power beside what is drawn, so that equal costs look equal."
+    known = np.log10(costs[costs > 0])
+    return [float(known.min()) - 0.5, float(known.max()) + 0.5] if len(known) else None
