@@ -24,7 +24,9 @@ def travelling():
     found = [nbs / "_quarto.yml", nbs / "index.ipynb"]
     found += [p for kind in ("*.ipynb", "studies/*.yml") for p in sorted((nbs / "experiments").glob(kind))]
     found += [p for p in sorted((nbs / "_published").rglob("*")) if p.is_file()]
-    return {Path("leukonb") / p.relative_to(nbs): p for p in found}
+    return {Path("leukonb") / p.relative_to(nbs): p for p in found} | {
+        Path("leukonb/CITATION.cff"): here / "CITATION.cff"
+    }
 
 
 class Build(build_py):

@@ -67,11 +67,13 @@ def test_the_sidebar_of_a_large_study_is_short_and_leads_to_all_its_runs(folders
     for count, out in folders.items():
         assert len(site.stage_readable(read_runs(out)[0], tmp_path / "project")) == count + 1
         look = yaml.safe_load((tmp_path / "project/_quarto.yml").read_text())
-        shown[count] = next(s["contents"] for s in look["website"]["sidebar"]["contents"] if "section" in s)
+        menu = look["website"]["sidebar"]["contents"]
+        results = next(s["contents"] for s in menu if s.get("section") == "Results")
+        shown[count] = next(s["contents"] for s in results if "section" in s)
         assert (tmp_path / f"project/runs/quick/training-training-{count - 1}.ipynb").exists()
     assert len(shown[8]) == len(shown[16]) == 6
     assert shown[16][-1] == {"text": "All 17 runs", "href": "runs/index.ipynb"}
-    assert "report-report-0" in shown[16][0]
+    assert "report-report-0" in shown[16][0]["href"]
 
 
 def test_what_is_known_of_an_experiments_code_is_found_out_once(folders, monkeypatch, tmp_path):

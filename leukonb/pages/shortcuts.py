@@ -139,7 +139,7 @@ def draw_cues(
         _add_marks(fig, of_unit, str(unit), names)
     fig.add_vline(x=0.5, line=dict(dash="dot", color=MUTED))
     fig.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5])
-    return fig.update_xaxes(title="AUROC on held-out cells, with 95 % interval over splits")
+    return fig.update_xaxes(title="AUROC on held-out cells (95 % over splits)")
 
 # %% ../../nbs/pages/shortcuts.ipynb #7852f032
 def _describe_control(low: float, high: float) -> str:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'pick_runs', 'read_story', 'draw_story', 'Finding', 'find_leak', 'find_cues', 'find_attention',
-           'compare_with_paper', 'describe_home', 'write_bibtex']
+           'compare_with_paper', 'describe_home', 'write_bibtex', 'find_citation', 'describe_citation']
 
 # %% ../../nbs/verbs/home.ipynb #92f0dbfc
 import re
@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import yaml
 from leukonb.draw.look import (
     ACCENT,
-    INK,
+    ALARM,
     MUTED,
     blank_figure,
     error_bars,
@@ -39,7 +39,7 @@ def pick_runs(
     known.sort(key=lambda r: (not is_published(r), r.status.get("finished", 0)))
     return {run.experiment: run for run in known}
 
-
+# %% ../../nbs/verbs/home.ipynb #2b0eabe1
 def _numbers(run: Run | None, pattern: str) -> pd.DataFrame:
     "The figures of a run with an interval whose name fits, a row each; what the groups of the pattern found first."
     named = [(re.fullmatch(pattern, name), n) for name, n in (run.result["headline"] if run else {}).items()]
@@ -58,15 +58,17 @@ _CLAIMED, _KEPT, _PLAIN = (
 def read_story(
     picked: Mapping[str, Run],  # from `pick_runs`
 ) -> pd.DataFrame:  # way, what, value, low, high
-    "What is claimed under each way of splitting, what is left on new people, and what plain cues claim."
+    "What is claimed under each way of splitting, the highest claim first, what is left on new people, and plain cues."
     rows = _numbers(picked.get("leakage"), r"AUROC (claimed|honest), split by (.+)")
     rows["what"] = rows.what.map({"claimed": _CLAIMED, "honest": _KEPT})
+    order = rows[rows.what == _CLAIMED].sort_values("value", ascending=False).way.tolist()
+    rows = rows.sort_values("way", key=lambda ways: ways.map(order.index), kind="stable") if order else rows
     plain = _numbers(picked.get("shortcuts"), r"AUROC of all together, by (.+)").assign(what=_PLAIN)
     return pd.concat([rows, plain[plain.way.isin(set(rows.way))]], ignore_index=True)
 
 # %% ../../nbs/verbs/home.ipynb #73ff7dc6
 _SIGNS = {
-    _CLAIMED: (ALARM := "#b3412e", "circle"),
+    _CLAIMED: (ALARM, "circle"),
     _KEPT: (ACCENT, "diamond"),
     _PLAIN: (MUTED, "square-open"),
 }
@@ -291,3 +293,38 @@ def write_bibtex(
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     return "\n".join(["@software{leukonb,", *lines, "}"])
+
+# %% ../../nbs/verbs/home.ipynb #bbe977f9
+_DATA = (
+    "Gupta, R. & Gupta, A. (2019). ALL challenge dataset of ISBI 2019 (C-NMC 2019). The Cancer Imaging Archive.",
+    "https://doi.org/10.7937/tcia.2019.dc64i46r",
+)
+
+
+def find_citation(
+    nbs: Path,  # the folder of notebooks
+) -> str | None:
+    "The text of CITATION.cff, beside the folder of notebooks or in it."
+    files = (folder / "CITATION.cff" for folder in (nbs.parent, nbs))
+    return next((file.read_text(encoding="utf-8") for file in files if file.is_file()), None)
+
+
+def describe_citation(
+    text: str | None,  # of CITATION.cff
+) -> list[str]:  # HTML
+    "How to cite the suite, the data and the paper it starts from, and under which licences they are."
+    said, address = _DATA
+    parts = []
+    if text:
+        parts.append("<h2 id='suite'>The suite</h2><p>As BibTeX, written from <code>CITATION.cff</code>:</p>")
+        parts.append(f"<pre><code>{escape(write_bibtex(text))}</code></pre>")
+        licence = escape(str(yaml.safe_load(text).get("license", "")))
+        parts.append(f"<p>The code is free under the licence {licence}.</p>" if licence else "")
+    parts.append(
+        f"<h2 id='data'>The data</h2><p>{escape(said)} <a href='{address}'>{address}</a>, licence CC BY 3.0. Whoever uses the "
+        "measurements that come with leukonb cites this data set too.</p>"
+    )
+    parts.append(
+        f"<h2 id='paper'>The paper it starts from</h2><p><a href='{PAPER}'>arXiv 2601.01026</a>.</p>"
+    )
+    return [part for part in parts if part]
