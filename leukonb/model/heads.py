@@ -25,7 +25,6 @@ import pandas as pd
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 from ..files import Refusal, atomic, digest, write_json
-from . import training
 
 # %% ../../nbs/model/heads.ipynb #6376781c
 if TYPE_CHECKING:
@@ -64,9 +63,11 @@ def learning_rates(
     step: int | np.ndarray,  # from 0 up
     steps: int,  # in all
 ) -> Any:  # a number, or as many as there are steps
-    "The learning rate of a step, or of many: the cycle of `training`."
-    cycle = training.TrainingRecipe(rate=recipe.rate, peak=recipe.peak, rising=recipe.rising)
-    return training.learning_rate(cycle, step, steps)
+    "The learning rate of a step, or of many: from `rate` to `peak` and down to nearly nothing."
+    step, top = np.asarray(step, float), max(1.0, recipe.rising * steps)
+    up = recipe.rate + (recipe.peak - recipe.rate) * (1 - np.cos(np.pi * np.minimum(step / top, 1))) / 2
+    down = recipe.peak * (1 + np.cos(np.pi * np.clip((step - top) / max(1.0, steps - top), 0, 1))) / 2
+    return np.where(step <= top, up, np.maximum(down, recipe.rate * 1e-4))
 
 # %% ../../nbs/model/heads.ipynb #8de2b3ca
 _LEAST = dict(reduction=1, gamma=0, batch=2, epochs=1, rate=0, peak=0, decay=0, clip=0, patience=1, least=0)

@@ -8,7 +8,7 @@ __all__ = ['SIZES', 'DEPTH', 'Block', 'list_blocks', 'build_lite', 'find_weights
 # %% ../../nbs/model/lite.ipynb #0a939d48
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,25 +132,26 @@ def _theirs(name: str) -> str:
     return "_" + name.replace("-", ".").replace("_", "._", 1) if name.startswith("blocks") else f"_{name}"
 
 
-def _arrays_of_layer(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _arrays_of_layer(layer: keras.layers.Layer, name: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
     "The weights of a layer in Keras's form, taken out of a checkpoint's arrays."
-    name = _theirs(layer.name)
     if isinstance(layer, layers.BatchNormalization):
         return [arrays[f"{name}.{kind}"] for kind in ("weight", "bias", "running_mean", "running_var")]
     axes = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
-    return [arrays[f"{name}.weight"].transpose(axes)]
+    kernel = arrays[f"{name}.weight"].transpose(axes)
+    return [kernel, arrays[f"{name}.bias"]] if layer.use_bias else [kernel]
 
 # %% ../../nbs/model/lite.ipynb #73e4352e
 def load_arrays(
-    model: keras.Model,  # from `build_lite`
+    model: keras.Model,  # from `build_lite`, or any whose layers a checkpoint names
     arrays: dict[str, np.ndarray],  # of a checkpoint
+    named: Callable[[str], str] = _theirs,  # what the checkpoint calls a layer
 ) -> None:
     "Give every layer its weights; a `Refusal` for an array that is missing or of another shape."
     for layer in model.layers:
         if not layer.weights:
             continue
         try:
-            layer.set_weights(_arrays_of_layer(layer, arrays))
+            layer.set_weights(_arrays_of_layer(layer, named(layer.name), arrays))
         except (KeyError, ValueError) as error:
             line = str(error).splitlines()[0]
             raise Refusal(

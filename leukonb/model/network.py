@@ -27,7 +27,8 @@ from keras import layers
 
 from ..files import Refusal, atomic, digest_file
 from .attention import SqueezeExcite
-from .backbones import find_backbone
+from .backbones import BACKBONES, find_backbone, set_depth
+from .checkpoints import is_checkpoint
 
 # %% ../../nbs/model/network.ipynb #e4c9120c
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -41,7 +42,8 @@ class Network:
     size: int = 384  # pixels, width and height of the input
     attention: bool = True  # Squeeze-and-Excitation before pooling
     reduction: int = 16  # channels for each unit of its bottleneck
-    weights: str | None = None  # 'imagenet', a local file of the backbone's weights, or None
+    weights: str | None = None  # 'imagenet', a local file (Keras's, or a checkpoint of PyTorch), or None
+    pretraining: str = ""  # what such a checkpoint was trained on, where no config.json beside it says so
     head: tuple[int, ...] = (512, 256)  # units of the dense layers
     dropouts: tuple[float, ...] = (0.3, 0.2, 0.3)  # after pooling and after each dense layer
     depth: float = 0.2  # stochastic depth in the backbone, where it has it
@@ -70,6 +72,11 @@ def check_network(network: Network) -> Network:
             f"give one more than the {len(network.head)} layers of the head"
         )
     _check_shape(network)
+    if network.pretraining and not is_checkpoint(network.weights):
+        raise Refusal(
+            f"network pretraining is {network.pretraining!r}, and weights {network.weights!r} are "
+            "no checkpoint of PyTorch; leave pretraining out, or name a .safetensors or .pth file"
+        )
     return network
 
 # %% ../../nbs/model/network.ipynb #nw000003
@@ -108,7 +115,7 @@ def _read_weights(base, network):
     if not path.is_file():
         raise Refusal(
             f"weights {network.weights}: there is no such file; "
-            f"name a .h5 or .weights.h5 file of {network.backbone}, 'imagenet', or none"
+            f"name a .h5, .weights.h5 or .safetensors file of {network.backbone}, 'imagenet', or none"
         )
     try:
         _count_weights(path, path.stat().st_size, path)
@@ -120,28 +127,50 @@ def _read_weights(base, network):
     except Exception as error:
         line = _first_line(error, "unreadable")
         raise Refusal(f"weights {path} do not fit {network.backbone}: {line}") from None
+
+# %% ../../nbs/model/network.ipynb #3c211a8f
+def _check_finite(base, network):
+    "Refuse weights that are not numbers."
     if not all(np.isfinite(np.asarray(w)).all() for w in base.weights):
-        raise Refusal(f"weights {path} hold values that are not numbers; take another file")
+        raise Refusal(f"weights {network.weights} hold values that are not numbers; take another file")
+
+
+def _open_checkpoint(backbone, network):
+    "How a checkpoint of PyTorch wants its pixels, and what gives the backbone its arrays."
+    if backbone.checkpoint is None:
+        able = ", ".join(name for name, record in BACKBONES.items() if record.checkpoint)
+        raise Refusal(
+            f"weights {network.weights}: {backbone.name} reads files of Keras; "
+            f"checkpoints of PyTorch are read for {able}"
+        )
+    return backbone.checkpoint(Path(network.weights), network.pretraining)
 
 # %% ../../nbs/model/network.ipynb #d5063e02
+def _released(backbone, network):
+    "The name of the released weights that a network starts from, or None."
+    if network.weights == "imagenet" and "imagenet" not in backbone.weights:
+        raise Refusal(
+            f"backbone {backbone.name} has no weights 'imagenet'; "
+            "set weights to a local file of them, or to none to train from scratch"
+        )
+    return network.weights if network.weights in backbone.weights else None
+
+
 def _place_backbone(network, images):
     "The last feature map of the network's backbone on the images, its first weights in place."
     backbone = find_backbone(network.backbone)
-    released = network.weights if network.weights in ("imagenet", *backbone.weights) else None
-    if released and released not in backbone.weights:
-        raise Refusal(
-            f"backbone {backbone.name} has no weights {released!r}; "
-            "set weights to a local file of them, or to none to train from scratch"
-        )
+    released, scale, load = _released(backbone, network), backbone.scale, None
+    if not released and is_checkpoint(network.weights):
+        scale, load = _open_checkpoint(backbone, network)
     try:
-        base = backbone.build(backbone.scale(images), released, network.seed)
+        base = backbone.build(scale(images), released, network.seed)
     except Exception as error:
         raise _unavailable(network, error) from None
-    for layer in base.layers if backbone.depth else ():
-        if isinstance(layer, layers.Dropout) and layer.name.endswith("_drop"):
-            layer.rate *= network.depth / backbone.depth
+    if backbone.depth:
+        set_depth(base, network.depth)
     if network.weights and not released:
-        _read_weights(base, network)
+        load(base) if load else _read_weights(base, network)
+        _check_finite(base, network)
     return base.get_layer(backbone.layer).output if backbone.layer else base.output
 
 # %% ../../nbs/model/network.ipynb #2e81825c
@@ -153,7 +182,7 @@ def _head(network, pooled):
     for i, units in enumerate(network.head, 1):
         start = keras.initializers.GlorotUniform(seed=next(seeds))
         x = layers.Dense(units, kernel_initializer=start, name=f"dense{i}")(x)
-        x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"norm{i}")(x)
         x = layers.Activation("relu", name=f"relu{i}")(x)
         x = layers.Dropout(network.dropouts[i], seed=next(seeds), name=f"drop{i}")(x)
     start = keras.initializers.GlorotUniform(seed=next(seeds))
@@ -179,10 +208,11 @@ def describe_network(network: Network) -> pd.DataFrame:
     model = build_network(network)
     gates = sum(layer.count_params() for layer in model.layers if isinstance(layer, SqueezeExcite))
     attention = f"Squeeze-and-Excitation, reduction {network.reduction}, {gates:,} parameters"
+    random = f"random, seed {network.seed}"
     rows = {
         "backbone": network.backbone,
         "input": f"{network.size} x {network.size} pixels, RGB",
-        "first weights": network.weights or f"random, seed {network.seed}",
+        "first weights": " ".join(filter(None, (network.weights, network.pretraining))) or random,
         "last feature map": " x ".join(map(str, model.get_layer("maps").output.shape[1:])),
         "attention": attention if network.attention else "none",
         "head": " - ".join(map(str, (*network.head, 2))),

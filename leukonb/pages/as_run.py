@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from ..draw.look import ACCENT, blank_figure, error_bars
 from ..evidence import clustered
 from ..files import read_table
+from ..model.schedule import START
 from ..runs.record import Run
 
 # %% ../../nbs/pages/as_run.ipynb #b950b88a
@@ -30,8 +31,9 @@ def name_network(
 # %% ../../nbs/pages/as_run.ipynb #99e2bc66
 def _rate(given: dict) -> str:
     "The learning rate in words: constant, or the ends of its cycle."
-    start = f"{given['rate']:g}"
-    return start if given["schedule"] == "constant" else f"{start} to {given['peak']:g}, one cycle"
+    if given["schedule"] == "constant":
+        return f"{given['rate']:g}"
+    return f"{given['peak'] / START:g} to {given['peak']:g}, one cycle"
 
 # %% ../../nbs/pages/as_run.ipynb #ba07db90
 def describe_arms(
