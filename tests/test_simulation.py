@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.evidence import clustered, coverage, metrics, simulate, worlds
+from leukonb.evidence import claims, clustered, coverage, metrics, simulate, worlds
+from leukonb.evidence.judgement import PRIMARY_TESTS
 from leukonb.files import digest_file, read_json, refusal_line, write_json
 from leukonb.runs import published
 from leukonb.runs.process import prepare_folder
@@ -214,3 +215,27 @@ def test_the_intervals_of_today_are_those_of_the_published_record():
                 f"{row.metric}, {row.method}: leukonb computes other intervals than the published record's; "
             )
             np.testing.assert_allclose(ends, [row.low, row.high], atol=1e-6, err_msg=said + "run it again")
+
+
+def claims_record():
+    """The published record of the tests' false claims."""
+    return next(path for path in RECORDS if path.parts[-2] == "simulation")
+
+
+def test_the_claims_that_pages_cite_are_those_of_the_published_record():
+    assert digest_file(ROOT / "leukonb/evidence/claims.csv") == digest_file(claims_record() / "one-set.csv")
+    table = claims.read_claims()
+    assert list(table.columns) == claims.COLUMNS
+    assert {(7, 4), (13, 15), (30, 12), (60, 41)} == set(zip(table.ALL, table.HEM))
+    parameters = read_json(claims_record() / "run.json")["inputs"]["parameters"]
+    assert parameters["worlds"] == 1000 and (table.worlds > 900).all()
+    near = np.sqrt(table.claims * (1 - table.claims) / table.worlds)
+    np.testing.assert_allclose(table.error, near, atol=2e-4)
+
+
+def test_the_primary_test_keeps_its_level_where_its_assumption_holds():
+    table = claims.read_claims()
+    rows = table[(table.test == PRIMARY_TESTS[0]) & ~table.world.isin([claims.BETTER, "differ in spread"])]
+    assert len(rows) == 64 and (rows.low < 0.05).all()
+    wrong = table[(table.test == PRIMARY_TESTS[0]) & (table.world == "differ in spread")]
+    assert (wrong.low > 0.05).all()  # so a page that names the primary test says what it assumes

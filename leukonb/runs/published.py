@@ -45,12 +45,14 @@ def _strip_status(run: Run) -> dict[str, Any]:
 
 # %% ../../nbs/runs/published.ipynb #d83856f3
 _PLACE = re.compile(r"(?<![\w./:<~)-])~?/(?:[\w.@+ -]+/)+[\w.@+-]*|\b[A-Z]:\\\\?\w+\\")
+_PACKED = re.compile(r"(bdata\W{1,9})[\w+/=]+")
 
 
 def _list_texts(value: Any) -> Iterator[str]:
     "Every text in a JSON value."
     if isinstance(value, dict):
-        yield from (text for pair in value.items() for part in pair for text in _list_texts(part))
+        told = ((k, "" if k == "bdata" else v) for k, v in value.items())
+        yield from (text for pair in told for part in pair for text in _list_texts(part))
     elif isinstance(value, list):
         yield from (text for part in value for text in _list_texts(part))
     elif isinstance(value, str):
@@ -65,7 +67,7 @@ def find_places(
     for path in sorted(p for p in Path(folder).rglob("*") if p.suffix in (".json", ".ipynb", ".csv", ".md")):
         text = path.read_text(encoding="utf-8")
         texts = _list_texts(json.loads(text)) if path.suffix in (".json", ".ipynb") else [text]
-        found += [f"{path.name}: {m[0]}" for t in texts for m in _PLACE.finditer(t)]
+        found += [f"{path.name}: {m[0]}" for t in texts for m in _PLACE.finditer(_PACKED.sub(r"\1", t))]
     return found
 
 # %% ../../nbs/runs/published.ipynb #88fb371d
