@@ -350,8 +350,8 @@ def describe_shown(
         "are left out, and each cell is counted once" if once else "are counted as often as they are there"
     )
     return (
-        f"{n['files']:,} files show {n['cells']:,} cells, as far as is known: {n['shared']:,} files show a cell that "
-        f"another shows too. The {n['surplus']:,} that are surplus {counted}."
+        f"{n['files']:,} files show {n['cells']:,} cells, as far as is known: {n['shared']:,} files show "
+        f"a cell that another shows too. The {n['surplus']:,} that are surplus {counted}."
     )
 
 # %% ../../nbs/data/splits.ipynb #d25047b3
@@ -363,7 +363,7 @@ def split_by_cell(
     seed: int = 0,
     iteration: int = 0,  # which of the seed's splits
 ) -> pd.DataFrame:  # as by identity
-    "All images of one cell in one part, without regard to subjects: it leaks the person, for demonstration only."
+    "All images of one cell in one part, whoever's they are: it leaks the person, for demonstration only."
     rows, drawn = _usable(cells), []
     shown = rows["shown"] if "shown" in rows else name_shown(rows)
     for label in ("ALL", "HEM"):
