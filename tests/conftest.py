@@ -135,6 +135,22 @@ def nbs(tmp_path, monkeypatch):
     return place
 
 
+@pytest.fixture(scope="session")
+def front(tmp_path_factory):
+    """A folder for LEUKONB_NBS with leukonb's front page: its site has pages of runs, and none of the library's hundred."""
+    place = tmp_path_factory.mktemp("front") / "nbs"
+    (place / "experiments").mkdir(parents=True)
+    shutil.copy(ROOT / "_quarto.yml", place.parent)
+    shutil.copy(ROOT / "nbs" / "index.ipynb", place)
+    return place
+
+
+@pytest.fixture
+def front_only(front, monkeypatch):
+    """Sites are built without the library, here and by processes that the test starts."""
+    monkeypatch.setenv("LEUKONB_NBS", str(front))
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """What a training says at its end that nothing has interrupted."""

@@ -108,6 +108,7 @@ def test_images_are_scored_by_function_and_by_command_alike(place, model, monkey
     assert (written.score - scored.score).abs().max() < 1e-6
 
 
+@pytest.mark.usefixtures("front_only")
 def test_a_page_is_made_where_one_is_wanted(place):
     drawn = pd.read_csv(place / "table.csv")
     at_once = leukonb.evaluate(drawn, resamples=100)

@@ -9,6 +9,8 @@ from conftest import leukonb
 
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 
+pytestmark = pytest.mark.usefixtures("front_only")
+
 
 def made(seed=1, **world):
     """A table as others write it: subject, label, score."""

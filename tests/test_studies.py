@@ -44,6 +44,7 @@ def test_a_study_runs_at_smoke_size(place, few_cells, name):
     assert all(r.manifest["size"] == "smoke" for r in found)
 
 
+@pytest.mark.usefixtures("front_only")
 def test_every_study_has_pages_that_open_without_an_error(browser, place):
     done = [r for r in find_runs(place / "runs") if r.done]
     built = leukonb("site", "--out", place / "runs", "--to", place / "site")
