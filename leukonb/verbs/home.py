@@ -26,7 +26,7 @@ from leukonb.draw.look import (
     table_html,
 )
 from ..files import read_table
-from ..numbers import format_number, name_words
+from ..numbers import format_number, name_words, state_p
 from ..runs.published import is_published
 from ..runs.record import Run
 
@@ -126,7 +126,7 @@ def find_leak(picked: Mapping[str, Run]) -> Finding | None:
     size = format_number(gap.value, "score")
     heading = f"A split by {way} overstates AUROC by {size}"
     if gap.low <= 0:
-        heading = f"A split by {way} claims {size} more AUROC than is left on new people; these people cannot tell it from 0"
+        heading = f"A split by {way} claims {size} more AUROC than is left on new people, which may be chance"
     said = f"Its own test claims {_say(own.loc['claimed'])}; on people in no part of the split {_say(own.loc['honest'])} is left."
     return Finding(heading, f"{said} The difference is {_say(gap)}.", run)
 
@@ -143,6 +143,12 @@ def find_cues(picked: Mapping[str, Run]) -> Finding | None:
     return Finding(heading, said, run)
 
 
+def _corrected(note: str) -> str:
+    "What the corrected test of a note finds, with its p value as others are written."
+    said = note[note.index("The corrected test") :].split(";")[0]
+    return re.sub(r"p = (0?\.\d+|\d+e-\d+)", lambda m: state_p(float(m[1])), name_words(said))
+
+
 def find_attention(picked: Mapping[str, Run]) -> Finding | None:
     "What attention adds over many splits, as that run's test has it."
     run = picked.get("monte-carlo")
@@ -152,7 +158,7 @@ def find_attention(picked: Mapping[str, Run]) -> Finding | None:
     gain = rows.value["with SE"] - rows.value["without SE"]
     words = [f"{arm} {_say(rows.loc[arm])}" for arm in ("with SE", "without SE")]
     heading = f"Attention changes weighted F1 by {gain:+.3f} over random splits"
-    tested = [name_words(note) for note in run.result.get("notes", []) if note.startswith("weighted")]
+    tested = [_corrected(note) for note in run.result.get("notes", []) if "The corrected test" in note]
     return Finding(heading, ". ".join([f"Weighted F1 {', '.join(words)}", *tested]).rstrip(".") + ".", run)
 
 # %% ../../nbs/verbs/home.ipynb #3d84d2dd
