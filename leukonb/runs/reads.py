@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from ..files import Refusal, digest_table, read_table
 from .record import Run
+from .schema import check_predictions
 from .seal import describe_changed, find_changed
 
 # %% ../../nbs/runs/reads.ipynb #d250cc56
@@ -22,6 +23,8 @@ def _find_change_in_run(run: Run, name: str, path: Path) -> str | None:
         return f"{path} is {need.status['status']}"
     if changed := find_changed(path, found):
         return f"{path / describe_changed(path, changed)}"
+    for table in filter(lambda file: file.endswith(".parquet"), found.get("files", {})):
+        check_predictions(path / table)
     return None
 
 

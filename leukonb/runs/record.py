@@ -20,13 +20,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 import pandas as pd
 from ..draw.look import show_table
 from ..files import Refusal, digest_file, write_json
 from .device import ask_program, name_device, name_processor
-from .form import read_manifest, read_progress, read_result, read_state
+from .form import find_later, read_manifest, read_progress, read_result, read_state
 from leukonb.runs.key import (
     computing_settings,
     digest_content,
@@ -41,6 +42,7 @@ from leukonb.runs.key import (
 )
 from .notebook import find_experiment, find_files, read_parameters, suggest
 from .owner import is_locked
+from .schema import VERSIONS, stamp_predictions
 from .seal import describe_changed, find_changed
 
 # %% ../../nbs/runs/record.ipynb #4155ff60
@@ -144,6 +146,8 @@ def _read_status(run: Run) -> dict[str, Any]:
         return {**status, "status": "changed", "error": f"{describe_changed(run.folder, names)}; {_AGAIN}"}
     if found:
         return {**status, "status": "done"}
+    if later := find_later(run.folder):
+        return {"status": "failed", "error": later}
     if status.get("status") == "done":
         return {**status, "status": "failed", "error": f"result.json is gone or damaged; {_AGAIN}"}
     if status.get("status") == "running" and not is_locked(run.folder):
@@ -187,6 +191,7 @@ def make_run(
     stated = list_inputs(notebook, named, data, keys, hashed, threads)
     place = Path(folder) / notebook.stem / f"{name}-{digest_inputs(stated)}"
     manifest = {
+        "schema": VERSIONS["run.json"],
         "key": digest_inputs(stated),
         "name": name,
         "experiment": notebook.stem,
@@ -303,12 +308,21 @@ def describe_missing(run: Run) -> str:
 
 # %% ../../nbs/runs/record.ipynb #a6a583cc
 def this_run() -> Run:
-    "The run whose folder is the working folder; by hand, a scratch run."
+    "The run whose folder is the working folder; of an experiment run by hand its own; else a scratch run."
+    if not (os.environ.get("LEUKONB_RUN") and Path("run.json").is_file()) and (
+        run := _by_hand().begin_by_hand()
+    ):
+        return run
     if Path("run.json").is_file():
         return Run.read(Path.cwd())
     names = {"key": "by-hand", "name": "by hand", "experiment": "notebook", "command": None, "scratch": True}
     inputs: dict[str, Any] = {"parameters": {}, "needs": {}, "data": None}
     return Run(Path(tempfile.mkdtemp(prefix="leukonb-")), {**names, "inputs": inputs})
+
+
+def _by_hand() -> Any:
+    "The module of notebooks run by hand, which stands above this one."
+    return import_module("leukonb.runs.kernel")
 
 # %% ../../nbs/runs/record.ipynb #cef2dcbc
 def list_facts(
@@ -330,6 +344,7 @@ def list_facts(
         "device": made_in.get("device", ""),
         "threads": made_in.get("threads", ""),
         "commit": made_in.get("commit") or "none",
+        **({"notebook": m["by_hand"]} if "by_hand" in m else {}),
     }
 
 # %% ../../nbs/runs/record.ipynb #574bd3a6
@@ -371,17 +386,31 @@ def finish(
     notes: list | None = None,  # sentences that belong beside the numbers
 ) -> "HTML":
     "Write `result.json`, which makes the run done, and show where its numbers come from."
+    if alone := "by_hand" in run.manifest and not os.environ.get("LEUKONB_RUN"):
+        _by_hand().check_by_hand(run)
     _note_device(run)
     result = {
+        **_state_versions(run),
         "run": run.key,
         "headline": headline or {},
         "notes": [*filter(None, [describe_missing(run)]), *(notes or [])],
         "files": _digest_files(run.folder),
     }
     write_json(run.folder / "result.json", result)
+    if alone:
+        _by_hand().end_by_hand(run)
     return show_provenance(run)
 
 # %% ../../nbs/runs/record.ipynb #be9c5ef8
+def _state_versions(run: Run) -> dict[str, int]:
+    "The version of a result, its tables stamped with theirs; nothing for a record from before versions."
+    if "schema" not in run.manifest:
+        return {}  # what is only drawn again stays as it was, byte by byte
+    for table in run.folder.glob("*.parquet"):
+        stamp_predictions(table)
+    return {"schema": VERSIONS["result.json"]}
+
+
 def _note_device(run: Run) -> None:
     "Write down what a notebook has computed on, now that it has; one that is only drawn again keeps it."
     made_in = run.manifest.get("environment")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Places', 'parse_yaml', 'Study', 'list_studies', 'load_study', 'parse_setting', 'leave_out', 'set_run',
-           'apply_settings', 'shrink_to_smoke', 'PlannedRun', 'plan_study', 'index_study_cohort']
+           'apply_settings', 'shrink_to_smoke', 'PlannedRun', 'is_lacking', 'plan_study', 'index_study_cohort']
 
 # %% ../../nbs/runs/study.ipynb #aa0ea4b4
 import codecs, graphlib, inspect, itertools, re
@@ -437,7 +437,11 @@ class PlannedRun:
     optional: bool = False  # left out where the cohort is too small for it
 
 # %% ../../nbs/runs/study.ipynb #6bd9053a
-def _is_lacking(p: Parameter, wanted: dict[str, list[str]], effective: dict[str, Any]) -> bool:
+def is_lacking(
+    p: Parameter,
+    wanted: dict[str, list[str]],  # for each parameter that names runs, which
+    effective: dict[str, Any],  # all others, by name
+) -> bool:
     "Whether a parameter that must name other runs names none."
     marked = re.match(r"needed(?: without (\w+))?:", p.what)
     if not marked or wanted.get(p.name) or effective.get(marked[1]):
@@ -449,7 +453,7 @@ def _refuse_lacking(study: Study, name: str, known: dict[str, Parameter], effect
     "A `Refusal` where an experiment is made of other runs and the study names none."
     stated = study.runs[name]
     for p in known.values():
-        if _is_lacking(p, _list_needs(stated), effective):
+        if is_lacking(p, _list_needs(stated), effective):
             where = study.at("runs", name, *(["needs"] if "needs" in stated else []))
             example = "a run" if p.type is str else "[a run]"
             raise Refusal(

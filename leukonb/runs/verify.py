@@ -16,6 +16,7 @@ import pandas as pd
 from ..files import Refusal, canonical, digest, digest_file, read_json, read_table
 from .facts import find_doubts
 from .device import has_device
+from .kernel import compose_page
 from .notebook import find_experiment
 from .process import execute_run
 from .reads import find_changed_reads
@@ -241,6 +242,9 @@ def _compare_page(old: Run, new: Run) -> tuple[str, str]:
     "How what two executed notebooks show compares: status and note."
     if not old.notebook.is_file():
         return "missing", "gone from the run's folder"
+    if "by_hand" in old.manifest:
+        made = compose_page(old) == old.notebook.read_text(encoding="utf-8")
+        return ("equal", "") if made else ("differs", "not what the files of the run by hand make")
     if not new.notebook.is_file():
         return "missing", "not written this time"
     was, now = _show_cells(old), [_with_paths(text, new, old) for text in _show_cells(new)]

@@ -1,0 +1,191 @@
+"""What a notebook that somebody runs by hand leaves: in JupyterLab, or by papermill itself."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import papermill
+import pytest
+from papermill.inspection import inspect_notebook
+
+from leukonb.files import Refusal, read_json
+from leukonb.runs import kernel, verify
+from leukonb.runs.by_hand import NOTE, plan_by_hand
+from leukonb.runs.facts import find_doubts
+from leukonb.runs.notebook import find_experiment, find_named, read_parameters
+from leukonb.runs.record import Run, find_runs, is_whole
+from leukonb.verbs.run import prepare_study
+
+EXPERIMENTS = sorted(path for paths in find_named("*.ipynb").values() for path in paths)
+FIRST = "from pathlib import Path\nfrom leukonb.runs.record import this_run, finish"
+WRITES = "Path('sizes.csv').write_text(f'size\\n{sum(sizes)}\\n')"
+CELLS = [FIRST, "run = this_run()", WRITES, "finish(run, {'sum': sum(sizes)})"]
+
+
+@pytest.mark.parametrize("notebook", EXPERIMENTS, ids=lambda path: path.stem)
+def test_papermill_lists_every_parameter_of_every_experiment(notebook):
+    known, listed = read_parameters(notebook), inspect_notebook(notebook)
+    assert list(listed) == list(known), "papermill --help-notebook"
+    assert all(each["help"].strip() for each in listed.values()), "and says what it is"
+
+
+def test_images_can_be_named_to_every_experiment_that_reads_some():
+    for notebook in EXPERIMENTS:
+        known = read_parameters(notebook)
+        assert ("cohort" in known) == any(p.is_by_hand and p.name == "data" for p in known.values()), notebook
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An experiment of one's own that adds numbers up and leaves a table."""
+    place = tmp_path / "own" / "experiments" / "adding.ipynb"
+    place.parent.mkdir(parents=True)
+    cells = [nbformat.v4.new_markdown_cell("# Adding\n\n> Numbers are added up.")]
+    first = "sizes: list[int] = [1, 2]  # that are added"
+    cells.append(nbformat.v4.new_code_cell(first, metadata={"tags": ["parameters"]}))
+    kernel_of = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nb = nbformat.v4.new_notebook(
+        cells=cells + [nbformat.v4.new_code_cell(c) for c in CELLS], metadata=kernel_of
+    )
+    nbformat.write(nb, place)
+    monkeypatch.setenv("LEUKONB_NBS", str(place.parents[1]))
+    monkeypatch.delenv("LEUKONB_RUN", raising=False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return place
+
+
+class Shell:
+    """As much of a kernel as this suite asks of it: cells are executed, and remembered."""
+
+    def __init__(self, monkeypatch, **names):
+        self.user_ns, self.callbacks = names, []
+        self.history_manager = SimpleNamespace(input_hist_raw=[""])
+        self.events = SimpleNamespace(
+            register=lambda name, call: self.callbacks.append(call),
+            unregister=lambda name, call: self.callbacks.remove(call),
+        )
+        monkeypatch.setattr(kernel, "_find_shell", lambda: self)
+
+    def execute(self, *cells):
+        for source in cells:
+            self.history_manager.input_hist_raw.append(source)
+            failed = None
+            try:
+                exec(source, self.user_ns)
+            except Exception as error:
+                failed = error
+            for call in list(self.callbacks):
+                call(SimpleNamespace(error_before_exec=None, error_in_exec=failed))
+            if failed:
+                raise failed
+
+
+def test_the_record_is_that_of_a_study_and_nothing_lies_about(own, monkeypatch, tmp_path):
+    study = tmp_path / "adding.yml"
+    study.write_text(
+        "title: t\nshows: s\nsize: quick\nruns:\n  a: {experiment: adding, parameters: {sizes: [3, 4]}}\n"
+    )
+    wanted = prepare_study(str(study)).planned[0].run
+    Shell(monkeypatch, sizes="[3, 4]").execute(*CELLS)
+    assert os.listdir() == ["_runs"] and Path.cwd() == tmp_path / "work"
+    (run,) = find_runs("_runs")
+    assert run.key == wanted.key and run.manifest["inputs"] == wanted.manifest["inputs"]
+    assert is_whole(run) and run.status["status"] == "done" and run.result["headline"] == {"sum": 7}
+    assert run.manifest["by_hand"] == NOTE and "no digest here covers it" in NOTE
+    assert run.manifest["command"] == "papermill adding.ipynb out.ipynb -p sizes '[3, 4]'"
+    assert not list(find_doubts(run))
+
+
+def test_a_page_by_hand_is_what_its_files_make_and_verify_holds_it_to_that(own, monkeypatch):
+    Shell(monkeypatch, sizes=[3]).execute(*CELLS)
+    (run,) = find_runs("_runs")
+    assert verify._compare_page(run, run) == ("equal", "")
+    page = run.notebook.read_text()
+    run.notebook.write_text(page.replace(">3<", ">4<"))
+    assert run.notebook.read_text() != page
+    assert verify._compare_page(run, run)[0] == "differs"
+    assert run.status["status"] == "changed"
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ([*CELLS[:2], "sizes.append(100)", *CELLS[2:]], "ran where"),
+        ([*CELLS[:2], CELLS[3]], "ran where"),
+        ([*CELLS[:3], CELLS[2], CELLS[3]], "ran where"),
+    ],
+    ids=["a cell more", "a cell less", "a cell twice"],
+)
+def test_what_ran_otherwise_than_it_is_saved_leaves_no_record(own, monkeypatch, tmp_path, cells, why):
+    with pytest.raises(Refusal, match=why):
+        Shell(monkeypatch, sizes=[3]).execute(*cells)
+    (run,) = find_runs(tmp_path / "work" / "_runs")
+    assert not run.result and run.status["status"] == "failed"
+
+
+def test_an_edited_notebook_that_is_not_saved_is_told_to_save_it(own, monkeypatch):
+    with pytest.raises(Refusal, match=r"adding\.ipynb as it is saved; save it"):
+        Shell(monkeypatch, sizes=[3]).execute(FIRST + "\nfactor = 2", *CELLS[1:])
+    assert not os.listdir()
+
+
+def test_a_failed_cell_ends_the_run_and_all_cells_begin_it_again(own, monkeypatch, tmp_path):
+    shell = Shell(monkeypatch, sizes=[3])
+    with pytest.raises(ZeroDivisionError):
+        shell.execute(*CELLS[:2], "1 / 0")
+    (run,) = find_runs(tmp_path / "work" / "_runs")
+    assert run.status["status"] == "failed" and run.status["error"].startswith("ZeroDivisionError")
+    shell.user_ns["sizes"] = [3]
+    shell.execute(*CELLS)
+    assert Run.read(run.folder).status["status"] == "done" and os.listdir() == ["_runs"]
+
+
+def test_a_folder_that_another_process_has_is_left_alone(own, monkeypatch):
+    run = plan_by_hand(own, {"sizes": [3]}, Path("_runs").absolute())
+    monkeypatch.setattr(kernel, "is_locked", lambda folder: folder == run.folder)
+    with pytest.raises(Refusal, match="another process"):
+        Shell(monkeypatch, sizes=[3]).execute(*CELLS)
+
+
+def test_missing_runs_are_named_with_the_command_and_given_ones_are_in_the_key(own, monkeypatch):
+    Shell(monkeypatch, sizes=[3]).execute(*CELLS)
+    (made,) = find_runs("_runs")
+    made.manifest["experiment"] = "training"
+    evaluation, out = find_experiment("ablation"), Path("_runs").absolute()
+    with pytest.raises(Refusal, match=r"-p trainings FOLDER.* papermill .*training\.ipynb"):
+        plan_by_hand(evaluation, {}, out)
+    run = plan_by_hand(evaluation, {"trainings": str(made.folder)}, out)
+    assert run.manifest["inputs"]["needs"] == {"trainings": [made.key]}
+    place = os.path.normpath(run.folder / run.manifest["paths"]["trainings"][0])
+    assert Path(place) == made.folder.absolute()
+    (made.folder / "sizes.csv").write_text("size\n99\n")
+    with pytest.raises(Refusal, match=r"sizes\.csv has changed"):
+        plan_by_hand(evaluation, {"trainings": [str(made.folder)]}, out)
+
+
+def test_papermill_makes_a_record_beside_its_output(own, tmp_path):
+    output = tmp_path / "results" / "out.ipynb"
+    output.parent.mkdir()
+    given = {"sizes": "[3, 4]", "PAPERMILL_OUTPUT_PATH": str(output)}
+    papermill.execute_notebook(own, output, given, progress_bar=False)
+    (run,) = find_runs(output.parent / "_runs")
+    assert sorted(os.listdir(output.parent)) == ["_runs", "out.ipynb"] and not os.listdir()
+    shown = output.read_text()
+    assert run.key in shown and "no digest here covers it" in shown
+
+
+def test_papermill_indexes_the_images_it_is_given(good, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEUKONB_NBS", "")
+    given = {"data": str(good), "shown": 1}
+    papermill.execute_notebook(find_experiment("cohort"), "out.ipynb", given, progress_bar=False)
+    (run,) = find_runs("_runs")
+    study = tmp_path / "own.yml"
+    study.write_text(
+        "title: t\nshows: s\nsize: quick\nruns:\n  a: {experiment: cohort, parameters: {shown: 1}}\n"
+    )
+    assert run.key == prepare_study(str(study), data=good).planned[0].run.key
+    assert run.done and read_json(run.folder / "run.json")["synthetic"] is False
+    assert (run.folder / "parameters.csv").is_file() and not list(tmp_path.glob("*.csv"))
