@@ -330,7 +330,8 @@ def read_links(
     path: str | Path,  # .csv or .parquet, from `leukonb audit --pixels --out`
 ) -> pd.DataFrame:  # cell_a, cell_b: the certain links
     "The certain links of a table; a `Refusal` where it is no table of links."
-    table = read_table(path)
+    kept = {} if Path(path).suffix.lower() == ".parquet" else {"dtype": {"cell_a": "str", "cell_b": "str"}}
+    table = read_table(path, **kept)
     if missing := [name for name in ("cell_a", "cell_b", "verdict") if name not in table]:
         raise Refusal(
             f"{Path(path).name} has no column {missing[0]!r} and is no table of links; "
