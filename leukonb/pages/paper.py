@@ -599,9 +599,11 @@ def _people(split: pd.DataFrame) -> str:
 
 def _training(given: Mapping[str, Any]) -> str:
     "The optimiser, its learning rates, and the size of batch and training."
+    from leukonb.model.schedule import START
+
     rates = f"{given['rate']:g}"
     if given["schedule"] != "constant":
-        rates += f" to {given['peak']:g}, one cycle"
+        rates = f"{given['peak'] / START:g} to {given['peak']:g}, one cycle"
     return f"AdamW, learning rate {rates}, batch {given['batch']}, at most {given['epochs']} epochs"
 
 # %% ../../nbs/pages/paper.ipynb #bcb7a6a5
