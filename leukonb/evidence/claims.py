@@ -57,7 +57,9 @@ def _describe_false(rows: pd.DataFrame) -> str:
     said = f"found a difference between equal arms in {_percent(usual.claims)} of {usual.worlds:,} simulated"
     said += f" studies ({_percent(usual.low)} to {_percent(usual.high)}; 5 % is promised)"
     return said + (
-        f", at worst in {_percent(worst.claims)}, {_name_world(worst)}" if worst.claims > usual.claims else ""
+        f", in the worst of {len(rows)} kinds in {_percent(worst.claims)}, {_name_world(worst)}"
+        if worst.claims > usual.claims
+        else ""
     )
 
 
@@ -69,7 +71,7 @@ def _describe_interval(rows: pd.DataFrame) -> str:
     held = rows.set_index(["classifier", "world"])["interval coverage"]
     worst = rows.loc[rows["interval coverage"].idxmin()]
     said = f" Its interval held the true difference in {_percent(held['good', 'alike'])}"
-    return f"{said}, at worst in {_percent(worst['interval coverage'])}, {_name_world(worst)}."
+    return f"{said}, in the worst kind in {_percent(worst['interval coverage'])}, {_name_world(worst)}."
 
 # %% ../../nbs/evidence/claims.ipynb #1bbb29ea
 def describe(

@@ -63,9 +63,8 @@ def _describe_worst(rows: pd.DataFrame, usual: pd.Series) -> str:
     if worst.coverage >= usual.coverage:
         return ""
     numbers = ", with numbers of cells that go with accuracy" if worst.sizes != "unrelated" else ""
-    return f"; at worst in {worst.coverage:.0%}, for a {worst.classifier} classifier{numbers}".replace(
-        "%", " %"
-    )
+    said = f"; in the worst of {len(rows)} kinds of simulated studies in {worst.coverage:.0%}, for a"
+    return f"{said} {worst.classifier} classifier{numbers}".replace("%", " %")
 
 # %% ../../nbs/evidence/coverage.ipynb #225658ee
 def describe(
@@ -91,5 +90,6 @@ def describe(
     if (ALL, HEM) != (all_subjects, hem_subjects):
         near += f", the simulated size nearest to {all_subjects} ALL and {hem_subjects} HEM,"
     held = f"{near} this interval held the true value in {_describe_share(usual)}"
+    held += ", so it is wider than 95 % asks for" if usual.low > 0.95 else ""
     few = warn_of_few(known, all_subjects, hem_subjects, "expect it to hold less often")
     return held + _describe_worst(rows, usual) + "." + few
