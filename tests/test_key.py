@@ -184,6 +184,7 @@ def test_nothing_else_of_draw_reaches_a_table():
     drawing = {
         "blank_figure",
         "error_bars",
+        "hatch_classes",
         "in_run",
         "decode_thumbnails",
         "picture_address",

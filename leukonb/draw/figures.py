@@ -11,7 +11,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from .look import ACCENT, COLOURS, HATCHES, INK, MUTED, SYMBOLS, blank_figure, error_bars
+from leukonb.draw.look import (
+    ACCENT,
+    COLOURS,
+    INK,
+    MUTED,
+    SYMBOLS,
+    blank_figure,
+    error_bars,
+    hatch_classes,
+)
 
 # %% ../../nbs/draw/figures.ipynb #17b8c47d
 def _count_cells(cells: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +36,7 @@ def draw_subjects(
     "How many cells each subject has, the classes side by side."
     counts, fig = _count_cells(cells), blank_figure(height=340)
     for label, rows in counts.groupby("label", sort=False):
-        look = dict(color=COLOURS.get(label), pattern_shape=HATCHES.get(label, ""))
+        look = dict(color=COLOURS.get(label), pattern=hatch_classes(str(label)))
         bar = dict(name=f"{label}, {len(rows)} subjects", marker=look)
         fig.add_bar(x=rows.subject.astype(str), y=rows.cells, **bar)
     return fig.update_xaxes(title="subject", type="category").update_yaxes(title="cells")
@@ -51,7 +60,7 @@ def draw_split(
 def _split_bar(part: str, rows: pd.DataFrame) -> go.Bar:
     "The subjects of one part, each outlined in the colour of its class."
     outline = dict(width=3, color=[COLOURS.get(label) for label in rows.label])
-    hatch = dict(shape=[HATCHES.get(label, "") for label in rows.label], fgcolor="white")
+    hatch = hatch_classes(list(rows.label))
     return go.Bar(
         x=rows.subject.astype(str),
         y=rows.cells,
@@ -180,7 +189,7 @@ def draw_scores_by_cell(
     fig, edges = blank_figure(height=320, barmode="overlay"), np.linspace(0, 1, 41)
     for label in ("HEM", "ALL"):
         heights, _ = np.histogram(predictions.score[predictions.label == label], edges)
-        look = dict(color=COLOURS[label], pattern_shape=HATCHES[label])
+        look = dict(color=COLOURS[label], pattern=hatch_classes(label))
         bar = dict(name=f"{label}, {heights.sum():,} cells", marker=look, opacity=0.6)
         fig.add_bar(x=(edges[1:] + edges[:-1]) / 2, y=heights, width=1 / 40, **bar)
     fig.add_vline(x=threshold, line=dict(dash="dot", color=MUTED))

@@ -9,7 +9,7 @@ __all__ = ['LESS_IS_BETTER', 'count_text', 'draw_people', 'draw_arm_scores']
 import pandas as pd
 import plotly.graph_objects as go
 from ..numbers import name_score
-from .look import COLOURS, HATCHES, INK, MUTED, blank_figure, error_bars
+from .look import COLOURS, INK, MUTED, blank_figure, error_bars, hatch_classes
 from .sections import escape_text
 
 # %% ../../nbs/draw/judged.ipynb #e82d6969
@@ -32,7 +32,7 @@ def draw_people(
         x=rows.share,
         orientation="h",
         marker_color=[COLOURS[label] for label in rows.label],
-        marker_pattern_shape=[HATCHES[label] for label in rows.label],
+        marker_pattern=hatch_classes(list(rows.label)),
         opacity=0.75,
         error_x=error_bars(rows.share, rows.low, rows.high, 1.6, 5, color=INK),
         text=[count_text(*pair) for pair in zip(rows.right, rows.people)],

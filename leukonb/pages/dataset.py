@@ -20,7 +20,7 @@ from ..data.pixels import Pixels
 from ..evidence import metrics
 from ..files import Refusal
 from ..model import classical
-from ..draw.look import ACCENT, ALARM, COLOURS, HATCHES, INK, SYMBOLS, blank_figure
+from ..draw.look import ACCENT, ALARM, COLOURS, INK, SYMBOLS, blank_figure, hatch_classes
 
 # %% ../../nbs/pages/dataset.ipynb #c98d6427
 def _measure_batch(images: np.ndarray) -> list[tuple]:
@@ -303,7 +303,7 @@ def draw_frame_contact(
     fig, all_of = blank_figure(height=320), people.label.value_counts()
     for label, each in touching.groupby("label"):
         words = f"{label}, {len(each)} of {all_of[label]} subjects"
-        bar = dict(color=COLOURS[str(label)], pattern_shape=HATCHES[str(label)])
+        bar = dict(color=COLOURS[str(label)], pattern=hatch_classes(str(label)))
         look = dict(width=0.7, name=words, marker=bar, customdata=each.cells)
         hover = "subject %{x}: %{y:.1%} of %{customdata} cells<extra></extra>"
         fig.add_bar(x=each.subject, y=each["at the frame"], hovertemplate=hover, **look)
