@@ -29,7 +29,7 @@ def cut(split, shown):
     group="data",
     fault="One cell in training and test under two file names",
     injected="a second photograph of every third cell, split by image and by cell",
-    promise="a split by cell keeps all photographs of a cell in one part, and the page says what the split by image exposes",
+    promise="a split by cell keeps a cell in one part, and the page says what the split by image exposes",
 )
 def test_second_photographs_stay_in_one_part():
     rows = drawn()

@@ -331,11 +331,13 @@ def count_shown(
 
 
 def keep_one(
-    cells: pd.DataFrame,  # the cohort's table
+    cells: pd.DataFrame,  # the cohort's table, or predictions of its cells
+    within: Sequence[str] = (),  # columns by which rows are told apart, such as arm and iteration
 ) -> pd.DataFrame:  # its first image of each cell
     "Each cell once: second photographs and files stored twice are left out."
     shown = cells["shown"] if "shown" in cells else name_shown(cells)
-    return cells[~shown.duplicated()].reset_index(drop=True)
+    repeated = cells[list(within)].assign(shown=shown).duplicated() & shown.notna()
+    return cells[~repeated].reset_index(drop=True)
 
 # %% ../../nbs/data/splits.ipynb #ffe5f4c3
 def describe_shown(

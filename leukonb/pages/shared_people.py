@@ -177,7 +177,8 @@ def describe_control(
         said.append(
             f"{r.direction[0].upper()}{r.direction[1:]}, {r.classifier}, AUROC of the shared people's cells: "
             f"{r.with_:.3f} with them in training, {r.without:.3f} without them, {r.others:.3f} without as "
-            f"many others ({r.low:.3f} to {r.high:.3f} in {r.draws} draws, of which {r.below} are as low): {r.verdict}."
+            f"many others ({r.low:.3f} to {r.high:.3f} in {r.draws} draws, of which {r.below} are as "
+            f"low): {r.verdict}."
         )
     return said
 
@@ -189,8 +190,8 @@ def describe_hardness(
     "How hard the shared people's cells are by themselves, by a cue that can remember nobody."
     rows = found[found.classifier == classifier].set_index(["direction", "scored"])["with"]
     return [
-        f"{way[0].upper()}{way[1:]}, {classifier} scores {rows[way, SHARED]:.3f} on the shared people's cells "
-        f"and {rows[way, REST]:.3f} on the rest."
+        f"{way[0].upper()}{way[1:]}, {classifier} scores {rows[way, SHARED]:.3f} on the shared people's "
+        f"cells and {rows[way, REST]:.3f} on the rest."
         for way in rows.index.unique(0)
     ]
 
