@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Errors', 'METHODS', 'ONCE', 'ClassError', 'class_errors', 'effective_cells', 'beta_ends', 'placement_variance',
-           'worth', 'Linearised', 'linearise', 'departs', 'score_ends', 'interval_scores', 'score_subjects_once',
-           'correlate_sizes', 'strangers_ends', 'difference_ends']
+           'worth', 'Linearised', 'linearise', 'departs', 'score_ends', 'interval_scores', 'describe_few',
+           'score_subjects_once', 'correlate_sizes', 'strangers_ends', 'difference_ends']
 
 # %% ../../nbs/evidence/clustered.ipynb #16fdcc5d
 import math
@@ -362,6 +362,27 @@ def interval_scores(
     found = pd.DataFrame(_intervals_of(networks, codes, labels, names, threshold, level))
     over = intervals.name_units(len(labels), unit)
     return found.assign(method=found.method + " over " + over, level=level, resamples=0, drawn=len(labels))
+
+# %% ../../nbs/evidence/clustered.ipynb #f572a51d
+def describe_few(
+    table: pd.DataFrame,  # predictions of one arm: identity, label, score
+    threshold: float = 0.5,
+    level: float = 0.95,
+) -> list[str]:  # a sentence for each class of which one or two people alone have a cell called wrongly
+    "Whose errors an interval rests on, where they are few, and how many people of another kind there may be."
+    wrong = (table.score >= threshold) != (table.label == "ALL")
+    said = []
+    for label, own in wrong.groupby(table.label):
+        erring = own.groupby(table.identity).any()
+        if not 0 < erring.sum() < 3:
+            continue
+        unseen = 1 - ((1 - level) / 2) ** (1 / len(erring))
+        said.append(
+            f"Every {label} cell that is called wrongly is of {erring.sum()} of {len(erring)} people: the intervals "
+            f"rest on so few. As many as {100 * unseen:.0f} % of such people may be of a kind that is called wrongly "
+            "altogether and was not met here (exact, Clopper & Pearson 1934); the intervals do not allow for that."
+        )
+    return said
 
 # %% ../../nbs/evidence/clustered.ipynb #b41bc0c4
 ONCE = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auroc")
