@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STORED', 'SHOWN', 'find_table', 'join_facts', 'list_people', 'list_fields', 'count_fields', 'count_surplus',
            'describe_null', 'describe_pair', 'draw_scores', 'list_links', 'name_cells', 'describe_counts',
-           'describe_pairs', 'pick_pairs', 'rows_of_pair', 'name_pair']
+           'describe_pairs', 'pick_pairs', 'rows_of_pair', 'name_pair', 'describe_known']
 
 # %% ../../nbs/pages/second_photographs.ipynb #c1ce1465
 from pathlib import Path
@@ -150,8 +150,8 @@ def describe_null(
     if len(sure):
         by_field = int((sure.expected > photographs.CERTAIN).sum())
         said.append(
-            f"{len(sure) - by_field:,} links are certain by their score, {by_field:,} because another pair of "
-            f"the same two fields agrees; half of all certain ones have a score above {sure.score.median():.2f}."
+            f"{len(sure) - by_field:,} links are certain by their score, {by_field:,} because another pair "
+            f"of the same two fields agrees; the median score of the certain is {sure.score.median():.2f}."
         )
     return said
 
@@ -174,8 +174,8 @@ def describe_pair(
     r = named[0]
     why = f", because {r.reason}" if isinstance(r.reason, str) and r.reason else ""
     return (
-        f"{first} and {second}: score {r.score:.2f}, which {int(r.rank):,} mirrored pairs reach; with so high "
-        f"a score {r.expected:.2g} false pairs are expected; {int(r.agreeing)} other pairs of their fields "
+        f"{first} and {second}: score {r.score:.2f}, which {int(r.rank):,} mirrored pairs reach; with so "
+        f"high a score {r.expected:.2g} false pairs are expected; {int(r.agreeing)} other pairs of their fields "
         f"agree; turned by {abs(r.turn):.1f} degrees: {r.verdict}{why}."
     )
 
@@ -299,3 +299,21 @@ def name_pair(
 ) -> list[str]:  # two captions
     "What stands under the two pictures of a pair."
     return [Path(pair.path_a).name, f"{Path(pair.path_b).name}, {pair.verdict}, score {pair.score:.2f}"]
+
+# %% ../../nbs/pages/second_photographs.ipynb #e3c8d5d1
+def describe_known(
+    pairs: pd.DataFrame,  # a, b: rows of the cells, of any search
+    cells: pd.DataFrame,  # the cohort's table
+) -> str:  # a sentence
+    "How many of some pairs are one cell by identical files or certain links."
+    if not cells.cell.isin(release.released_table().cell).any():
+        return (
+            "No links are known of these images. A line that holds among hundreds of cells does not among thousands: "
+            "`leukonb audit FOLDER --pixels` says which pairs are one cell beyond chance."
+        )
+    shown = splits.name_shown(cells).to_numpy()
+    known = int((shown[pairs.a] == shown[pairs.b]).sum())
+    return (
+        f"{known:,} of these {len(pairs):,} pairs are one cell by certain links. The others are no more alike than "
+        "strangers can be among so many cells, and nothing is joined by them."
+    )
