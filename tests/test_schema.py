@@ -1,0 +1,108 @@
+"""Versions of what is written: an older form is read, a later one is refused by name, and no key knows of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from leukonb.evidence.predictions import write_predictions
+from leukonb.files import Refusal, read_json, write_json
+from leukonb.runs import schema
+from leukonb.runs.key import digest_inputs
+from leukonb.runs.process import execute_run
+from leukonb.runs.published import find_published
+from leukonb.runs.reads import find_changed_reads
+from leukonb.runs.record import Run, finish, is_whole, make_run, read_runs
+from leukonb.runs.seal import seal
+from leukonb.runs.notebook import find_experiment
+
+RELEASED = find_experiment("released")
+ROWS = {"cell": ["a", "b"], "subject": ["1", "2"], "label": ["ALL", "HEM"], "score": [0.9, 0.2]}
+
+
+def make(out: Path, name: str = "one") -> Run:
+    """A run that is done, with a table of predictions."""
+    run = make_run(out / "own", name, RELEASED, {"least": 1}, study="own")
+    run.folder.mkdir(parents=True)
+    write_json(run.folder / "run.json", run.manifest)
+    write_predictions(run.folder / "predictions.parquet", pd.DataFrame(ROWS))
+    pd.DataFrame({"cell": ["a"]}).to_parquet(run.folder / "other.parquet")
+    finish(run, {"AUROC": 1.0})
+    seal(run.folder, run.experiment)
+    return run
+
+
+def set_version(file: Path, version: object) -> None:
+    write_json(file, {**read_json(file), "schema": version})
+
+
+def test_records_results_and_tables_state_their_version_and_the_key_does_not_know(tmp_path):
+    run = make(tmp_path)
+    assert read_json(run.folder / "run.json")["schema"] == 1 == run.result["schema"]
+    said = schema.read_facts(run.folder / "predictions.parquet")
+    assert said == {"schema": 1} and schema.read_facts(run.folder / "other.parquet") == {}
+    assert run.key == digest_inputs(run.manifest["inputs"]) and "schema" not in run.manifest["inputs"]
+
+
+def test_what_was_written_before_there_were_versions_is_read(tmp_path):
+    run = make(tmp_path)
+    manifest = {name: value for name, value in run.manifest.items() if name != "schema"}
+    write_json(run.folder / "run.json", manifest)
+    old = Run.read(run.folder)
+    before = (run.folder / "predictions.parquet").read_bytes()
+    finish(old, {"AUROC": 1.0})
+    assert old.done and "schema" not in old.result
+    assert (run.folder / "predictions.parquet").read_bytes() == before, "drawn again, it stays as it was"
+    published = find_published()
+    assert published and all(is_whole(each) for each in published)
+    assert any("schema" not in each.manifest for each in published)
+
+
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
+def test_a_later_version_is_named_and_never_written_over(tmp_path, name):
+    run, other = make(tmp_path), make(tmp_path, "other")
+    set_version(run.folder / name, 2)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    known, odd = read_runs(tmp_path)
+    said = [*odd.values(), *(each.status.get("error", "") for each in known)]
+    assert any(f"{name} is of version 2" in line and "update leukonb" in line for line in said)
+    assert other.key in {each.key for each in known}, "the others are read"
+    ended = execute_run(run, RELEASED)
+    assert ended["status"] == "failed" and "version 2" in ended["error"]
+    assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("version", ["1", 0, -1, 1.5])
+def test_what_is_no_version_is_no_record(tmp_path, version):
+    run = make(tmp_path)
+    set_version(run.folder / "run.json", version)
+    with pytest.raises(Refusal, match="no record of a run"):
+        Run.read(run.folder)
+
+
+def test_a_table_of_a_later_version_is_refused_before_a_run_reads_it(tmp_path, monkeypatch):
+    run = make(tmp_path)
+    with monkeypatch.context() as later:
+        later.setitem(schema.VERSIONS, "predictions", 2)
+        write_predictions(run.folder / "predictions.parquet", pd.DataFrame(ROWS))
+        schema.stamp_predictions(run.folder / "predictions.parquet")
+    finish(run, {"AUROC": 1.0})
+    facts = schema.read_facts(run.folder / "predictions.parquet")
+    assert facts == {"schema": 2}, "a later number is not taken back"
+    needs = {"trainings": [run]}
+    reading = make_run(tmp_path / "own", "judge", find_experiment("ablation"), {"seed": 0}, needs=needs)
+    ((name, change),) = find_changed_reads(reading)
+    assert name == "trainings" and "version 2 of tables of predictions" in change
+
+
+def test_evidence_of_a_later_version_is_refused_by_name(tmp_path):
+    for version, wanted in ((1, ""), (2, "version 2")):
+        write_json(tmp_path / "evidence.json", {"schema": version})
+        try:
+            said = str(schema.read_evidence(tmp_path / "evidence.json"))
+            assert wanted == "" and json.dumps(version) in said
+        except Refusal as refusal:
+            assert wanted and wanted in str(refusal)
+    shutil.rmtree(tmp_path)
