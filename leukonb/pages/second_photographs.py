@@ -172,10 +172,11 @@ def describe_pair(
     if not named:
         raise Refusal(f"the table of links holds no pair {first} and {second}; look the names up in it")
     r = named[0]
+    false = f"{r.expected:.2g}" if r.expected >= 0.001 else "less than .001"
     why = f", because {r.reason}" if isinstance(r.reason, str) and r.reason else ""
     return (
         f"{first} and {second}: score {r.score:.2f}, which {int(r.rank):,} mirrored pairs reach; with so "
-        f"high a score {r.expected:.2g} false pairs are expected; {int(r.agreeing)} other pairs of their fields "
+        f"high a score {false} false pairs are expected; {int(r.agreeing)} other pairs of their fields "
         f"agree; turned by {abs(r.turn):.1f} degrees: {r.verdict}{why}."
     )
 
