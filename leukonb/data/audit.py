@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 import pandas as pd
-from . import release
+from . import release, splits
 from .cohort import Cohort
 from .layouts import escape_name
 
@@ -142,6 +142,7 @@ def audit_cohort(
         "cells": int(cells.cell.nunique()),
         "subjects": int(cells.subject.nunique()),
         "identities": int(cells.identity.nunique()),
+        "shown": splits.count_shown(cells),
         "parts": _records(count_by_part(cells)),
         "folds": _records(count_by_fold(cells)),
         "joined": find_joined_subjects(cells),
@@ -201,6 +202,9 @@ def list_findings(
     yield from list_joined_subjects(record)
     sizes = ", ".join(f"{size} ({n:,})" for size, n in record["sizes"].items())
     yield from record.get("second photographs", [])
+    if record["shown"]["surplus"]:
+        twice = "show a cell that another shows too: {shared:,} of {files:,} files; surplus: {surplus:,}"
+        yield twice.format(**record["shown"])
     yield f"{len(record['duplicates']):,} pictures stand in more than one file; image sizes: {sizes}"
     if record.get("kinds"):
         yield f"colours and depths: {'; '.join(f'{kind} ({n:,})' for kind, n in record['kinds'].items())}"
