@@ -176,8 +176,8 @@ def describe_pair(
     why = f", because {r.reason}" if isinstance(r.reason, str) and r.reason else ""
     return (
         f"{first} and {second}: score {r.score:.2f}, which {int(r.rank):,} mirrored pairs reach; with so "
-        f"high a score {false} false pairs are expected; {int(r.agreeing)} other pairs of their fields "
-        f"agree; turned by {abs(r.turn):.1f} degrees: {r.verdict}{why}."
+        f"high a score {false} false pairs are expected; {int(r.agreeing)} other pairs of their "
+        f"fields agree; turned by {abs(r.turn):.1f} degrees: {r.verdict}{why}."
     )
 
 # %% ../../nbs/pages/second_photographs.ipynb #a6291b50
@@ -309,12 +309,12 @@ def describe_known(
     "How many of some pairs are one cell by identical files or certain links."
     if not cells.cell.isin(release.released_table().cell).any():
         return (
-            "No links are known of these images. A line that holds among hundreds of cells does not among thousands: "
-            "`leukonb audit FOLDER --pixels` says which pairs are one cell beyond chance."
+            "No links are known of these images. A line that holds among hundreds of cells does not among "
+            "thousands: `leukonb audit FOLDER --pixels` says which pairs are one cell beyond chance."
         )
     shown = splits.name_shown(cells).to_numpy()
     known = int((shown[pairs.a] == shown[pairs.b]).sum())
     return (
-        f"{known:,} of these {len(pairs):,} pairs are one cell by certain links. The others are no more alike than "
-        "strangers can be among so many cells, and nothing is joined by them."
+        f"{known:,} of these {len(pairs):,} pairs are one cell by certain links. The others are no more alike "
+        "than strangers can be among so many cells, and nothing is joined by them."
     )
