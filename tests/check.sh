@@ -25,11 +25,11 @@ python -m compileall -q leukonb
 # so that no lines mix; that one of them failed is said at once.
 gates() {
   echo "== style"
-  nice python tests/style.py || return
-  numbers=$(nice python tests/style.py --numbers --hold) || { echo "$numbers"; return 1; }
+  nice -n 3 python tests/style.py || return
+  numbers=$(nice -n 3 python tests/style.py --numbers --hold) || { echo "$numbers"; return 1; }
   echo "$numbers" | grep "^total"
   echo "== examples in the notebooks"
-  nice python tests/outputs.py check
+  nice -n 3 python tests/outputs.py check --limit 900  # seconds, of which it has a share only
 }
 said=$(mktemp)
 set -m  # so that these are a process group of their own, which is ended when the tests are

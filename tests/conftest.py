@@ -382,7 +382,9 @@ def browser():
     path = chromium()
     with sync_playwright() as p:
         opened = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield opened.new_context()
+        context = opened.new_context()
+        context.set_default_navigation_timeout(120_000)  # ms; other processes have the cores, too
+        yield context
         opened.close()
 
 
@@ -414,7 +416,7 @@ class Tab:
         self.page.on("pageerror", lambda e: self.note(str(e)))
         self.page.on("request", self.ask)
         self.page.on("requestfailed", lambda r: self.note(f"failed: {r.url}") if r in self.asked else None)
-        self.page.on("response", lambda r: self.note(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        self.page.on("response", self.hear)
 
     def note(self, what):
         self.wrong.append(f"{self.name}: {what}")
@@ -423,6 +425,10 @@ class Tab:
         self.asked.add(request)
         if not request.url.startswith((self.base, "data:", "blob:")):
             self.note(f"outside: {request.url}")
+
+    def hear(self, response):
+        if response.status >= 400 and response.request in self.asked:
+            self.note(f"{response.status}: {response.url}")
 
     def open(self, name, width=1280):
         """The page, opened, and the list of what went wrong, which grows while the page is there."""
