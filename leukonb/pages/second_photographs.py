@@ -315,6 +315,6 @@ def describe_known(
     shown = splits.name_shown(cells).to_numpy()
     known = int((shown[pairs.a] == shown[pairs.b]).sum())
     return (
-        f"{known:,} of these {len(pairs):,} pairs are one cell by certain links. The others are no more alike "
-        "than strangers can be among so many cells, and nothing is joined by them."
+        f"{known:,} of these {len(pairs):,} pairs are one cell by certain links. The others are no more "
+        "alike than strangers can be among so many cells, and nothing is joined by them."
     )
