@@ -172,24 +172,41 @@ def _describe_data(record: Mapping[str, Any], program: str) -> str:
     table = record["table"]
     ALL, HEM = table["by_class"]["ALL"], table["by_class"]["HEM"]
     who = f"{table['cells']:,} cells of {table['identities']:,} subjects ({ALL:,} ALL, {HEM:,} HEM)"
-    arms = [f"{name} ({arm['shown']})" for name, arm in record["arms"].items()]
-    counted = f"; judged were {', '.join(arms)}" if len(arms) > 1 else f", {arms[0].split(' (', 1)[1][:-1]}"
+    shown = {name: arm["shown"] for name, arm in record["arms"].items()}
+    counted = f", {next(iter(shown.values()))}"
+    if len(shown) > 1:
+        counted = f"; judged were {', '.join(f'{name} ({kind})' for name, kind in shown.items())}"
     text = f"Predictions for {who} were evaluated with {program}{counted}."
     called = f"A cell was called ALL from a score of {record['threshold']:g}"
     return f"{text} {called}, a threshold that was given to the program and not chosen by it."
 
+# %% ../../nbs/evidence/answers.ipynb #8cf1770c
+def _describe_splits(record: Mapping[str, Any]) -> str:
+    "How the intervals of means over splits were made, those of a score that all splits share among them."
+    table, level = record["table"], _percent(record["terms"]["level"])
+    scores = [score for arm in record["arms"].values() for score in arm["scores"].values()]
+    exact = any("exact interval" in score["method"] for score in scores)
+    alike = "a score that is 0 or 1 in every split has the exact interval over the subjects of all"
+    known = table["train_subjects"]
+    if known is None:
+        why = "the sizes of the splits are not known"
+        of_most = (
+            f", most without intervals, since {why}; {alike} ({level})"
+            if exact
+            else f", without intervals: {why}"
+        )
+        return f"Scores are means over splits{of_most}."
+    sizes = f"{known:.4g} subjects in training ({table['train_subjects_from']}), "
+    sizes += f"{table['test_subjects']:.4g} in test"
+    means = f"Scores are means over {table['iterations']:,} splits with {level} corrected"
+    return f"{means} resampled t intervals on the arcsine scale ({sizes}){f'; {alike}' if exact else ''}."
+
 # %% ../../nbs/evidence/answers.ipynb #003951af
 def _describe_intervals(record: Mapping[str, Any]) -> str:
     "How the intervals were made."
-    table, level = record["table"], record["terms"]["level"]
-    if table["iterations"] > 1:
-        known = table["train_subjects"]
-        if known is None:
-            return "Scores are means over splits, without intervals: the sizes of the splits are not known."
-        sizes = f"{known:.4g} subjects in training ({table['train_subjects_from']}), "
-        sizes += f"{table['test_subjects']:.4g} in test"
-        means = f"Scores are means over {table['iterations']:,} splits with {_percent(level)} corrected"
-        return f"{means} resampled t intervals on the arcsine scale ({sizes})."
+    level = record["terms"]["level"]
+    if record["table"]["iterations"] > 1:
+        return _describe_splits(record)
     hows = dict.fromkeys(s["method"] for arm in record["arms"].values() for s in arm["scores"].values())
     ways = [how.split("; ")[-1] for how in hows]
     return (
