@@ -234,6 +234,8 @@ def _add_site(verbs: Any) -> None:
     p = verbs.add_parser("site", help="build the published site from what has been run")
     text = "where the site goes (default _site)"
     p.add_argument("--to", type=Path, default=Path("_site"), metavar="DIR", help=text)
+    text = "then show it in a browser of this machine, at this port (default 8000), until it is stopped"
+    p.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help=text)
     _add_folders(p)
 
 # %% ../nbs/cli.ipynb #cdfb1595
@@ -576,7 +578,10 @@ def _status(a: Namespace) -> None:
 def _site(a: Namespace) -> None:
     from leukonb.verbs import site
 
-    print(f"the site is in {site.build_site(a.out, a.to)}; open index.html there")
+    built = site.build_site(a.out, a.to)
+    print(f"the site is in {built}, {site.describe_size(built)}; open index.html there")
+    if a.serve is not None:
+        site.serve_site(built, a.serve)
 
 
 @_verb

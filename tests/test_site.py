@@ -98,8 +98,9 @@ def test_every_page_says_what_its_figures_are_worth(nbs):
     assert (
         page.index("What the training shows")
         < page.index("Synthetic cohort, quick")
-        < page.index('id="provenance"'.replace('"', "'"))
         < page.index("<b>once</b>")
+        < page.index("How this was made</h2>")
+        < page.index('id="provenance"'.replace('"', "'"))
     )
 
 
@@ -272,7 +273,7 @@ def test_a_page_that_would_load_from_outside_is_refused(nbs, html):
 
 def test_what_builders_load_for_nothing_is_taken_out():
     page = '<script src="https://cdnjs.cloudflare.com/ajax/libs/require.js/2.3.6/require.min.js" crossorigin="anonymous"></script><script type="application/javascript">define(\'jquery\', [],function() {return window.jQuery;})</script><a href="https://example.org">out</a>'
-    done = site.finish_page(page, "a/b.html")
+    done = site.finish_page(page, "a/b.html").html
     assert done == '<a href="https://example.org">out</a>' and not site.outside_addresses(done)
 
 
@@ -291,7 +292,8 @@ def test_a_figure_is_shown_once_and_with_one_plotly(nbs):
     place = built(nbs)
     page = (place / "runs/quick/training-training.html").read_text()
     assert (
-        page.count("Plotly.newPlot") == 2
+        page.count('<script type="application/json" data-figure=') == 2
+        and "Plotly.newPlot" not in page
         and page.count('src="../../plotly.min.js"') == 1
         and len(page) < 10**5
     )
@@ -299,3 +301,31 @@ def test_a_figure_is_shown_once_and_with_one_plotly(nbs):
         "plotly.min.js" not in (place / "index.html").read_text()
         and (place / "plotly.min.js").stat().st_size > 10**6
     )
+
+
+def test_how_a_run_was_made_is_told_once_at_the_end_and_never_in_two_ways(nbs):
+    """A report reads no images itself, so its notebook says `none`; the page says whose data it is made of."""
+    from leukonb.runs.record import Run, show_provenance
+
+    needed = run(nbs)
+    write_json(
+        needed.folder / "run.json",
+        needed.manifest | {"inputs": needed.manifest["inputs"] | {"data": "cd" * 32}},
+    )
+    own = run(nbs, "report", "<b>found</b>")
+    manifest = own.manifest | {"paths": {"training": [f"../../training/{needed.folder.name}"]}}
+    manifest["inputs"] |= {"data": None, "needs": {"training": [needed.key]}}
+    write_json(own.folder / "run.json", manifest)
+    table = show_provenance(Run.read(own.folder)).data
+    parameters = "<table><caption>Parameters of this run</caption></table>"
+    executed = nbformat.read(own.notebook, 4)
+    executed.cells[-1].outputs[:0] = [
+        nbformat.v4.new_output("display_data", {"text/html": html}) for html in (parameters, table)
+    ]
+    nbformat.write(executed, own.notebook)
+    page = (built(nbs) / "runs/quick/report-report.html").read_text()
+    shown, made = page[page.index("<main") :].split("How this was made</h2>")
+    assert ">none<" in table and page.count("<th scope='row'>data</th>") == 1 and "cdcdcdcd" in made
+    assert "<td>none</td></tr><tr><th scope='row'>size" not in made
+    assert "<b>found</b>" in shown and "Parameters of this run" in made and "Parameters of" not in shown
+    assert "show()" in made and "show()" not in shown and "<details class='made'>" in made

@@ -13,12 +13,13 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 from ..files import Refusal, digest, digest_file
@@ -46,17 +47,21 @@ def _is_silent(node: Any) -> bool:
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     if isinstance(node, ast.Assign):
-        return all(isinstance(t, ast.Name) and t.id.startswith("__") for t in node.targets)
+        return all(isinstance(t, ast.Name) and re.fullmatch("__.+__", t.id) for t in node.targets)
     if isinstance(node, ast.If):
-        return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        return not node.orelse and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
     return is_figure_function(node)
 
 # %% ../../nbs/runs/key.ipynb #6bf9de89
 def is_figure_function(node: ast.AST) -> bool:
-    "Whether a syntax tree is a function that returns a Plotly figure, by its annotation."
+    "Whether a syntax tree is a function that returns a Plotly figure or parts of one, by its annotation."
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or node.returns is None:
         return False
-    return ast.unparse(node.returns).strip("'\"") in ("go.Figure", "Figure", "plotly.graph_objects.Figure")
+    returned = ast.unparse(node.returns).strip("'\"")
+    return returned == "Figure" or bool(re.fullmatch(_DRAWN, returned))
+
+
+_DRAWN = r"(list\[)?(go|plotly\.graph_objects)\.[A-Z]\w*\]?"
 
 
 def _is_idle_import(node: ast.AST) -> bool:
@@ -67,7 +72,8 @@ def _is_idle_import(node: ast.AST) -> bool:
         return False
     module = (node.module or "").removeprefix("leukonb.").split(".")[0]
     own = node.level > 0 or (node.module or "").startswith("leukonb.")
-    return own and module in ("draw", "runs") or node.module in _FOR_HINTS or module == "plotly"
+    idle = own and module in ("draw", "runs") and not any(a.asname for a in node.names)
+    return idle or node.module in _FOR_HINTS or module == "plotly"
 
 
 _FOR_HINTS = ("__future__", "typing", "collections.abc")
@@ -210,7 +216,7 @@ def digest_notebook(
     return _read_notebook(*_stamp(Path(notebook))).computes
 
 # %% ../../nbs/runs/key.ipynb #9f3497ed
-_DRAWING = ("draw/", "runs/", "verbs/site.py")  # these rooms compute nothing
+_DRAWING = ("draw/", "runs/", "verbs/site", "verbs/home", "verbs/menu")  # these rooms compute nothing
 _COUNTED = (
     "leukonb.draw.look.format_intervals",
     "leukonb.draw.cells.pick_cells",
@@ -240,9 +246,18 @@ def _module_file(package: Path, name: str) -> Path | None:
     return next((file for file in places if file.is_file()), None)
 
 # %% ../../nbs/runs/key.ipynb #633485bd
+@lru_cache(maxsize=None)
+def _list_named(file: Path, time: int, size: int) -> frozenset[str]:
+    "The file names that stand as texts in a module, without their folders."
+    texts = r"""["'](?:[\w.-]+/)*([\w-]+(?:\.[\w-]+)+)["']"""
+    return frozenset(re.findall(texts, file.read_text(encoding="utf-8")))
+
+
 def _beside(file: Path) -> list[Path]:
-    "The data files of a module: those beside it with its name, such as release.csv.xz beside release.py."
-    return [p for p in file.parent.glob(f"{file.stem}.*") if p.suffix != ".py" and p.is_file()]
+    "The data files of a module: those in its folder that carry its name or that it names."
+    named = _list_named(*_stamp(file))
+    others = [p for p in file.parent.iterdir() if p.suffix not in (".py", ".pyc")]
+    return sorted(p for p in others if p.name.startswith(f"{file.stem}.") or p.name in named if p.is_file())
 
 
 def _read_package(package: Path, name: str) -> _Code:
@@ -250,19 +265,51 @@ def _read_package(package: Path, name: str) -> _Code:
     file = package / name
     return _read_module(*_stamp(file), ("leukonb", *Path(name).parent.parts))
 
+# %% ../../nbs/runs/key.ipynb #e02b2e51
+def _is_installed(file: Path) -> bool:
+    "Whether a module came with Python or was installed into it."
+    library = Path(os.__file__).resolve().parent
+    return bool({"site-packages", "dist-packages"} & set(file.parts)) or library in file.resolve().parents
+
+
+def _find_own(
+    name: str,  # of a module, dotted
+    folder: Path,  # of the notebook
+) -> dict[str, Path]:  # {name of the file: file}
+    "The files of a module of the user's own, of a package all; none of what is installed or ours."
+    top = name.partition(".")[0]
+    if top in ("leukonb", *sys.stdlib_module_names):
+        return {}
+    spec = PathFinder.find_spec(top, [str(folder), *sys.path])
+    folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+    origin = [Path(spec.origin)] if spec and spec.origin and not folders else []
+    if any(map(_is_installed, [*folders, *origin])):
+        return {}
+    above = folders[0].parent if folders else None
+    own = [p for place in folders for p in sorted(place.rglob("*.py"))] or origin
+    return {
+        file.relative_to(above).as_posix() if above else file.name: file
+        for file in own
+        if file.suffix == ".py"
+    }
+
 # %% ../../nbs/runs/key.ipynb #7e4df881
 def _follow_imports(
     notebook: Path,
     enters: Callable[[str], bool],  # whether a module is followed
     everything: bool,  # follow the imports of what draws, too
-) -> tuple[set[str], set[str]]:
-    "The modules reached, by their files in the package, and every dotted name that was imported on the way."
-    package, reached, names = package_folder(), set(), set()
+) -> tuple[set[str], set[str], dict[str, Path]]:
+    """The modules reached, by their files in the package, every dotted name that was imported on the way, and
+    the files of the user's own modules."""
+    package, reached, names, own = package_folder(), set(), set(), {}
     code = _read_notebook(*_stamp(Path(notebook)))
     wanted = set(code.all_imports if everything else code.imports)
     wanted |= {"leukonb.api"} & {f"{name}.api" for name in wanted}  # what the front page names
     while wanted:
         names.add(dotted := wanted.pop())
+        new = {n: f for n, f in _find_own(dotted, Path(notebook).parent).items() if n not in own}
+        own |= new
+        wanted |= {n for f in new.values() for n in _read_module(*_stamp(f), ()).imports} - names
         file = _module_file(package, dotted)
         name = file.relative_to(package).as_posix() if file else ""
         if not file or name in reached or not enters(name):
@@ -272,7 +319,7 @@ def _follow_imports(
             continue
         code = _read_package(package, name)
         wanted |= {*(code.all_imports if everything else code.imports), *_packages_of(name)} - names
-    return reached, names
+    return reached, names, own
 
 # %% ../../nbs/runs/key.ipynb #0bd6bdb0
 def _packages_of(name: str) -> list[str]:
@@ -292,8 +339,9 @@ def modules_reached(
 ) -> dict[str, str]:
     "Each file of the package that a notebook reaches, draw it or compute, with the digest of its bytes."
     package = package_folder()
-    names, _ = _follow_imports(notebook, lambda name: True, everything=True)
-    digests = {name: digest_content(package / name) for name in names}
+    names, _, own = _follow_imports(notebook, lambda name: True, everything=True)
+    files = {**{name: package / name for name in names}, **own}
+    digests = {name: digest_content(file) for name, file in files.items()}
     return dict(sorted({**digests, **_digest_beside(package, names)}.items()))
 
 # %% ../../nbs/runs/key.ipynb #d99bd741
@@ -316,8 +364,9 @@ def _look_at(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
 def _list_sources(notebook: Path) -> set[str]:
     "The files and folders that what is known of a notebook's code depends on."
     package = package_folder()
-    names, _ = _follow_imports(notebook, lambda name: True, everything=True)
+    names, _, own = _follow_imports(notebook, lambda name: True, everything=True)
     files = [file for name in names for file in (package / name, *_beside(package / name))]
+    files += own.values()
     return {str(path) for path in (Path(notebook), *files, *(file.parent for file in files))}
 
 # %% ../../nbs/runs/key.ipynb #434185bb
@@ -335,6 +384,21 @@ def _while_unchanged(find: Callable[[Path], Digests]) -> Callable[[Path], Digest
 
     return look
 
+# %% ../../nbs/runs/key.ipynb #137143cd
+def _other_versions(
+    imports: Iterable[str],  # dotted names, of a notebook
+) -> dict[str, str]:
+    "The versions of what a notebook imports beside the libraries that each run counts."
+    tops = {name.partition(".")[0] for name in imports} - {"leukonb", *sys.stdlib_module_names}
+    tops -= set(_COUNTED_AS)
+    found = packages_distributions() if tops else {}
+    return {name: version(name) for top in sorted(tops) for name in sorted(set(found.get(top, [])))}
+
+
+# how the libraries that each run counts, and those that compute nothing, are imported
+_COUNTED_AS = """numpy pandas scipy joblib sklearn skimage PIL imagehash statsmodels pingouin scikit_posthocs baycomp
+    crepes keras keras_cv keras_hub tensorflow jax torch plotly papermill nbformat IPython""".split()
+
 # %% ../../nbs/runs/key.ipynb #ef3dd2b1
 @_while_unchanged
 def digest_modules(
@@ -344,10 +408,12 @@ def digest_modules(
 
     A page about the package itself imports `leukonb.cli`: for it, every byte of a module counts."""
     package = package_folder()
-    names, imported = _follow_imports(notebook, is_computing, everything=False)
+    names, imported, own = _follow_imports(notebook, is_computing, everything=False)
     if "cli.py" in names:
         return modules_reached(notebook)
     counted = {n: _read_package(package, n).computes for n in names} | _digest_beside(package, names)
+    counted |= {name: _read_module(*_stamp(file), ()).computes for name, file in own.items()}
+    counted |= _other_versions(_read_notebook(*_stamp(Path(notebook))).imports)
     for dotted in sorted(imported.intersection(_COUNTED)):
         *module, function = dotted.split(".")
         name = f"{'/'.join(module[1:])}.py"
@@ -367,7 +433,7 @@ def digest_named_code(
     effective: dict,  # a run's parameters
 ) -> dict[str, str]:
     "For each parameter that names a Python object as `module:record`, the digests of the modules it lies in."
-    texts = [value for value in effective.values() if isinstance(value, str)]
+    texts = _list_texts(list(effective.values()))
     named = [text for text in texts if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text)]
     digests = {}
     for package in {re.split("[.:]", text)[0] for text in named}:
@@ -377,14 +443,36 @@ def digest_named_code(
         for file in files or [Path(spec.origin)] if spec and spec.origin else []:
             name = file.relative_to(Path(folders[0]).parent).as_posix() if folders else file.name
             digests[name] = _read_module(*_stamp(file), ()).computes
+            digests |= _digest_own_imports(file)
     return digests
+
+
+def _digest_own_imports(file: Path) -> dict[str, str]:
+    "The digests of the user's own modules that a module of theirs imports, and of those that these import."
+    seen: dict[str, Path] = {}
+    wanted = [file]
+    while wanted:
+        imports = _read_module(*_stamp(wanted.pop()), ()).imports
+        new = {n: f for dotted in imports for n, f in _find_own(dotted, file.parent).items() if n not in seen}
+        seen |= new
+        wanted += new.values()
+    return {name: _read_module(*_stamp(found), ()).computes for name, found in seen.items()}
+
+
+def _list_texts(value: Any) -> list[str]:
+    "Every text in a parameter's value, in lists and mappings, too."
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, (list, tuple)):
+        return [text for part in value for text in _list_texts(part)]
+    return [value] if isinstance(value, str) else []
 
 # %% ../../nbs/runs/key.ipynb #f6213c53
 @_while_unchanged
 def _digest_drawn_code(notebook: Path) -> Digests:
     "A digest of the code that draws a notebook's page, under the name `code`."
     package, computing = package_folder(), digest_modules(notebook)
-    names, _ = _follow_imports(notebook, lambda name: True, everything=True)
+    names, _, _ = _follow_imports(notebook, lambda name: True, everything=True)
     code = {name: _read_package(package, name) for name in names}
     drawn = {n: c.draws if n in computing else c.computes + c.draws for n, c in code.items()}
     beside = {n: d for n, d in _digest_beside(package, names).items() if n not in computing}
@@ -444,7 +532,8 @@ _ON = dict.fromkeys(("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS"), "1")  # u
 _OTHERS = """TF_XLA_FLAGS XLA_FLAGS TF_CUDNN_DETERMINISTIC TF_USE_LEGACY_KERAS TF_SET_ONEDNN_FPMATH_MODE
     ONEDNN_DEFAULT_FPMATH_MODE DNNL_DEFAULT_FPMATH_MODE ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
     NVIDIA_TF32_OVERRIDE CUBLAS_WORKSPACE_CONFIG MKL_CBWR MKL_ENABLE_INSTRUCTIONS OPENBLAS_CORETYPE
-    NPY_DISABLE_CPU_FEATURES
+    NPY_DISABLE_CPU_FEATURES NPY_ENABLE_CPU_FEATURES TF_ENABLE_AUTO_MIXED_PRECISION TF_DISABLE_MKL
+    TF_CUDNN_USE_AUTOTUNE TF_OVERRIDE_GLOBAL_THREADPOOL
     JAX_ENABLE_X64 JAX_DEFAULT_MATMUL_PRECISION KERAS_MAX_EPOCHS KERAS_MAX_STEPS_PER_EPOCH"""
 
 

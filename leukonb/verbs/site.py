@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_text', 'escape_title', 'strip_paths', 'relink_text',
-           'clean_cells', 'join_silent_cells', 'split_heading', 'write_page', 'describe_worth', 'describe_subjects',
-           'list_warnings', 'data_digests', 'published_files', 'kept_notebook', 'provenance_html', 'stage_run',
+           'clean_cells', 'split_heading', 'write_page', 'describe_worth', 'describe_subjects', 'list_warnings',
+           'data_digests', 'published_files', 'kept_notebook', 'provenance_html', 'part_cells', 'stage_run',
            'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook',
            'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable',
-           'render_site', 'finish_page', 'outside_addresses', 'seal_site', 'build_site']
+           'render_site', 'seal_site', 'build_site', 'describe_size', 'open_server', 'serve_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
-import ast, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
+import ast, functools, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape, unescape
-from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -25,6 +25,8 @@ from nbformat import NotebookNode
 from ..files import Refusal, write_text
 from ..pictures import NO_SUBJECTS
 from ..draw.look import figure_html, table_html
+from .home import describe_citation, describe_home, find_citation
+from .menu import arrange_menu, name_runs, pick_first
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
 from ..runs.notebook import begun_cells, notebooks_folder
@@ -36,9 +38,12 @@ from leukonb.runs.record import (
     describe_missing,
     describe_standing,
     find_runs,
+    list_facts,
     read_runs,
     say_odd,
 )
+from .site_page import finish_page, outside_addresses
+from .site_search import Section, write_index
 
 # %% ../../nbs/verbs/site.ipynb #f5c712d5
 def _name_parts(run: Run) -> tuple[str, str, str, str]:
@@ -189,19 +194,6 @@ def clean_cells(
         kept.append(nbformat.from_dict(copy))
     return kept
 
-# %% ../../nbs/verbs/site.ipynb #cc3bf4e6
-def join_silent_cells(
-    cells: Iterable[NotebookNode],  # from `clean_cells`
-) -> list[NotebookNode]:
-    "The cells of a page, each code cell that shows nothing put before the code cell that follows it."
-    joined: list[NotebookNode] = []
-    for cell in cells:
-        before = joined[-1] if joined else None
-        if before is not None and before.cell_type == cell.cell_type == "code" and not before.outputs:
-            cell = nbformat.from_dict({**cell, "source": f"{joined.pop().source}\n\n{cell.source}"})
-        joined.append(cell)
-    return joined
-
 # %% ../../nbs/verbs/site.ipynb #9286c4a8
 def split_heading(
     nb: NotebookNode,  # a notebook
@@ -324,31 +316,64 @@ def provenance_html(
     page: str,  # where it stands
     published: Iterable[str],  # places of the run's files in the site
 ) -> NotebookNode:
-    "The short table of where a run's figures come from, with its files."
+    "The table of where a run's figures come from, with its files."
     links = (
         f"<a href='{quote(posixpath.relpath(place, posixpath.dirname(page)))}' download>"
         f"{escape(posixpath.basename(place))}</a>"
         for place in published
     )
-    said, seconds = run.manifest, run.status.get("seconds")
-    rows = {
-        "study": escape_text(said.get("study")),
-        "run": escape_text(f"{run.name}-{run.key}"),
-        "command": f"<code>{escape_text(said.get('command') or 'opened by hand')}</code>",
-        "data": escape_text(", ".join(data_digests(run)) or "none"),
-        "size": escape_text(said.get("size")),
-        "took": f"{seconds:.0f} s" if seconds is not None else "",
-        "files": ", ".join(links),
-    }
-    body = "".join(f"<tr><th scope='row'>{k}</th><td>{v}</td></tr>" for k, v in rows.items())
+    facts, seconds = {k: escape_text(v) for k, v in list_facts(run).items()}, run.status.get("seconds")
+    facts["command"] = f"<code>{facts['command']}</code>"
+    facts["data"] = escape_text(", ".join(data_digests(run)) or "none")
+    facts["files read"] = facts.pop("files")
+    took = f"{seconds:.0f} s" if seconds is not None else ""
+    rows = {"study": escape_text(run.manifest.get("study")), **facts, "took": took, "files": ", ".join(links)}
+    body = "".join(f"<tr><th scope='row'>{k}</th><td>{v}</td></tr>" for k, v in rows.items() if v)
     return _raw_html(f"<table class='provenance' id='provenance'><tbody>{body}</tbody></table>")
 
 # %% ../../nbs/verbs/site.ipynb #eb561e48
-def _head_of(run: Run, page: str) -> list[NotebookNode]:
+_MADE = "How this was made"
+_OWN_TABLE, _PARAMETERS = "<table class='provenance'>", "<caption>Parameters of this run</caption>"
+
+
+def _head_of(run: Run) -> list[NotebookNode]:
     "What stands between a run's claim and its first figure."
-    return [*list_warnings(run), provenance_html(run, page, published_files(run).values())]
+    link = f"<a href='#{_MADE.lower().replace(' ', '-')}'>{_MADE.lower()}</a>"
+    line = f"<p class='run-line'>Run <code>{escape_text(f'{run.name}-{run.key}')}</code>: {link}</p>"
+    return [*list_warnings(run), _raw_html(line)]
 
 
+def _made_of(run: Run, page: str, outputs: Sequence[NotebookNode] = (), code: str = "") -> list[NotebookNode]:
+    "The end of a run's page: where it comes from, with outputs and code that only few will read."
+    table = provenance_html(run, page, published_files(run).values())
+    cells = [nbformat.v4.new_code_cell("#| echo: false", outputs=list(outputs))] if outputs else []
+    cells += [nbformat.v4.new_markdown_cell(f"~~~~~~~~ python\n{code}\n~~~~~~~~")] if code else []
+    summary = "Command, data, parameters, code and files" if code else "Command, data and files"
+    opened = _raw_html(f"<details class='made'><summary>{summary}</summary>")
+    return [nbformat.v4.new_markdown_cell(f"## {_MADE}"), opened, table, *cells, _raw_html("</details>")]
+
+# %% ../../nbs/verbs/site.ipynb #7758dfb2
+def part_cells(
+    cells: Iterable[NotebookNode],  # from `clean_cells`
+) -> tuple[list[NotebookNode], list[NotebookNode], str]:  # what is shown, outputs for the end, the code
+    "The cells of a page without their code, and what belongs to the page's end."
+    shown, ending, code = [], [], []
+    for cell in cells:
+        if cell.cell_type != "code":
+            shown.append(cell)
+            continue
+        code.append(re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip())
+        last = re.search(r"^#\| *last$", cell.source, re.M)
+        kept = []
+        for output in cell.outputs:
+            html = output.get("data", {}).get("text/html", "")
+            if _OWN_TABLE not in html:
+                (ending if last or _PARAMETERS in html else kept).append(output)
+        if kept:
+            shown.append(nbformat.from_dict({**cell, "source": "#| echo: false", "outputs": kept}))
+    return shown, ending, "\n\n".join(filter(None, code))
+
+# %% ../../nbs/verbs/site.ipynb #49b04697
 def stage_run(
     run: Run,  # a finished one
     to: Path,  # the folder of the staged site
@@ -359,12 +384,12 @@ def stage_run(
     if not run.notebook.is_file():
         raise Refusal(f"{run.notebook.name} is no file")
     title, claim, cells = split_heading(nbformat.read(run.notebook, 4))
-    cells = join_silent_cells(clean_cells(cells, Path(page).stem))
+    cells = clean_cells(cells, Path(page).stem)
     for cell in cells:
         _relink_cell(cell, run.folder.resolve(), page, places)
-        if cell.cell_type == "code":
-            cell.source = f"#| code-fold: true\n#| code-summary: Code\n{cell.source}"
-    write_page(to / page, run.manifest.get("title") or title, claim, _head_of(run, page) + cells)
+    shown, ending, code = part_cells(cells)
+    made = _made_of(run, page, ending, code)
+    write_page(to / page, run.manifest.get("title") or title, claim, [*_head_of(run), *shown, *made])
 
 # %% ../../nbs/verbs/site.ipynb #62d5ea38
 def copy_offers(
@@ -388,7 +413,10 @@ def _copy_without_execution(source: Path, to: Path) -> None:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
         if cell.cell_type == "code":
             cell.outputs = [_unplaced_output(o) for o in cell.outputs]
-    nbformat.write(nb, to)
+            for data in (o.get("data", {}) for o in cell.outputs):
+                if "application/vnd.plotly.v1+json" in data:
+                    data.pop("text/html", None)  # JupyterLab draws the other; this wants the site's plotly.js
+    nbformat.write(nb, to, indent=None)  # a line for each number is half a file
 
 # %% ../../nbs/verbs/site.ipynb #bb86baf3
 def ended_pages(
@@ -434,7 +462,7 @@ def stage_ended(
     head = [_callout("important", f"Not done, {run.status['status']}: {why}")]
     head += [_raw_html(f"<p><a href='#ended'>In cell {number}</a>, as Jupyter counts.</p>")]
     title = f"{run.manifest.get('title') or title} (not done)"
-    write_page(to / page, title, claim, [*head, *_head_of(run, page), *cells])
+    write_page(to / page, title, claim, [*head, *_head_of(run), *cells, *_made_of(run, page)])
 
 # %% ../../nbs/verbs/site.ipynb #14c99faa
 def _read_comments(source: str) -> dict[int, str]:
@@ -643,16 +671,28 @@ def _list_studies(
     return [_raw_html(f"<div class='studies'>{table}</div>")] if rows else []
 
 # %% ../../nbs/verbs/site.ipynb #c9a33387
+def _first_pages(runs: Iterable[Run], pages: Mapping[Path, str]) -> dict[str, str]:
+    "The pages that the menu leads to by name, one's own before published ones, real cells before drawn ones."
+    grouped = [*group_by_study(runs, pages).values(), *group_by_study(runs, pages, published=True).values()]
+    return pick_first([(run.experiment, pages[run.folder]) for those in grouped for run in those])
+
+
 def stage_home(
     runs: Sequence[Run],
     pages: Mapping[Path, str],  # for a finished run's folder, its page
     to: Path,  # the folder of the staged site
     places: Mapping[str, str],  # for a file on the disk, its place in the site
 ) -> None:
-    "Stage the home page: index.ipynb of the notebooks with a table of the studies under its claim."
+    "Stage the home page: index.ipynb of the notebooks, under its claim the story and a table of the studies."
+    addresses = {folder: html_address(page) for folder, page in pages.items()}
+    report = html_address(_first_pages(runs, pages).get("report", "runs/index.ipynb"))
+    story = [_raw_html(part) for part in describe_home(runs, addresses, report)]
     studies = _list_studies(runs, pages, "Studies")
     records = _list_studies(runs, pages, "Published records: studies that were run elsewhere", published=True)
-    stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *studies, *records)
+    stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *story, *studies, *records)
+    claim = "How to cite the suite, the data and the paper it starts from."
+    cited = [_raw_html(part) for part in describe_citation(find_citation(notebooks_folder()))]
+    write_page(to / "cite.ipynb", "Cite", claim, cited)
 
 # %% ../../nbs/verbs/site.ipynb #84335ab7
 def _library_sections(config: dict, nbs: Path, pages: Mapping[Path, str]) -> list[dict]:
@@ -675,7 +715,8 @@ _MOST = 40  # runs of a study in the sidebar, which stands on every page
 
 def _list_pages(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[str | dict[str, str]]:
     "The first runs of a study for the sidebar; where there are more, with the way to all of them."
-    shown: list[str | dict[str, str]] = [pages[run.folder] for run in runs[:_MOST]]
+    named = [(run.experiment, escape_title(run.name), pages[run.folder]) for run in runs[:_MOST]]
+    shown: list[str | dict[str, str]] = [*name_runs(named)]
     more = {"text": f"All {len(runs):,} runs", "href": "runs/index.ipynb"}
     return [*shown, more] if len(runs) > _MOST else shown
 
@@ -683,8 +724,7 @@ def _list_pages(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[str | di
 def _list_sidebar(
     config: dict, nbs: Path, library: Mapping[Path, str], runs: Sequence[Run], pages: Mapping[Path, str]
 ) -> list[dict]:
-    "The contents of the sidebar: the home page, the runs, the studies, the library."
-    front = [{"text": "Home", "href": "index.ipynb"}, {"text": "Runs", "href": "runs/index.ipynb"}]
+    "The contents of the sidebar: the home page, the report, the results, the library."
     studies = [
         {"section": escape_title(study_title(name)[0]), "contents": _list_pages(those, pages)}
         for name, those in group_by_study(runs, pages).items()
@@ -695,7 +735,8 @@ def _list_sidebar(
         for page in _list_pages(those, pages)
     ]
     shelf = [{"section": "Published records", "contents": records}] if records else []
-    return [*front, *studies, *shelf, *_library_sections(config, nbs, library)]
+    rooms = _library_sections(config, nbs, library)
+    return arrange_menu([*studies, *shelf], rooms, _first_pages(runs, pages))
 
 # %% ../../nbs/verbs/site.ipynb #b3318815
 def _read_look(nbs: Path) -> dict:
@@ -803,17 +844,15 @@ def stage_readable(
 
 # %% ../../nbs/verbs/site.ipynb #dc02e4e2
 def _stage_look(config: dict, to: Path) -> None:
-    "Write how the site looks, with its style sheet and plotly.js."
-    import plotly
-
+    "Write how the site looks, with its style sheet."
     folders = ("runs", "published", "library", "explore")
-    rendered = ["index.ipynb", *(f"{folder}/**/*.ipynb" for folder in folders)]
-    config["project"] |= {"render": rendered, "resources": ["plotly.min.js"]}
+    rendered = ["index.ipynb", "cite.ipynb", *(f"{folder}/**/*.ipynb" for folder in folders)]
+    config["project"] |= {"render": rendered}
+    config["website"] |= {"search": False, "navbar": config["website"].get("navbar", {}) | {"search": False}}
     write_text(to / "_quarto.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     for name in ("site.css", "head.html"):
         (to / "leukonb/verbs").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(package_folder() / "verbs" / name, to / "leukonb/verbs" / name)
-    shutil.copyfile(Path(plotly.__file__).parent / "package_data/plotly.min.js", to / "plotly.min.js")
 
 # %% ../../nbs/verbs/site.ipynb #d9f3025c
 def render_site(
@@ -835,82 +874,37 @@ def render_site(
         raise Refusal(f"smalldocs could not build the site: {' '.join(str(error).split())}") from None
     return project / "_site"
 
-# %% ../../nbs/verbs/site.ipynb #8c4bc650
-_UNNEEDED = re.compile(
-    r"<script[^>]*\ssrc=\"https?://[^\"]*(?:require|jquery|mathjax|polyfill|katex)[^\"]*\"[^>]*></script>"
-    r"|<link[^>]*https?://[^>]*katex[^>]*>"
-    r"|<script[^>]*>\s*define\('jquery'.*?</script>",
-    re.I | re.S,
-)
-
-# %% ../../nbs/verbs/site.ipynb #0a46fff1
-def finish_page(
-    text: str,  # of an HTML page
-    page: str,  # where it stands
-) -> str:
-    "The page with plotly.js at its relative address if it has a figure, and without what it does not need."
-    address = posixpath.relpath("plotly.min.js", posixpath.dirname(page))
-    script = f'<script src="{address}"></script>' if "plotly-graph-div" in text else ""
-    text = _UNNEEDED.sub("", text)
-    return re.sub(r'<script src="[^"]*plotly\.min\.js"></script>\n?', lambda _: script, text)
-
-# %% ../../nbs/verbs/site.ipynb #e6f63143
-_IN_CSS = re.compile(r"url\(\s*['\"]?((?:https?:)?//[^'\")]+)|@import\s+['\"]((?:https?:)?//[^'\"]+)")
-_IN_JS = re.compile(r"\b(?:from|import)\s*\(?['\"]((?:https?:)?//[^'\"]+)")
-
-
-def _find_all(pattern: re.Pattern, text: str) -> list[str]:
-    "The addresses that a pattern finds in a style sheet or a script."
-    return ["".join(group or "" for group in m.groups()) for m in pattern.finditer(text)]
-
-# %% ../../nbs/verbs/site.ipynb #89565b62
-class _Loads(HTMLParser):
-    "Gathers the addresses that a page loads by itself."
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        for name, value in attributes:
-            loads_href = name == "href" and tag in ("link", "base", "image", "use")
-            if loads_href or name in ("src", "srcset", "poster", "data", "xlink:href"):
-                self.addresses.append(value or "")
-            elif name == "style":
-                self.addresses += _find_all(_IN_CSS, value or "")
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem:
-            self.addresses += _find_all(_IN_CSS, data) + _find_all(_IN_JS, data)
-
-# %% ../../nbs/verbs/site.ipynb #53f51a70
-def outside_addresses(
-    text: str,
-    kind: str = ".html",  # or .css, .js
-) -> list[str]:
-    "The addresses outside the site that a file loads when it is opened."
-    if kind == ".html":
-        parser = _Loads()
-        parser.feed(text)
-        addresses = parser.addresses
-    else:
-        addresses = _find_all(_IN_CSS if kind == ".css" else _IN_JS, text)
-    return [a for a in addresses if re.match(r"\s*(https?:)?//", a)]
-
 # %% ../../nbs/verbs/site.ipynb #c5cc5bf9
+def _add_own_files(site: Path, sections: Iterable[Section]) -> None:
+    "Put the site's own scripts beside its pages: what they do, what the search finds, and plotly.js."
+    import plotly
+
+    write_index(sections, site / "search.js")
+    (site / "search.json").unlink(missing_ok=True)
+    for name in ("page.js", "page.css"):
+        shutil.copyfile(package_folder() / "verbs" / name, site / name)
+    drawer = (Path(plotly.__file__).parent / "package_data/plotly.min.js").read_text(encoding="utf-8")
+    write_text(site / "plotly.min.js", drawer.replace("https://cloud.plotly.com", ""))
+
+
 def seal_site(
     site: Path,  # a built site
 ) -> None:
     "Finish each page of a built site; a `Refusal` names the first that would load something from outside."
+    sections: list[Section] = []
     for p in _follow(sorted(site.rglob("*")), "files looked through"):
         if p.suffix not in (".html", ".css", ".js"):
             continue
         text, name = p.read_text(encoding="utf-8"), p.relative_to(site).as_posix()
         if p.suffix == ".html":
-            text = finish_page(text, name)
+            text, addresses, found = finish_page(text, name)
+            sections += found
             p.write_text(text, encoding="utf-8")
-        if addresses := outside_addresses(text, p.suffix):
+        else:
+            addresses = outside_addresses(text, p.suffix)
+        if addresses:
             raise Refusal(f"page {name} would load {addresses[0]}; take it out of its notebook")
+    _add_own_files(site, sections)
 
 # %% ../../nbs/verbs/site.ipynb #b90f4ec8
 _EARLIER = "explore files index.html leukonb library plotly.min.js published runs search.json site_libs"
@@ -953,3 +947,40 @@ def build_site(
         with replacing(to, "site") as new:
             shutil.copytree(site, new, dirs_exist_ok=True)
     return to
+
+# %% ../../nbs/verbs/site.ipynb #099a951d
+def describe_size(
+    site: Path,  # a built site
+) -> str:
+    "How large a site is, in words."
+    sizes = [p.stat().st_size for p in site.rglob("*") if p.is_file()]
+    return f"{sum(sizes) / 1e6:.1f} MB in {len(sizes):,} files"
+
+
+def open_server(
+    site: Path,  # a built site
+    port: int = 8000,  # 0 for any that is free
+) -> ThreadingHTTPServer:
+    "A server of the site that answers only to this machine; the caller runs and closes it."
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words: Any) -> None:
+            "Say nothing of each file."
+
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Quiet, directory=str(site)))
+    except OSError as error:
+        raise Refusal(f"port {port} cannot be opened ({error.strerror}); give another") from None
+
+# %% ../../nbs/verbs/site.ipynb #0ee002a7
+def serve_site(
+    site: Path,  # a built site
+    port: int = 8000,  # 0 for any that is free
+) -> None:
+    "Show a built site on this machine until somebody stops it."
+    with open_server(site, port) as server:
+        print(f"http://127.0.0.1:{server.server_port}/ shows {site}; Ctrl-C stops it", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()

@@ -1,0 +1,170 @@
+// What a page does once it has been read: figures are drawn as they come near, wide tables can be scrolled by keyboard,
+// and the search looks in a script, since a page in a folder may fetch no file.
+(() => {
+  "use strict";
+  const root = new URL(".", document.currentScript.src).href;
+  const all = (what, within = document) => [...within.querySelectorAll(what)];
+
+  // ---- figures
+  const touched = matchMedia("(pointer: coarse)").matches;
+  const places = all(".plotly-graph-div").filter((place) => place.id);
+  const draw = (place) => {
+    const data = document.querySelector(`script[data-figure="${CSS.escape(place.id)}"]`);
+    if (!data || place.dataset.drawn || !window.Plotly) return;
+    place.dataset.drawn = "yes";
+    const figure = JSON.parse(data.textContent);
+    if (touched) {
+      // A swipe over a figure scrolls the page: nothing in it takes hold of the finger.
+      figure.layout.dragmode = false;
+      for (const key of [...Object.keys(figure.layout), "xaxis", "yaxis"]) {
+        if (/^[xy]axis\d*$/.test(key)) figure.layout[key] = { ...figure.layout[key], fixedrange: true };
+      }
+    }
+    window.Plotly.newPlot(place, figure.data, figure.layout, {
+      displaylogo: false, responsive: true, scrollZoom: false, plotlyServerURL: "",
+      modeBarButtons: [["toImage"]],
+      toImageButtonOptions: { format: "svg", filename: place.id.replace(/^figure-/, "") },
+    });
+    // The pictures that Plotly draws say nothing by themselves; the name and the sentence of the figure do.
+    all("svg", place).forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+  };
+  const drawAll = () => places.forEach(draw);
+  const near = new IntersectionObserver((seen) => {
+    for (const { isIntersecting, target } of seen) {
+      if (isIntersecting) { near.unobserve(target); draw(target); }
+    }
+  }, { rootMargin: "800px 0px" });
+  places.forEach((place) => near.observe(place));
+  addEventListener("beforeprint", drawAll);
+  matchMedia("print").addEventListener("change", (print) => print.matches && drawAll());
+
+  // ---- what is wider than its column
+  const narrow = matchMedia("(max-width: 600px)");
+  const frames = all(".table-wrap, main pre, main math[display=block]");
+  const nameOf = (frame) => {
+    const caption = frame.querySelector("caption");
+    let at = frame;
+    while (!caption && at && !/^H[1-4]$/.test(at.tagName)) at = at.previousElementSibling || at.parentElement;
+    return ((caption || at || { textContent: "" }).textContent.trim() || "wide content").slice(0, 120);
+  };
+  const label = (table) => {
+    const heads = all("thead tr:last-child > *", table).map((cell) => cell.textContent.trim());
+    table.setAttribute("role", "table");
+    for (const row of all("tr", table)) {
+      row.setAttribute("role", "row");
+      [...row.children].forEach((cell, i) => {
+        cell.setAttribute("role", cell.tagName === "TD" ? "cell" : cell.parentElement.parentElement.tagName === "THEAD" ? "columnheader" : "rowheader");
+        if (heads[i]) cell.dataset.label = heads[i];
+      });
+    }
+  };
+  const fit = (frame) => {
+    const table = frame.querySelector("table");
+    if (table) {
+      table.classList.remove("stacked");
+      const rows = table.rows.length, wide = frame.scrollWidth > frame.clientWidth + 1;
+      if (narrow.matches && wide && rows <= 60 && table.tHead) { label(table); table.classList.add("stacked"); }
+    }
+    const wide = frame.clientWidth > 0 && frame.scrollWidth > frame.clientWidth + 1;
+    frame.classList.toggle("wide", wide);
+    if (wide) {
+      frame.tabIndex = 0;
+      frame.setAttribute("role", "region");
+      frame.setAttribute("aria-label", `${nameOf(frame)} (scroll sideways)`);
+    } else {
+      ["tabindex", "role", "aria-label"].forEach((name) => frame.removeAttribute(name));
+    }
+  };
+  const fitAll = () => frames.forEach(fit);
+  fitAll();
+  addEventListener("resize", fitAll);
+  document.addEventListener("toggle", (event) => all(".table-wrap, pre", event.target).forEach(fit), true);
+
+  // ---- what is folded opens where a link leads into it, and in print
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    if (target && target.querySelector(":scope > details.made")) target.querySelector(":scope > details.made").open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+
+  // ---- buttons that are no buttons in HTML
+  document.addEventListener("keydown", (event) => {
+    if (event.target.matches("a[role=button]:not([href])") && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      event.target.click();
+    }
+  });
+
+  // ---- search
+  const bar = ["#quarto-header .navbar-container", "#quarto-header .container-fluid", "header"]
+    .map((what) => document.querySelector(what)).find(Boolean);
+  if (!bar) return;
+  const box = document.createElement("div");
+  box.className = "site-search";
+  box.setAttribute("role", "search");
+  box.innerHTML = '<input type="search" class="form-control form-control-sm" placeholder="Search" ' +
+    'aria-label="Search this site" autocomplete="off"><p class="visually-hidden" role="status"></p><ol hidden></ol>';
+  bar.appendChild(box);
+  const [input, said, list] = box.children;
+  let asked = null;
+  const index = () => asked || (asked = new Promise((done) => {
+    const script = document.createElement("script");
+    script.src = root + "search.js";
+    script.onload = () => done((window.leukonbIndex || []).map(([address, page, title, text]) => (
+      { address, page, title, text, low: [page, title, text].map((part) => part.toLowerCase()) })));
+    script.onerror = () => { asked = null; done(null); };
+    document.head.appendChild(script);
+  }));
+  const rank = (entry, words) => {
+    let sum = 0;
+    for (const word of words) {
+      const begins = new RegExp("(^|[^\\p{L}\\p{N}])" + word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "u");
+      const found = [20, 8, 1].reduce((best, worth, i) => Math.max(best, begins.test(entry.low[i]) ? worth : 0), 0);
+      if (!found) return 0;
+      sum += found;
+    }
+    return sum + (entry.low[2].includes(words.join(" ")) ? 2 : 0);
+  };
+  const piece = (text, words) => {
+    const at = Math.max(0, ...words.map((word) => text.toLowerCase().indexOf(word)));
+    const from = Math.max(0, text.lastIndexOf(" ", Math.max(0, at - 50)) + 1);
+    return (from ? "… " : "") + text.slice(from, from + 160);
+  };
+  const line = (entry, words) => {
+    const item = document.createElement("li"), link = document.createElement("a"), where = document.createElement("strong");
+    link.href = root + entry.address;
+    where.textContent = entry.title ? `${entry.page}: ${entry.title}` : entry.page;
+    link.append(where, " ", piece(entry.text, words));
+    item.append(link);
+    return item;
+  };
+  const look = async () => {
+    const words = input.value.toLowerCase().split(/[^\p{L}\p{N}.\-]+/u).filter(Boolean);
+    if (!words.length) { list.hidden = true; said.textContent = ""; return; }
+    const entries = await index();
+    const hits = (entries || []).map((entry) => [rank(entry, words), entry]).filter(([worth]) => worth)
+      .sort((a, b) => b[0] - a[0]).slice(0, 20);
+    said.textContent = entries ? `${hits.length || "No"} results` : "The index of the search is missing";
+    list.replaceChildren(...hits.map(([, entry]) => line(entry, words)));
+    if (!hits.length) list.innerHTML = `<li>${said.textContent}</li>`;
+    list.hidden = false;
+  };
+  let waits = 0;
+  input.addEventListener("focus", index);
+  input.addEventListener("input", () => { clearTimeout(waits); waits = setTimeout(look, 120); });
+  box.addEventListener("keydown", (event) => {
+    const links = all("a", list), at = links.indexOf(document.activeElement);
+    if (event.key === "Escape") { list.hidden = true; input.focus(); }
+    if (event.key === "Enter" && event.target === input && links.length) links[0].click();
+    if ((event.key === "ArrowDown" || event.key === "ArrowUp") && links.length) {
+      event.preventDefault();
+      (links[at + (event.key === "ArrowDown" ? 1 : -1)] || input).focus();
+    }
+  });
+  document.addEventListener("click", (event) => { if (!box.contains(event.target)) list.hidden = true; });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName)) { event.preventDefault(); input.focus(); }
+  });
+})();

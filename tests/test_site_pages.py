@@ -1,0 +1,250 @@
+"""What every page of the site promises, looked at in a tiny site whose pages hold what pages hold."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from conftest import ROOT, opened
+from leukonb.draw.look import blank_figure, figure_html, table_html
+from leukonb.verbs import site
+from leukonb.verbs.site_page import outside_addresses
+
+LINK = "<a href='https://example.org/'>12</a>"
+WORDS = "a mean over subjects whose cells were never seen in training, at the threshold of validation"
+
+
+def figure(name, **layout):
+    drawn = blank_figure(title="Cells by subject", xaxis_title="subject", yaxis_title="cells", **layout)
+    return figure_html(drawn.add_bar(x=[LINK, "<b>7</b>", "H3"], y=[208, 117, 90], name="cells"), name)
+
+
+def wide(rows=4):
+    columns = {f"what is compared {i}": ["long_text_without_a_break"] * rows for i in range(9)}
+    return table_html(
+        pd.DataFrame({**columns, "difference": [0.125] * rows, "p": [0.04] * rows}), "Arms, compared"
+    )
+
+
+def staged(project):
+    """The pages of a tiny site, as `stage_site` leaves them."""
+    markdown, code, html = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell, site._raw_html
+    shown = [nbformat.v4.new_output("display_data", {"text/html": h}) for h in (figure("near"), wide())]
+    home = [
+        markdown(
+            "## Own images\n\nHow to cite this: with $\\gamma < \\frac{1}{n}$, and\n\n$$\\sum_i x_i^2$$"
+        ),
+        code("#| code-fold: true\n#| code-summary: Code\nfoldedword = 1", outputs=shown),
+        *(markdown(f"## Part {i}\n\n" + f"{WORDS}. " * 60) for i in range(4)),
+        code(
+            "#| echo: false", outputs=[nbformat.v4.new_output("display_data", {"text/html": figure("far")})]
+        ),
+    ]
+    scores = [html("<table><tr><th>score</th></tr><tr><td>AUROC</td></tr></table>"), html(wide(80))]
+    for name, title, cells in (
+        ("index", "A laboratory", home),
+        ("library/evidence/metrics", "Scores", scores),
+        ("library/evidence/intervals", "Intervals", []),
+        ("library/data/cohort", "Cohort", []),
+        ("library/data/splits", "Splits", []),
+    ):
+        site.write_page(project / f"{name}.ipynb", title, "A claim.", cells)
+    config = yaml.safe_load((ROOT / "_quarto.yml").read_text())
+    rooms = {"Data": ("cohort", "splits"), "Evidence": ("metrics", "intervals")}
+    menu = [
+        {"section": room, "contents": [f"library/{room.lower()}/{n}.ipynb" for n in names]}
+        for room, names in rooms.items()
+    ]
+    config["website"]["sidebar"]["contents"] = [{"text": "Home", "href": "index.ipynb"}, *menu]
+    site._stage_look(config, project)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A site of five pages in a folder, and its address there."""
+    project = tmp_path_factory.mktemp("tiny")
+    staged(project)
+    site.seal_site(built := site.render_site(project))
+    return built
+
+
+@pytest.fixture
+def home(browser, tiny):
+    page, wrong = opened(browser, tiny.as_uri() + "/", "index.html")
+    yield page
+    page.close()
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_page_draws_by_itself_or_names_a_server(tiny):
+    for p in tiny.rglob("*.html"):
+        text = p.read_text()
+        assert not outside_addresses(text) and "Plotly.newPlot" not in text and "sendChart" not in text
+        assert text.index("Content-Security-Policy") < text.index("<script"), p.name
+    assert "cloud.plotly.com" not in (tiny / "plotly.min.js").read_text()
+    assert "plotly.min.js" not in (tiny / "library/data/cohort.html").read_text()
+
+
+@pytest.mark.fault(
+    group="site",
+    fault="A name that Plotly reads as HTML",
+    injected="a subject called <a href=...>, another called <b>7</b>",
+    promise="drawn letter by letter; no link leads out of a figure",
+)
+def test_names_in_a_figure_are_letters(home):
+    home.wait_for_selector("#figure-near .main-svg")
+    assert home.locator(".plotly-graph-div a[href], .plotly-graph-div a[*|href]").count() == 0
+    assert "<b>7</b>" in home.locator("#figure-near").inner_text()
+
+
+def test_no_button_form_or_load_leads_outside(browser, tiny):
+    """What is tried here from outside is refused, which the browser says in its console."""
+    home, _ = opened(browser, tiny.as_uri() + "/", "index.html")
+    home.evaluate("dispatchEvent(new Event('beforeprint'))")
+    home.wait_for_selector("#figure-far .main-svg", state="attached")
+    buttons = home.locator(".modebar-btn").evaluate_all("all => all.map(b => b.dataset.title || b.ariaLabel)")
+    assert buttons == ["Download plot"] * 2
+    assert home.locator("form, iframe, object, embed").count() == 0
+    refused = home.evaluate("fetch('https://example.org/').then(() => 'sent', () => 'refused')")
+    ran = home.evaluate(
+        """() => { document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.ran = 1">');
+                   return new Promise(done => setTimeout(() => done(window.ran || 0), 200)); }"""
+    )
+    home.close()
+    assert refused == "refused" and ran == 0
+
+
+@pytest.mark.parametrize("asked", ["cite", "AUROC", "own images"])
+def test_search_finds_prose_and_tables_from_a_folder(home, asked):
+    home.locator("input[type=search]").fill(asked)
+    home.wait_for_selector(".site-search li a")
+    found = home.locator(".site-search li a").first
+    assert asked.lower() in found.inner_text().lower()
+    found.click()
+    home.wait_for_url("**/metrics.html*" if asked == "AUROC" else "**/index.html*")
+
+
+def test_search_finds_no_folded_code(home):
+    home.locator("input[type=search]").fill("foldedword")
+    home.wait_for_selector(".site-search li")
+    assert home.locator(".site-search li a").count() == 0
+
+
+def test_a_figure_is_drawn_when_it_comes_near_and_in_print(home):
+    home.wait_for_selector("#figure-near .main-svg")
+    assert home.locator("#figure-far .main-svg").count() == 0
+    assert home.evaluate("[...document.scripts].every(s => !s.src || s.defer || !s.src.includes('plotly'))")
+    home.emulate_media(media="print")
+    home.wait_for_selector("#figure-far .main-svg", state="attached")
+
+
+def test_formulas_are_mathml(tiny, home):
+    text = (tiny / "index.html").read_text()
+    assert text.count("<math") == 2 and "<mfrac>" in text
+    assert not re.search(
+        r"\\\(|\\\[|\\frac|\\sum",
+        re.sub(r"<script.*?</script>|<annotation.*?</annotation>", "", text, flags=re.S),
+    )
+
+
+def test_a_swipe_over_a_figure_scrolls_the_page_and_keeps_its_data(browser, tiny):
+    context = browser.browser.new_context(
+        has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800}
+    )
+    page = context.new_page()
+    page.goto(tiny.as_uri() + "/index.html")
+    page.wait_for_selector("#figure-near .main-svg")
+    page.locator("#figure-near").scroll_into_view_if_needed()
+    before = page.evaluate("[scrollY, ...document.getElementById('figure-near')._fullLayout.yaxis.range]")
+    box = page.locator("#figure-near").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = context.new_cdp_session(page)
+    for kind, points in (
+        ("touchStart", [(x, y)]),
+        *(("touchMove", [(x, y - step)]) for step in range(20, 201, 20)),
+        ("touchEnd", []),
+    ):
+        points = [{"x": across, "y": down} for across, down in points]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(200)
+    after = page.evaluate("[scrollY, ...document.getElementById('figure-near')._fullLayout.yaxis.range]")
+    context.close()
+    assert after[0] > before[0] + 100 and after[1:] == before[1:]
+
+
+def test_a_wide_table_keeps_its_numbers_on_a_phone(home):
+    home.set_viewport_size({"width": 390, "height": 800})
+    home.evaluate("dispatchEvent(new Event('resize'))")
+    cell = home.locator("main table.leukonb td.number").first
+    box = cell.bounding_box()
+    assert "0.125" in cell.inner_text() and box["x"] >= 0 and box["x"] + box["width"] <= 390
+    assert home.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_what_is_wider_than_its_column_is_reached_by_keyboard(home):
+    frame = home.locator(".table-wrap").first
+    assert frame.get_attribute("tabindex") == "0" and frame.get_attribute("role") == "region"
+    assert "Arms, compared" in frame.get_attribute("aria-label")
+    frame.focus()
+    home.keyboard.press("ArrowRight")
+    home.wait_for_function("document.querySelector('.table-wrap').scrollLeft > 0")
+
+
+def test_a_figure_has_a_name_and_says_what_it_shows(home):
+    for place in home.locator(".plotly-graph-div").all():
+        said = home.locator(f"#{place.get_attribute('aria-describedby')}").text_content()
+        assert place.get_attribute("aria-label") == "Cells by subject" and "from 90 to 208" in said
+
+
+def test_the_first_key_skips_the_menu(home):
+    home.keyboard.press("Tab")
+    assert home.evaluate("document.activeElement.className") == "skip"
+    home.keyboard.press("Enter")
+    assert home.evaluate("document.querySelector(location.hash).tagName") == "MAIN"
+
+
+def test_a_section_of_the_library_is_open_only_where_the_page_is_in_it(tiny):
+    menu = re.search(
+        r'<nav id="quarto-sidebar.*?</nav>', (tiny / "library/data/cohort.html").read_text(), re.S
+    )[0]
+    assert "splits.html" in menu and "intervals.html" not in menu and ">Evidence<" in menu
+
+
+@functools.cache
+def axe():
+    """axe-core, fetched once; the test is skipped, in one line, where that cannot be done."""
+    place = Path(os.environ.get("LEUKONB_AXE", ROOT / ".venv" / "axe"))
+    found = place if place.is_file() else place / "package" / "axe.min.js"
+    if not found.is_file() and shutil.which("npm"):
+        place.mkdir(parents=True, exist_ok=True)
+        packed = ["npm", "pack", "axe-core@4.10.3", "--silent"]
+        for words in (packed, ["tar", "xzf", "axe-core-4.10.3.tgz", "package/axe.min.js"]):
+            subprocess.run(words, cwd=place, capture_output=True, timeout=120)
+    if not found.is_file():
+        pytest.skip(
+            "axe-core is not here and npm could not fetch it: pages were not examined for screen readers"
+        )
+    return found.read_text()
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+@pytest.mark.parametrize("name", ["index.html", "library/evidence/metrics.html"])
+def test_axe_finds_nothing_serious(browser, tiny, name, width):
+    script = axe()
+    page, _ = opened(browser, tiny.as_uri() + "/", name, width)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.evaluate(script)
+    found = page.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
+    page.close()
+    serious = [
+        f"{v['id']}: {v['nodes'][0]['html'][:150]}" for v in found if v["impact"] in ("serious", "critical")
+    ]
+    assert not serious, "\n".join(serious)
