@@ -15,7 +15,7 @@ from leukonb.verbs import home, menu
 
 ROOT = Path(__file__).parents[1]
 # what is left of linear red, green and blue where one kind of cone is missing:
-# Machado, Oliveira & Fernandes 2009, IEEE Transactions on Visualization and Computer Graphics 15, 1291, severity 1
+# Machado, Oliveira & Fernandes 2009, IEEE TVCG 15, 1291, severity 1
 SEEN = {
     "protanopia": [
         [0.152286, 1.052583, -0.204868],
@@ -117,7 +117,7 @@ def test_a_class_has_a_shape_besides_its_colour():
 @pytest.mark.parametrize(
     ("name", "values", "shown"),
     [
-        ("subjects", [62.0, 7108], ["62", "7,108"]),
+        ("subjects", [62.0, 7108, 18.44], ["62", "7,108", "18.4"]),
         ("year", [2022, 2019], ["2022", "2019"]),
         ("share right", [0.9789, 1.0], ["97.9 %", "100.0 %"]),
         ("p, Holm", [6.3e-9, 0.003, 0.42], ["< .001", ".003", ".420"]),
@@ -144,10 +144,10 @@ def test_no_number_is_written_with_a_power_of_ten():
 
 def test_a_unit_beside_a_number_decides():
     rows = pd.DataFrame(
-        {"name": list("abc"), "value": [62.0, 97.89, 964.0], "unit": ["subjects", "%", "images"]}
+        {"name": list("abc"), "value": [62.0, 0.5, 964.0], "unit": ["subjects", "%", "images"]}
     )
     html = look.table_html(rows)
-    assert ">62<" in html and ">97.89<" in html and ">964<" in html and "62.000" not in html
+    assert ">62<" in html and ">0.50<" in html and ">964<" in html and "62.000" not in html
 
 
 def test_scores_have_the_names_that_people_use():

@@ -77,7 +77,7 @@ def draw_decision_curve(
         look = dict(mode="lines", name=escape_text(name), line_color=colour)
         fig.add_scatter(x=rows.threshold, y=rows.model, **look)
     top = max(0.1, *(rows.model.max() for rows in curves.values()))
-    fig.update_xaxes(title="threshold: the probability at which one would act", range=[0, 1])
+    fig.update_xaxes(title="threshold, as a probability of ALL", range=[0, 1])
     return fig.update_yaxes(title="net benefit", range=[-0.15 * top, 1.15 * top])
 
 # %% ../../nbs/draw/charts.ipynb #a92ed076
@@ -104,7 +104,7 @@ def draw_predictive_values(
         )
     if prevalence is not None:
         fig.add_vline(x=prevalence, line=_DOTTED)
-    fig.update_xaxes(title="prevalence: share of ALL among what is examined", range=[0, 1], tickformat=".0%")
+    fig.update_xaxes(title="prevalence: share of ALL", range=[0, 1], tickformat=".0%")
     return fig.update_yaxes(title="share of such calls that are right", range=[0, 1.02], tickformat=".0%")
 
 # %% ../../nbs/draw/charts.ipynb #0f7c4452
@@ -147,7 +147,7 @@ def draw_abstention(
         if promised == promised:
             ends = dict(x0=promised, x1=promised, y0=i - 0.4, y1=i + 0.4)
             fig.add_shape(type="line", line=dict(color=INK, width=2, dash="dot"), **ends)
-    title = "share of cells, each subject counted once; dotted: the promise"
+    title = "share of cells (dotted: the promise)"
     fig.update_xaxes(title=title, range=[0, 1], tickformat=".0%")
     return fig.update_layout(margin_t=60)
 
@@ -342,7 +342,7 @@ def draw_by_split(
 # %% ../../nbs/draw/charts.ipynb #1f0456be
 def draw_rates(
     rows: pd.DataFrame,  # from `simulate.claim_rates`: test, share, low, high, level
-    title: str = "share of worlds in which the test claims a difference",
+    title: str = "share of worlds with a claim",
 ) -> go.Figure:
     "How often each test claims a difference, against its level."
     level, top = rows.level.iloc[0], float(np.clip(rows.high.max() * 1.08, 0.12, 1))

@@ -168,7 +168,7 @@ def table_html(
     most: int = 200,  # rows shown
     kinds: Mapping[str, str] | None = None,  # of a column's numbers, where its name does not say it
 ) -> str:
-    "A DataFrame as an HTML table, with a caption that says where the rest is; a sentence where it has no row."
+    "A DataFrame as an HTML table, its caption saying where the rest is; a sentence where it has no row."
     caption, addresses = name_words(caption), {c: list(a) for c, a in (links or {}).items()}
     if not len(rows):
         return (

@@ -9,7 +9,7 @@ __all__ = ['SCORES', 'tabulate_widths', 'tabulate_power', 'read_looks', 'describ
 from pathlib import Path
 import pandas as pd
 import leukonb
-from ..draw.judged import name_score
+from ..numbers import name_score
 from ..evidence import claims, coverage
 from ..evidence.judgement import PRIMARY_TESTS
 
@@ -59,6 +59,6 @@ def describe_looks(looks: pd.DataFrame) -> list[str]:  # sentences
     changed = int((looks["changed afterwards"] != "Nothing").sum())
     return [
         f"These folds were looked at {len(looks)} times before the records of this version were made, and "
-        f"{changed} times something was changed afterwards. What stands here is therefore not a test that was "
-        "fixed beforehand: it describes these people. Whether it holds for others, only others can show."
+        f"{changed} times something was changed afterwards. What stands here is therefore not a test that "
+        "was fixed beforehand: it describes these people. Whether it holds for others, only others can show."
     ]

@@ -243,6 +243,6 @@ def draw_score_against_cost(
 
 
 def _span_of(costs: pd.Series) -> list[float] | None:
-    "The ends of a logarithmic axis, in powers of ten: half a power beside what is drawn, so that equal costs look equal."
+    "The ends of a logarithmic axis, in powers of ten: half a power beyond, so that equal costs look equal."
     known = np.log10(costs[costs > 0])
     return [float(known.min()) - 0.5, float(known.max()) + 0.5] if len(known) else None

@@ -41,7 +41,7 @@ def pick_runs(
 
 # %% ../../nbs/verbs/home.ipynb #2b0eabe1
 def _numbers(run: Run | None, pattern: str) -> pd.DataFrame:
-    "The figures of a run with an interval whose name fits, a row each; what the groups of the pattern found first."
+    "The figures of a run with an interval whose name fits, a row each, after what the groups found."
     named = [(re.fullmatch(pattern, name), n) for name, n in (run.result["headline"] if run else {}).items()]
     rows = [[*m.groups(), n["value"], n["low"], n["high"]] for m, n in named if m and isinstance(n, dict)]
     groups = re.compile(pattern).groups
@@ -58,7 +58,7 @@ _CLAIMED, _KEPT, _PLAIN = (
 def read_story(
     picked: Mapping[str, Run],  # from `pick_runs`
 ) -> pd.DataFrame:  # way, what, value, low, high
-    "What is claimed under each way of splitting, the highest claim first, what is left on new people, and plain cues."
+    "What is claimed under each way of splitting, the highest first, what is left, and plain cues."
     rows = _numbers(picked.get("leakage"), r"AUROC (claimed|honest), split by (.+)")
     rows["what"] = rows.what.map({"claimed": _CLAIMED, "honest": _KEPT})
     order = rows[rows.what == _CLAIMED].sort_values("value", ascending=False).way.tolist()
@@ -127,8 +127,8 @@ def find_leak(picked: Mapping[str, Run]) -> Finding | None:
     heading = f"A split by {way} overstates AUROC by {size}"
     if gap.low <= 0:
         heading = f"A split by {way} claims {size} more AUROC than is left on new people, which may be chance"
-    said = f"Its own test claims {_say(own.loc['claimed'])}; on people in no part of the split {_say(own.loc['honest'])} is left."
-    return Finding(heading, f"{said} The difference is {_say(gap)}.", run)
+    said = f"Its own test claims {_say(own.loc['claimed'])}; on people in no part of the split "
+    return Finding(heading, f"{said}{_say(own.loc['honest'])} is left. The difference is {_say(gap)}.", run)
 
 # %% ../../nbs/verbs/home.ipynb #92af5f35
 def find_cues(picked: Mapping[str, Run]) -> Finding | None:
@@ -139,8 +139,8 @@ def find_cues(picked: Mapping[str, Run]) -> Finding | None:
         return None
     cues, network = rows.loc["all plain cues"], rows.loc["a frozen network"]
     heading = f"Size, colour and texture alone reach an AUROC of {format_number(cues.value, 'score')}"
-    said = f"With every person held out in turn, plain cues score {_say(cues)} and a frozen network {_say(network)}."
-    return Finding(heading, said, run)
+    said = f"With every person held out in turn, plain cues score {_say(cues)}"
+    return Finding(heading, f"{said} and a frozen network {_say(network)}.", run)
 
 
 def _corrected(note: str) -> str:
@@ -188,16 +188,16 @@ def compare_with_paper(
 def _describe_paper(picked: Mapping[str, Run], link: Mapping[Path, str]) -> list[str]:
     "What the paper claims and what happened here, as HTML."
     said = [
-        f"<h2 id='paper'>The paper it starts from</h2><p><a href='{PAPER}'>arXiv 2601.01026</a> reports that EfficientNetV2-B3 "
-        "with Squeeze-and-Excitation tells ALL from HEM in C-NMC 2019.</p>"
+        f"<h2 id='paper'>The paper it starts from</h2><p><a href='{PAPER}'>arXiv 2601.01026</a> reports that "
+        "EfficientNetV2-B3 with Squeeze-and-Excitation tells ALL from HEM in C-NMC 2019.</p>"
     ]
     if audit := picked.get("audit-of-the-paper"):
         counts = audit.result["headline"]
         agree, not_agree = counts.get("claims that agree", 0), counts.get("claims that do not agree", 0)
         address = escape(link.get(audit.folder, ""), quote=True)
         said.append(
-            f"<p>Of {agree + not_agree} claims that can be recomputed from what it prints, {agree} agree and {not_agree} do not: "
-            f"<a href='{address}'>each of them</a>.</p>"
+            f"<p>Of {agree + not_agree} claims that can be recomputed from what it prints, {agree} agree and "
+            f"{not_agree} do not: <a href='{address}'>each of them</a>.</p>"
         )
     rows = compare_with_paper(picked)
     if len(rows):
@@ -229,7 +229,8 @@ _DOORS = (
 def _door(title: str, address: str, command: str, said: str) -> str:
     "One way to go on."
     head = f"<a href='{escape(address, quote=True)}'>{escape(title)}</a>" if address else escape(title)
-    return f"<div class='door'><p class='door-title'>{head}</p><p>{escape(said)}</p><code>{escape(command)}</code></div>"
+    body = f"<p>{escape(said)}</p><code>{escape(command)}</code>"
+    return f"<div class='door'><p class='door-title'>{head}</p>{body}</div>"
 
 
 def _draw_doors(report: str) -> str:
@@ -267,15 +268,17 @@ def _caption(story: pd.DataFrame, picked: Mapping[str, Run], link: Mapping[Path,
     "The figure with what it shows and which run it comes from; without a run, how it is made."
     if not len(story):
         return (
-            "<p class='worth'>The figure of this page shows what a classifier claims under each way of splitting real "
-            "cells, and what is left on people it has never seen. It is drawn from a run of the study <code>real</code>, "
-            "and there is none yet: <code>leukonb run real</code> makes it, in minutes and without a download.</p>"
+            "<p class='worth'>The figure of this page shows what a classifier claims under each way of "
+            "splitting real cells, and what is left on people it has never seen. It is drawn from a run of "
+            "the study <code>real</code>, and there is none yet: <code>leukonb run real</code> makes it, in "
+            "minutes and without a download.</p>"
         )
     run = picked["leakage"]
     whose = "published record" if is_published(run) else "run"
     said = (
-        "What the same classifier claims under each way of splitting the same real cells, what is left on people in no part "
-        "of the split, and what plain cues (size, colour, texture) claim in the same way; intervals are over people."
+        "What the same classifier claims under each way of splitting the same real cells, what is left on "
+        "people in no part of the split, and what plain cues (size, colour, texture) claim in the same way; "
+        "intervals are over people."
     )
     figure = figure_html(draw_story(story), "home-splits")
     address = escape(link.get(run.folder, ""), quote=True)
@@ -302,7 +305,8 @@ def write_bibtex(
 
 # %% ../../nbs/verbs/home.ipynb #bbe977f9
 _DATA = (
-    "Gupta, R. & Gupta, A. (2019). ALL challenge dataset of ISBI 2019 (C-NMC 2019). The Cancer Imaging Archive.",
+    "Gupta, R. & Gupta, A. (2019). ALL challenge dataset of ISBI 2019 (C-NMC 2019). "
+    "The Cancer Imaging Archive.",
     "https://doi.org/10.7937/tcia.2019.dc64i46r",
 )
 
@@ -327,8 +331,8 @@ def describe_citation(
         licence = escape(str(yaml.safe_load(text).get("license", "")))
         parts.append(f"<p>The code is free under the licence {licence}.</p>" if licence else "")
     parts.append(
-        f"<h2 id='data'>The data</h2><p>{escape(said)} <a href='{address}'>{address}</a>, licence CC BY 3.0. Whoever uses the "
-        "measurements that come with leukonb cites this data set too.</p>"
+        f"<h2 id='data'>The data</h2><p>{escape(said)} <a href='{address}'>{address}</a>, licence "
+        "CC BY 3.0. Whoever uses the measurements that come with leukonb cites this data set too.</p>"
     )
     parts.append(
         f"<h2 id='paper'>The paper it starts from</h2><p><a href='{PAPER}'>arXiv 2601.01026</a>.</p>"
