@@ -37,6 +37,7 @@ set -m  # so that these are a process group of their own, which is ended when th
 beside=$!
 set +m
 trap 'kill -- -$beside 2>/dev/null || true; rm -f "$said"' EXIT
+trap 'exit 130' INT  # pytest ends in order on Ctrl-C, and what follows it shall not
 
 # Three processes, as each waits for a quarter of its time; two where there is not memory for three.
 gigabytes=$(awk '/^MemAvailable/ {print int($2 / 1000000)}' /proc/meminfo 2>/dev/null || true)
