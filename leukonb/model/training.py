@@ -494,12 +494,18 @@ def _make_task(recipe, split, pixels, seed):
     return _Task(recipe, learning, validation, pixels, seed, len(shown) // recipe.batch)
 
 
+def _digest_start(network):
+    "A local file of weights and what is said beside it, by their content."
+    file = Path(network.weights or "")
+    beside = (file, file.with_name("config.json")) if file.is_file() else ()
+    return [digest_file(one) for one in beside if one.is_file()]
+
+
 def _digest_inputs(network, task, device):
     "What decides a training, and the device, as one digest: a state of other inputs is not taken up."
-    cells = [sorted(rows.cell) for rows in (task.learning, task.validation)]
-    return digest(
-        [_RULES, asdict(network), asdict(task.recipe), task.seed, device, cells, task.pixels.digest]
-    )
+    cells, pixels = [sorted(rows.cell) for rows in (task.learning, task.validation)], task.pixels.digest
+    start = [asdict(network), _digest_start(network)]
+    return digest([_RULES, start, asdict(task.recipe), task.seed, device, cells, pixels])
 
 # %% ../../nbs/model/training.ipynb #trfin002
 def _finish(folder, stated, history, stopped, device, recipe):
