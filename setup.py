@@ -11,7 +11,8 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
-EXTRAS = {name: name.replace("-", "_") for name in ("train", "gpu", "imagenet", "cluster", "dev", "extras-tests")}
+NAMES = ("train", "gpu", "imagenet", "cluster", "mlflow", "dev", "extras-tests")
+EXTRAS = {name: name.replace("-", "_") for name in NAMES}
 
 
 def words(key):
