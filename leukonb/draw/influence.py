@@ -8,6 +8,7 @@ __all__ = ['draw_left_out', 'draw_label_noise']
 # %% ../../nbs/draw/influence.ipynb #7ea4bd6b
 import pandas as pd
 import plotly.graph_objects as go
+from ..numbers import name_score
 from .look import ACCENT, COLOURS, INK, MUTED, SYMBOLS, blank_figure, error_bars
 from .sections import escape_text
 
@@ -47,7 +48,7 @@ def draw_left_out(
     for place, name in enumerate(names):
         _name_ends(fig, rows[rows.metric == name], place)
     fig.add_vline(x=0, line=dict(color=MUTED, dash="dot"))
-    ticks = dict(tickvals=list(range(len(names))), ticktext=[n.replace("_", " ") for n in names])
+    ticks = dict(tickvals=list(range(len(names))), ticktext=[name_score(n) for n in names])
     fig.update_yaxes(range=[len(names) - 0.4, -0.6], **ticks)
     return fig.update_xaxes(title="change of the score without one subject")
 
@@ -74,4 +75,4 @@ def draw_label_noise(
             hovertemplate="%{x:.0%} wrong: %{y:.3f}<extra></extra>",
         )
     fig.update_xaxes(title="share of labels that are wrong", tickformat=".0%", rangemode="tozero")
-    return fig.update_yaxes(title=metric.replace("_", " "))
+    return fig.update_yaxes(title=name_score(metric))

@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from ..draw.look import ACCENT, blank_figure, error_bars
 from ..evidence import clustered
+from ..numbers import name_score
 from ..files import read_table
 from ..model.schedule import START
 from ..runs.record import Run
@@ -84,7 +85,7 @@ def draw_arms(
     if not apart.all():
         _add_scores(fig, rows[~apart], "subjects of the training", "#d08a1d")
     fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(rows.arm)[::-1])
-    fig.update_xaxes(title=rows.metric.iloc[0].replace("_", " ") + " on the arm's own test part")
+    fig.update_xaxes(title=f"{name_score(rows.metric.iloc[0])}, the arm's own test")
     return fig.update_layout(margin_t=40)
 
 # %% ../../nbs/pages/as_run.ipynb #54f01689
