@@ -424,8 +424,8 @@ def describe_map(
     "What the distances of a map mean, by how it was laid out."
     if how == "PCA":
         return (
-            "The axes are the two directions in which the embedding varies most. Distances along them are real; "
-            "what differs in other directions lies on one spot here."
+            "The axes are the two directions in which the embedding varies most. Distances along them are "
+            "real; what differs in other directions lies on one spot here."
         )
     return "Distances and the size of islands in this map mean nothing; t-SNE keeps neighbours only."
 
