@@ -275,7 +275,7 @@ def describe_error(
 def _interval(score: Mapping[str, Any] | None) -> str:
     "An interval as text; nothing where there is none."
     known = score is not None and score["low"] is not None
-    return f"{score['low']:.4f} to {score['high']:.4f}" if score is not None and known else ""
+    return f"{score['low']:.3f} to {score['high']:.3f}" if score is not None and known else ""
 
 # %% ../../nbs/verbs/evaluate.ipynb #4ccd319d
 def _print_scores(arm: str, scores: Mapping[str, Any], naive: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -283,12 +283,12 @@ def _print_scores(arm: str, scores: Mapping[str, Any], naive: Mapping[str, Any])
     rows = []
     for name in sorted(scores, key=[*metrics.NAMES, *scores].index):
         score = scores[name]
-        spread = f"{score['sd']:.4f}" if score.get("sd") is not None else ""
+        spread = f"{score['sd']:.3f}" if score.get("sd") is not None else ""
         rows.append(
             {
                 "arm": arm,
                 "score": name,
-                "value": f"{score['value']:.4f}" if score["value"] is not None else "undefined",
+                "value": f"{score['value']:.3f}" if score["value"] is not None else "undefined",
                 "sd of networks": spread,
                 "over subjects": _interval(score),
                 "over cells (too narrow)": _interval(naive.get(name)),
