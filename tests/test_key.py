@@ -2,6 +2,7 @@
 
 import ast
 import shutil
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -108,6 +109,56 @@ def test_what_draws_and_how_code_is_written_keep_a_trainings_key(package, tmp_pa
     after = training(tmp_path)
     assert after.key == before.key
     assert (after.manifest["drawing"] != before.manifest["drawing"]) == file.startswith("draw/")
+
+
+def test_a_part_of_a_figure_may_be_reworded_in_a_module_that_computes(package):
+    path, file = find_experiment("leakage"), package / "pages" / "leakage.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    parts = [n for n in tree.body if key.is_figure_function(n) and "Figure" not in ast.unparse(n.returns)]
+    assert parts
+    before, drawing = key.digest_modules(path), key.digest_drawing(path)
+    last = parts[0].body[-1]
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines.insert(last.lineno - 1, " " * last.col_offset + 'hovertemplate = "reworded"\n')
+    file.write_text("".join(lines), encoding="utf-8")
+    assert key.digest_modules(path) == before and key.digest_drawing(path) != drawing
+
+
+def test_data_that_a_module_reads_under_another_name_than_its_own_count(package):
+    path = find_experiment("released")
+    before = key.digest_modules(path)
+    for name in ("links.csv", "preliminary.csv.xz", "release.csv.xz"):
+        assert f"data/{name}" in before
+    links = package / "data" / "links.csv"
+    links.write_text(links.read_text().splitlines()[0] + "\n")
+    after = key.digest_modules(path)
+    assert [n for n in after if after[n] != before[n]] == ["data/links.csv"]
+
+
+def test_every_data_file_of_the_package_counts_for_a_module_that_reads_it(package):
+    beside = [p.name for m in package.rglob("*.py") for p in key._beside(m)]
+    data = [p for p in package.rglob("*") if p.suffix in (".csv", ".xz", ".json", ".parquet") and p.is_file()]
+    by_digest = {"cnmc.parquet"}  # a cohort is known by its own digest, whatever file it came from
+    assert {p.name for p in data} - by_digest <= set(beside)
+
+
+def test_what_a_users_own_modules_compute_counts(tmp_path, monkeypatch):
+    lab = tmp_path / "lab"
+    path = write(lab, "import my_rate\nprint(my_rate.RATE)")
+    (lab / "my_rate.py").write_text("from my_deeper import RATE\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.syspath_prepend(str(elsewhere))
+    (elsewhere / "my_deeper.py").write_text("RATE = 0.91\n")
+    before = key.digest_modules(path)
+    assert {"my_rate.py", "my_deeper.py"} <= set(before) and not {n for n in before if "pandas" in n}
+    (elsewhere / "my_deeper.py").write_text("RATE = 0.5500\n")
+    assert key.digest_modules(path)["my_deeper.py"] != before["my_deeper.py"]
+
+
+def test_what_is_installed_counts_by_its_version(tmp_path):
+    counted = key.digest_modules(write(tmp_path, "import yaml, numpy"))
+    assert counted["PyYAML"] == version("PyYAML") and "numpy" not in counted
 
 
 def test_the_engine_keeps_a_trainings_key(package, tmp_path):
