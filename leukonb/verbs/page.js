@@ -67,16 +67,17 @@
     }
     const wide = frame.clientWidth > 0 && frame.scrollWidth > frame.clientWidth + 1;
     frame.classList.toggle("wide", wide);
-    if (wide) {
+    if (wide || (frame.clientHeight > 0 && frame.scrollHeight > frame.clientHeight + 1)) {
       frame.tabIndex = 0;
       frame.setAttribute("role", "region");
-      frame.setAttribute("aria-label", `${nameOf(frame)} (scroll sideways)`);
+      frame.setAttribute("aria-label", `${nameOf(frame)} (can be scrolled)`);
     } else {
       ["tabindex", "role", "aria-label"].forEach((name) => frame.removeAttribute(name));
     }
   };
   const fitAll = () => frames.forEach(fit);
   fitAll();
+  addEventListener("load", fitAll);
   addEventListener("resize", fitAll);
   document.addEventListener("toggle", (event) => all(".table-wrap, pre", event.target).forEach(fit), true);
 

@@ -363,7 +363,7 @@ def part_cells(
             shown.append(cell)
             continue
         code.append(re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip())
-        last = re.search(r"^#\| *last$", cell.source, re.M)
+        last = re.search(r"^#\| *last: *true$", cell.source, re.M)
         kept = []
         for output in cell.outputs:
             html = output.get("data", {}).get("text/html", "")
