@@ -87,8 +87,9 @@ def findings(tmp_path_factory) -> dict[str, str]:
         name: outputs.Notebook(written(folder / f"{name}.ipynb", (NOTEBOOKS[name][0], [])))
         for name in NOTEBOOKS
     }
-    outputs.run_together([cells], 1, 60)
-    outputs.run_together(list(others.values()), 2, 3)
+    slow = others["slow"]  # of the others none may meet the limit, however busy the machine is
+    outputs.run_together([cells, *(n for n in others.values() if n is not slow)], 2, 120)
+    outputs.run_together([slow], 1, 3)
     said = cells.directives()
     found = {name: "\n".join(cells.cell_findings(i, said[i])) for i, name in enumerate(CELLS)}
     return found | {name: "\n".join(notebook.findings()) for name, notebook in others.items()}
