@@ -4,9 +4,11 @@ import importlib
 import json
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from pytorch_facts import FILE
 
@@ -15,7 +17,7 @@ from leukonb.model import efficientnet, network, schedule, training
 from leukonb.model.backbones import set_depth
 from leukonb.model.network import Network
 from leukonb.model.training import TrainingRecipe
-from leukonb.runs.study import load_study
+from leukonb.runs.study import load_study, shrink_to_smoke
 
 FACTS = json.loads(FILE.read_text())
 SHAPES = FACTS["network"]["shapes"]
@@ -147,6 +149,21 @@ def test_a_checkpoint_of_timm_is_a_start_with_its_own_scaling(tmp_path, arrays):
     assert np.array_equal(model.get_layer("top_bn").get_weights()[3], arrays["bn2.running_var"])
 
 
+def test_a_training_is_known_by_its_weights_and_by_what_is_said_beside_them(tmp_path):
+    file, rows = tmp_path / "model.safetensors", pd.DataFrame({"cell": ["a"]})
+    task = training._Task(TrainingRecipe(), rows, rows, SimpleNamespace(digest="pixels"), 0, 1)
+    seen = {training._digest_inputs(Network(weights=str(file)), task, None)}
+    for write in (
+        lambda: file.write_bytes(b"weights"),
+        lambda: file.write_bytes(b"other weights"),
+        lambda: state(tmp_path, "in1k"),
+        lambda: state(tmp_path, "in21k_ft_in1k"),
+    ):
+        write()
+        seen.add(training._digest_inputs(Network(weights=str(file)), task, None))
+    assert len(seen) == 5
+
+
 BAD = {
     "classes": ({"classifier.weight": np.ones((2, 4))}, {}, "a classifier of 2 classes and in1k has 1,000"),
     "config": ({}, {"architecture": "resnet50"}, "names resnet50, and model.safetensors is to be"),
@@ -224,6 +241,9 @@ def test_the_ablation_weighs_once_and_augments_otherwise():
     assert once["balance"] and once["alpha"] == 0.5 and {**once, "alpha": 0.25, "arm": "full"} == full
     augmented = {name: given[name]["augmentation"] for name in given if given[name]["balance"]}
     assert {"dihedral", "randaugment", "cutmix", "stain"} <= set(augmented.values())
+    further = {"weighed-once", "dihedral", "randaugment", "cutmix", "stain"}
+    assert further <= set(load_study("ablation").runs["ablation"]["needs"]["trainings"])
+    assert not further & set(shrink_to_smoke(load_study("ablation")).runs)
 
 
 @pytest.mark.extras
