@@ -8,7 +8,7 @@ __all__ = ['PAPER', 'pick_runs', 'read_story', 'draw_story', 'Finding', 'find_le
 
 # %% ../../nbs/verbs/home.ipynb #92f0dbfc
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -233,10 +233,12 @@ def _door(title: str, address: str, command: str, said: str) -> str:
     return f"<div class='door'><p class='door-title'>{head}</p>{body}</div>"
 
 
-def _draw_doors(report: str) -> str:
-    "The three ways to go on."
+def _draw_doors(report: str, known: Collection[str]) -> str:
+    "The three ways to go on; a page that the site does not have is no link."
     last = ("Read the report", report, "make report", "What was measured, on whom, and how sure it is.")
-    return f"<div class='doors'>{''.join(_door(*door) for door in (*_DOORS, last))}</div>"
+    doors = [_door(title, address if address in known else "", *rest) for title, address, *rest in _DOORS]
+    doors.append(_door(*last))
+    return f"<div class='doors'>{''.join(doors)}</div>"
 
 # %% ../../nbs/verbs/home.ipynb #c817dcd2
 def _tell(finding: Finding, link: Mapping[Path, str]) -> str:
@@ -250,6 +252,7 @@ def describe_home(
     runs: Sequence[Run],
     link: Mapping[Path, str],  # for a finished run's folder, the address of its page
     report: str = "",  # the address of the report
+    known: Collection[str] = (),  # the addresses of the library's pages
 ) -> list[str]:  # HTML
     "The first page from the records of runs: the figure, what was found, what the paper claims, three doors."
     picked = pick_runs(runs)
@@ -261,7 +264,7 @@ def describe_home(
             "<h2 id='findings'>What was found</h2>" + "".join(_tell(finding, link) for finding in found)
         )
     parts += _describe_paper(picked, link)
-    return [part for part in [*parts, "<h2 id='doors'>Go on</h2>" + _draw_doors(report)] if part]
+    return [part for part in [*parts, "<h2 id='doors'>Go on</h2>" + _draw_doors(report, known)] if part]
 
 # %% ../../nbs/verbs/home.ipynb #77b314d6
 def _caption(story: pd.DataFrame, picked: Mapping[str, Run], link: Mapping[Path, str]) -> str:

@@ -686,7 +686,7 @@ def stage_home(
     "Stage the home page: index.ipynb of the notebooks, under its claim the story and a table of the studies."
     addresses = {folder: html_address(page) for folder, page in pages.items()}
     report = html_address(_first_pages(runs, pages).get("report", "runs/index.ipynb"))
-    story = [_raw_html(part) for part in describe_home(runs, addresses, report)]
+    story = [_raw_html(part) for part in describe_home(runs, addresses, report, set(places.values()))]
     studies = _list_studies(runs, pages, "Studies")
     records = _list_studies(runs, pages, "Published records: studies that were run elsewhere", published=True)
     stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *story, *studies, *records)
