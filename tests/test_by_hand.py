@@ -11,10 +11,11 @@ from papermill.inspection import inspect_notebook
 
 from leukonb.files import Refusal, read_json
 from leukonb.runs import kernel, verify
-from leukonb.runs.by_hand import NOTE, plan_by_hand
+from leukonb.runs.by_hand import DRAWN, NOTE, plan_by_hand
 from leukonb.runs.facts import find_doubts
 from leukonb.runs.notebook import find_experiment, find_named, read_parameters
 from leukonb.runs.record import Run, find_runs, is_whole
+from leukonb.runs.study import load_study, shrink_to_smoke
 from leukonb.verbs.run import prepare_study
 
 EXPERIMENTS = sorted(path for paths in find_named("*.ipynb").values() for path in paths)
@@ -34,6 +35,10 @@ def test_images_can_be_named_to_every_experiment_that_reads_some():
     for notebook in EXPERIMENTS:
         known = read_parameters(notebook)
         assert ("cohort" in known) == any(p.is_by_hand and p.name == "data" for p in known.values()), notebook
+
+
+def test_the_cohort_that_is_drawn_is_that_of_the_smallest_study():
+    assert shrink_to_smoke(load_study("quick")).phantom == DRAWN
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ __all__ = ['write_settings', 'own_experiments', 'PreparedStudy', 'count_runs', '
 # %% ../../nbs/verbs/run.ipynb #a0177b08
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..files import Refusal, digest, digest_file
 from ..runs import demands, study as studies
 from ..runs.notebook import Parameter, read_parameters
 from ..runs.sweep import execute_plan
+from ..runs.track import check_tracker, track_runs
 from ..runs.watch import show_progress
 from .extras import needs_training, require_extra
 
@@ -225,16 +226,20 @@ def execute_study(
     pool: Any = None,  # who does the runs: `ThisMachine(workers, threads)` or a cluster
     mine: set[int] | None = None,  # numbers of the runs to do, of all unless said
     progress: bool = True,  # bars on a terminal, lines elsewhere
+    track: str | None = None,  # copy what has ended to a tracker: 'mlflow', in a store beside the runs
 ) -> list[dict[str, Any]]:  # the status of each run, in the plan's order
     "Do every run of a prepared study that is not done."
+    check_tracker(track)
 
     def execute(show: Callable | None) -> list[dict[str, Any]]:
         return execute_plan(prepared.planned, show=show, pool=pool, mine=mine)
 
-    if not progress:
-        return execute(None)
-    with show_progress() as show:
-        return execute(show)
+    try:
+        with show_progress() if progress else nullcontext() as show:
+            return execute(show)
+    finally:  # also where the study was stopped: what has ended is there
+        if track and prepared.planned:
+            track_runs((p.run for p in prepared.planned), prepared.planned[0].run.folder.parents[2])
 
 # %% ../../nbs/verbs/run.ipynb #e22ab0c4
 def tabulate_runs(
