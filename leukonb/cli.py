@@ -105,6 +105,8 @@ def _add_run(verbs: Any) -> None:
     p.add_argument("--threads", type=int, metavar="N", help=text)
     p.add_argument("--shard", metavar="I/N", help="only share I of N, for an array of jobs")
     _add_cluster(p)
+    text = "copy parameters, epochs and results to a local store beside the runs: mlflow"
+    p.add_argument("--track", metavar="WHAT", help=text)
     p.add_argument("--dry-run", action="store_true", help="check everything, list the runs, start none")
     _add_folders(p)
 
@@ -393,8 +395,10 @@ def _features(a: Namespace) -> None:
 @_verb
 def _run(a: Namespace) -> int:
     from leukonb.runs.sweep import pick_shard
+    from leukonb.runs.track import check_tracker
     from leukonb.verbs.run import count_runs, execute_study, prepare_study
 
+    check_tracker(a.track)
     place = _place(a)
     options = (a.data, a.set, a.smoke, a.subject_pattern, a.command)
     cohort = dict(split=a.split, features=a.features, positive=a.positive)
@@ -406,7 +410,7 @@ def _run(a: Namespace) -> int:
     print(prepared.describe() + shard, flush=True)
     if a.dry_run:
         return _list_runs(prepared, mine)
-    states = execute_study(prepared, _pool(a, place), mine)
+    states = execute_study(prepared, _pool(a, place), mine, track=a.track)
     return _report_end(prepared, mine, states)
 
 # %% ../nbs/cli.ipynb #e7e275bb
