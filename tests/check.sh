@@ -47,6 +47,6 @@ python -m pytest -q tests -m "not long and not alone and not extras" -n "$((${gi
 wait $beside || code=1
 cat "$said"
 echo "== pytest, what measures time"
-mapfile -t timed < <(grep -l "pytest.mark.alone" tests/test_*.py)  # the others need not be read again
-python -m pytest -q "${timed[@]}" -m "alone and not long and not extras" "$@" || code=$?
+timed=$(grep -l "pytest.mark.alone" tests/test_*.py)  # the others need not be read again
+python -m pytest -q $timed -m "alone and not long and not extras" "$@" || code=$?
 exit $code

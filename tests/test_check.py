@@ -11,7 +11,7 @@ import pytest
 
 PYTHON = """#!/bin/sh
 case "$*" in
-  *pytest*"not alone"*) name=tests;; *pytest*) name=clock;; *compileall*) exit 0;;
+  *pytest*"not alone"*) name=tests;; *pytest*tests/test_clock.py*) name=clock;; *compileall*) exit 0;;
   *--numbers*) name=density;; *style*) name=style;; *) name=outputs;;
 esac
 echo "begins $name" >&2
@@ -33,6 +33,7 @@ def place(tmp_path):
         (tmp_path / folder).mkdir()
     shutil.copy(Path(__file__).with_name("check.sh"), tmp_path / "tests")
     (tmp_path / "nbs" / "a.ipynb").touch()
+    (tmp_path / "tests" / "test_clock.py").write_text("@pytest.mark.alone")
     for name, text in (
         ("python", PYTHON),
         ("nbdev_clean", "#!/bin/sh\n"),
