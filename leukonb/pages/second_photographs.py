@@ -99,7 +99,7 @@ def list_fields(
         fields=[f"{a} and {b}" for a, b in names],
         turn=rows.turn.abs(),
     )
-    rows = rows[[a != b for a, b in names]]
+    rows = rows[np.array([a != b for a, b in names], bool)]
     pairs = rows.groupby(["whom", "fields"]).agg(
         cells=("score", "size"), turn=("turn", "median"), score=("score", "median")
     )
