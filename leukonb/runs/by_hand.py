@@ -89,9 +89,11 @@ def _refuse_missing(notebook: Path, p: Parameter, out: Path) -> None:
     newest = sorted(there, key=lambda run: run.status.get("finished", 0))[-3:]
     folders = ", ".join(os.path.relpath(run.folder) for run in reversed(newest))
     from_there = f"such as {folders}" if folders else f"none is in {os.path.relpath(out)}"
+    instead = re.match(r"needed without (\w+):", p.what)
+    table = f", or -p {instead[1]} FILE" if instead else ""
     command = f"papermill {os.path.relpath(find_experiment(maker))} {maker}.out.ipynb"
     raise Refusal(
-        f"{notebook.stem} is made of runs of {maker}: give -p {p.name} FOLDER, {from_there}; "
+        f"{notebook.stem} is made of runs of {maker}: give -p {p.name} FOLDER, {from_there}{table}; "
         f"{command} makes one, and leukonb run quick makes them all"
     )
 
