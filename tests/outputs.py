@@ -10,6 +10,7 @@ of it only the form is compared. A cell that says `#| eval: false` is not run.
 import argparse
 import asyncio
 import base64
+import io
 import math
 import os
 import re
@@ -37,6 +38,7 @@ from nbclient.exceptions import CellExecutionError
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from nbdev.process import extract_directives
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURE = "application/vnd.plotly.v1+json"
@@ -65,6 +67,8 @@ ANY_NUMBER = re.compile(r"(?<![a-z_\d])[-+−]?\d+(?:,\d{3})*(?:\.\d*)?(?:e[-+]?
 DIGEST = re.compile(r"\b(?=[a-f]*\d)[\da-f]{8,64}\b")
 RULE = re.compile(r"([-=_─━═])\1+")
 PICTURE = re.compile(r"data:image/([\w+.-]+);base64,[\w+/=]+")
+EMBEDDED = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,([\w+/=]+)")
+SHADES = 4.0  # grey levels of 255, on average, that a decoder of another version may make of one picture
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 ADDRESS = re.compile(r"\b0x[\da-f]{9,16}\b", re.I)
 
@@ -181,10 +185,43 @@ def excerpt(line: str, start: int = 0, most: int = 90) -> str:
     return repr(("…" if start else "") + text + ("…" if len(line) > start + most else ""))
 
 
+def pictures_of(output: Shown) -> list[str]:
+    """The pixels of an output's pictures, in base64."""
+    if output.kind.startswith("image/") and output.kind != "image/svg+xml":
+        return [output.value]
+    return EMBEDDED.findall(output.value) if isinstance(output.value, str) else []
+
+
+def read_pixels(picture: str) -> np.ndarray | None:
+    """A picture's grey levels; None where it is none."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+            return np.asarray(image.convert("RGBA"), float)
+    except (OSError, ValueError):
+        return None
+
+
+def picture_difference(saved: Shown, fresh: Shown, varies: bool) -> tuple[str, str] | None:
+    """The first picture that is another, or none; where it varies, one of another size."""
+    for place, (old, new) in enumerate(zip_longest(*map(pictures_of, (saved, fresh))), 1):
+        if old == new:
+            continue
+        one, other = (None if picture is None else read_pixels(picture) for picture in (old, new))
+        if one is None or other is None or one.shape != other.shape:
+            sizes = ("none" if p is None else f"{p.shape[1]} x {p.shape[0]} pixels" for p in (one, other))
+            return tuple(f"picture {place}: {size}" for size in sizes)
+        apart = np.abs(one - other).mean()
+        if not varies and apart > SHADES:
+            return f"picture {place}", f"picture {place}: another, {apart:.0f} grey levels apart"
+    return None
+
+
 def difference(saved: Shown, fresh: Shown, varies: bool) -> tuple[str, str] | None:
-    if saved.kind == FIGURE:
+    if saved.kind == FIGURE or not isinstance(saved.value, str):
         return figure_difference(saved.value, fresh.value, varies)
-    if not isinstance(saved.value, str) or saved.kind.startswith(("image/", "application/")):
+    if found := picture_difference(saved, fresh, varies):
+        return found
+    if saved.kind.startswith("image/") and saved.kind != "image/svg+xml":
         return None
     if all(is_plotly_page(output.kind, output.value) for output in (saved, fresh)):
         return None
@@ -260,6 +297,8 @@ class Notebook:
             yield f"`varies: {' '.join(varies)}` is refused: say one of {', '.join(VARIES)}"
         if i in self.trouble:
             yield self.trouble[i]
+        if i not in self.to_run() and self.saved.cells[i].outputs:
+            yield "is not run, so what it shows cannot be held true: remove its output"
         saved, fresh = shown(self.saved.cells[i].outputs), shown(self.fresh.get(i, []))
         if i in self.fresh and (found := compare(saved, fresh, varies is not None)):
             yield found

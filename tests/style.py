@@ -75,6 +75,16 @@ def find_lint(root: Path) -> Iterator[Finding]:
         yield Finding(str(path.relative_to(root)), number, line, rule, found["message"])
 
 
+def find_suppressed(root: Path) -> Iterator[Finding]:
+    """Lines of a module for which a rule is switched off; an import that is there to be looked up may say so."""
+    for module in sorted((root / "leukonb").rglob("*.py")):
+        for number, line in enumerate(module.read_text(encoding="utf-8").splitlines(), 1):
+            codes = re.search(r"#\s*(?:ruff:\s*)?noqa(?::\s*([A-Z]+\d+(?:[, ]+[A-Z]+\d+)*))?", line)
+            if codes and (codes[1] or "") != "F401":
+                said = codes[1] or "every rule"
+                yield Finding(str(module.relative_to(root)), 0, number, "noqa", f"switches off {said}; mend the line")
+
+
 def find_type_errors(root: Path) -> Iterator[Finding]:
     config = str(CONFIG / "mypy.ini")
     command = ["mypy", "--config-file", config, "--no-error-summary", "leukonb"]
@@ -123,7 +133,7 @@ def find_long_cells(root: Path) -> Iterator[Finding]:
 
 
 def find_all(root: Path) -> list[Finding]:
-    searches = (find_unformatted, find_lint, find_type_errors, find_untyped, find_long_cells)
+    searches = (find_unformatted, find_lint, find_suppressed, find_type_errors, find_untyped, find_long_cells)
     return sorted(finding for search in searches for finding in search(root))
 
 
@@ -196,6 +206,8 @@ def take_allowance(root: Path) -> int:
 
 
 def show_numbers(root: Path, notebooks: list[Path], hold: bool) -> int:
+    if missing := [str(notebook) for notebook in notebooks if not notebook.is_file()]:
+        raise SystemExit(f"{', '.join(missing)}: there is no such notebook")
     chosen = [notebook.resolve().relative_to(root) for notebook in notebooks] or density.find_notebooks(root)
     measured = density.measure_notebooks(root, chosen)
     density.print_table(measured)

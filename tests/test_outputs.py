@@ -1,5 +1,7 @@
 """The gate of saved outputs, on made-up notebooks."""
 
+import base64
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import nbformat
 import outputs
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 
 FIGURE = """import json, base64, struct
 from IPython.display import publish_display_data
@@ -30,6 +33,27 @@ def figure(y: list[float], title: str = "Loss", kind: str = "scatter") -> dict:
     return new_output("display_data", data={outputs.FIGURE: drawn})
 
 
+def drawn(grey: int, size: int = 4, kind: str = "image/png") -> dict:
+    """A grey square as a saved output, by itself or in a page."""
+    held = io.BytesIO()
+    Image.new("L", (size, size), grey).save(held, "PNG")
+    text = base64.b64encode(held.getvalue()).decode()
+    page = f"<img src='data:image/png;base64,{text}'>"
+    return new_output("display_data", data={kind: page if kind == "text/html" else text})
+
+
+DRAW = """import base64, io
+from IPython.display import publish_display_data
+from PIL import Image
+held = io.BytesIO()
+Image.new("L", (4, 4), 90).save(held, "PNG")
+text = base64.b64encode(held.getvalue()).decode()
+"""
+PICTURE = DRAW + "publish_display_data({'image/png': text})"
+PICTURE_IN_A_PAGE = (
+    DRAW + """publish_display_data({'text/html': f"<img src='data:image/png;base64,{text}'>"})"""
+)
+
 CELLS = {
     "right": ("print('so')\n1/4", [printed("so\n"), valued("0.25")], ""),
     "stale": ("print('so\\nnew')", [printed("so\nold\n")], "stdout: saved 'old', fresh 'new'"),
@@ -37,7 +61,8 @@ CELLS = {
     "more": ("1 + 1;", [valued("2")], "saved text/plain '2', fresh nothing"),
     "rounded": (".1 + .2", [valued("0.3")], ""),
     "counted": ("7", [valued("8")], "text/plain: saved '8', fresh '7'"),
-    "left out": ("#| eval: false\n1/0", [valued("as it was")], ""),
+    "left out": ("#| eval: false\n1/0", [], ""),
+    "left out, and shown": ("#| eval: false\n1/0", [valued("as it was")], "is not run, so what it shows"),
     "stderr": ("import sys; print('hm', file=sys.stderr)", [], ""),
     "marked": ("#| varies: training\nprint('loss 12.25 ----')", [printed("loss   3.5 --\n")], ""),
     "marked, another form": (
@@ -56,6 +81,23 @@ CELLS = {
         "#| varies: training\n" + FIGURE,
         [figure([0.1], kind="bar")],
         "type: bar",
+    ),
+}
+CELLS |= {
+    "picture": (PICTURE, [drawn(90)], ""),
+    "picture, by another decoder": (PICTURE, [drawn(92)], ""),
+    "picture, another": (PICTURE, [drawn(160)], "picture 1: another, 5"),
+    "picture, another size": (PICTURE, [drawn(90, 5)], "saved 'picture 1: 5 x 5 pixels'"),
+    "picture in a page": (PICTURE_IN_A_PAGE, [drawn(160, kind="text/html")], "picture 1: another, 5"),
+    "drawing of letters": (
+        "from IPython.display import SVG\nSVG('<svg><text>AUROC 0.55</text></svg>')",
+        [new_output("execute_result", data={"image/svg+xml": "<svg><text>AUROC 0.91</text></svg>"})],
+        "image/svg+xml: saved",
+    ),
+    "data": (
+        "from IPython.display import publish_display_data\npublish_display_data({'application/json': {'n': 3}})",
+        [new_output("display_data", data={"application/json": {"n": 4}})],
+        "application/json: saved 'n: 4', fresh 'n: 3'",
     ),
 }
 NOTEBOOKS = {

@@ -377,11 +377,11 @@ def describe_few(
         if not 0 < erring.sum() < 3:
             continue
         unseen = 1 - ((1 - level) / 2) ** (1 / len(erring))
+        few = f"{erring.sum()} of {len(erring)} people"
         said.append(
-            f"Every {label} cell that is called wrongly is of {erring.sum()} of {len(erring)} people: the "
-            f"intervals rest on so few. As many as {100 * unseen:.0f} % of such people may be of a kind that is "
-            "called wrongly altogether and was not met here (exact, Clopper & Pearson 1934); the intervals do "
-            "not allow for that."
+            f"Every {label} cell that is called wrongly is of {few}: the intervals rest on so few. As many as "
+            f"{100 * unseen:.0f} % of such people may be of a kind that is called wrongly altogether and was "
+            "not met here (exact, Clopper & Pearson 1934); the intervals do not allow for that."
         )
     return said
 
