@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import leukonb
+from scipy import optimize, special, stats
 
 from leukonb.draw import judged as pictures
 from leukonb.evidence import (
     calibration,
     coverage,
+    intervals,
     judgement,
     metrics,
+    mixed,
     multiclass,
     networks,
     paired,
@@ -23,6 +26,7 @@ from leukonb.evidence import (
 )
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
+from leukonb.numbers import name_score
 from leukonb.pages import judge as page
 from leukonb.pages import judge_further as further
 from leukonb.verbs import evaluate
@@ -155,6 +159,21 @@ def test_the_calibration_error_says_what_chance_gives_and_corrects_for_it():
     assert wrong["corrected"] > 0.9 * wrong["ece"] > 0.3
 
 
+def test_the_corrected_calibration_error_is_the_one_whose_folded_mean_was_found():
+    """One bin, where the correction can be written down: the mean of |x| of a normal x is what was found."""
+    table = arms(ALL=9, HEM=9, cells=20).query("arm == 'a'").assign(score=lambda t: 0.4 * t.score + 0.4)
+    gap = (table.score - (table.label == "ALL")).mean()
+    off = (table.score - (table.label == "ALL") - gap).groupby([table.label, table.identity]).sum()
+    of_class = off.groupby(level=0)
+    deviation = np.sqrt((of_class.size() * of_class.var(ddof=1)).sum()) / len(table)
+    found = calibration.correct_calibration_error(table, bins=1)
+    assert found["ece"] == pytest.approx(abs(gap))
+    assert found["by chance"] == pytest.approx(deviation * np.sqrt(2 / np.pi))
+    assert 0.05 < found["corrected"] / found["ece"] < 0.95
+    folded = stats.foldnorm.mean(found["corrected"] / deviation, scale=deviation)
+    assert folded == pytest.approx(found["ece"], rel=1e-6)
+
+
 @pytest.mark.parametrize("cells", [21, 101])
 def test_rounding_moves_no_cell_to_another_bin(cells):
     """Edges at the data: interpolated quantiles fall to either side of a score, and the error moves by .0007."""
@@ -192,7 +211,7 @@ def test_every_section_is_of_all_arms_and_all_their_networks(table):
     curves = [page.list_reliability(looked, {}, 5, 100), page.list_risks(looked, 0.5)]
     curves += [further.list_bands(looked, None, 0.95)]
     assert all(set(curve) == {"a", "b"} for curve in curves)
-    assert set(page.tabulate_effects(looked, 0.5).arm) == set(page.tabulate_heterogeneity(looked, 0.5).arm)
+    assert set(page.tabulate_effects(judged).arm) == set(page.tabulate_heterogeneity(looked, 0.5).arm)
 
 
 def test_one_arm_of_calls_is_named_where_probabilities_are_needed():
@@ -296,12 +315,61 @@ def test_under_the_intervals_stands_how_well_such_intervals_hold(monkeypatch):
     rows = [
         {**known, "metric": name, "method": method, "coverage": held, "low": held - 0.02, "high": held + 0.02}
         for method, held in (("default", 0.94), ("once", 0.91), ("percentile", 0.8))
-        for name in page.HEADLINE
+        for name in metrics.NAMES
     ]
     monkeypatch.setattr(coverage, "read_coverage", lambda: pd.DataFrame(rows))
     judged = judge(arms())
     shown = {method: page.describe_coverage(judged, method=method) for method in ("", "once")}
     assert "94 % of 1,000" in shown[""][0] and "91 % of 1,000" in shown["once"][0]
+    said = set(shown[""][0].split(":")[0].split(", "))
+    assert said == {name_score(name) for name in metrics.NAMES}
     assert "80 % of 1,000" in page.describe_coverage(judge(arms(), method="percentile"))[0]
     assert "only at 95 %" in page.describe_coverage(judge(arms(), level=0.9))[0]
     assert page.describe_coverage(judge(splits(), train_subjects=17)) == [page.OVER_SPLITS]
+
+
+def test_one_arm_with_a_bracket_in_its_name_has_a_paragraph_on_methods():
+    table = arms().query("arm == 'a'").assign(arm="Prellberg & Kramer (2019) (preliminary)")
+    record = judgement.evidence_record(judge(table))
+    assert ", one network. A cell was called ALL" in record["methods"]["paragraph"]
+    assert "preliminary" not in record["methods"]["paragraph"]
+
+
+def fit_by_quadrature(right, cells):
+    """Shares of the middle subject and on average in the mixed model of most likelihood, by a plain sum."""
+    nodes = np.linspace(-8, 8, 1601)
+    weights = stats.norm.pdf(nodes) * 0.01
+
+    def loss(terms):
+        odds = terms[0] + np.exp(terms[1]) * nodes
+        logs = -right[:, None] * np.logaddexp(0, -odds) - (cells - right)[:, None] * np.logaddexp(0, odds)
+        return -special.logsumexp(logs, 1, weights).sum()
+
+    level, spread = optimize.minimize(loss, [1.0, 0.0], method="Nelder-Mead", tol=1e-8).x
+    return special.expit(level), weights @ special.expit(level + np.exp(spread) * nodes)
+
+
+def test_a_mixed_model_names_the_typical_subject_and_the_mean_over_subjects_rightly():
+    table = arms(ALL=13, HEM=15, cells=30, between=1.6).query("arm == 'a'")
+    counts, found = mixed.count_right(table), mixed.mixed_shares(table).set_index("label")
+    for label, rows in counts.groupby("label"):
+        typical, mean = fit_by_quadrature(rows.right.to_numpy(), rows.cells.to_numpy())
+        assert typical - mean > 0.02
+        assert found.typical[label] == pytest.approx(typical, abs=2e-3)
+        assert found.value[label] == pytest.approx(mean, abs=2e-3)
+        assert found.typical_low[label] < typical < found.typical_high[label]
+    shown, _ = further.try_mixed(page.list_arms(judge(table)), 0.5, 0.95)
+    for column, name in (("typical subject", "typical"), ("mean over subjects", "value")):
+        assert float(shown[column][0].split(" (")[0]) == pytest.approx(found[name]["ALL"], abs=0.006)
+
+
+def test_each_design_effect_says_what_it_is_of():
+    judged = judge(arms(ALL=9, HEM=9, cells=25).query("arm == 'a'"))
+    effects = page.tabulate_effects(judged).set_index("of")
+    wide, narrow = (rows.set_index("metric").loc["accuracy"] for rows in (judged.scores, judged.naive))
+    ratio = ((wide.high - wide.low) / (narrow.high - narrow.low)) ** 2
+    assert effects["design effect"]["accuracy, by its intervals"] == pytest.approx(ratio)
+    own = judged.table.query("label == 'HEM'")
+    of_class = intervals.design_effect(own)
+    assert effects["effective cells"]["calls of HEM cells"] == pytest.approx(of_class["effective cells"])
+    assert effects["cells"]["calls of HEM cells"] == len(own) and len(effects) == 4

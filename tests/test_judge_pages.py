@@ -11,11 +11,13 @@ from IPython.utils.capture import capture_output
 
 from leukonb import api
 from leukonb.draw.sections import escape_text
-from leukonb.evidence import multiclass, predictions
+from leukonb.evidence import calibration, clustered, coverage, metrics, multiclass, predictions
 from leukonb.evidence.multiclass import ClassWorld, draw_class_world
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal, write_json, write_table
-from leukonb.numbers import state_p
+from leukonb.numbers import name_score, state_p
+from leukonb.pages import judge as words
+from leukonb.pages import judge_further as further
 from leukonb.runs.notebook import find_experiment, read_code
 from leukonb.verbs import evaluate, people, plan
 
@@ -259,6 +261,63 @@ def test_a_plan_says_what_is_odd_about_its_pilot(monkeypatch, change, said):
     assert found[-1] == "as it was"
 
 
+def section(shown, heading):
+    """What a page shows under a heading, up to the next."""
+    return shown.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+@pytest.fixture(scope="module")
+def one_arm(tmp_path_factory):
+    """The page of one arm, made once for the tests below; it stops leaving people out at five."""
+    folder, rows = tmp_path_factory.mktemp("page"), world(ALL=6, HEM=7, cells=12).query("arm == 'A'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(further, "MOST_LEFT_OUT", 5)
+        return sentences_of(show_page("judge", keep(rows, folder), folder, patch))
+
+
+def test_a_page_of_many_subjects_leaves_nobody_out_and_says_so(one_arm):
+    assert "was not computed: the table has 13 subjects, and the page stops at 5." in one_arm
+    assert words.SECTIONS["robustness"][0] not in one_arm and "without one subject" not in one_arm
+
+
+@pytest.mark.parametrize(
+    "heading, method, names",
+    [
+        ("Scores with their intervals", "default", metrics.NAMES),
+        ("Each subject counted once", "once", clustered.ONCE),
+        ("Operating points", "default", ("sensitivity", "specificity")),
+    ],
+)
+def test_under_every_table_of_intervals_stands_how_well_each_of_them_holds(one_arm, heading, method, names):
+    lines = [line.split(": ", 1) for line in section(one_arm, heading).splitlines() if ": " in line]
+    for name in names:
+        said = [text for of, text in lines if name_score(name) in of.split(", ")]
+        assert said == [coverage.describe(name, method, 6, 7)], name
+
+
+@pytest.mark.parametrize(
+    "heading, said",
+    [
+        ("Scores with their intervals", calibration.INTERVAL_OF_ERROR),
+        ("Calibration", calibration.INTERVAL_OF_ERROR),
+        ("Each subject counted once", "Share of cells called rightly against number of cells: ALL Spearman"),
+        ("Each subject counted once", words.EFFECTS),
+        ("Each subject counted once", "accuracy, by its intervals"),
+        ("Subject by subject", words.EXACT),
+        ("A second opinion", "typical subject"),
+        ("A second opinion", "mean over subjects"),
+    ],
+)
+def test_a_page_says_what_its_figures_are_of_where_they_stand(one_arm, heading, said):
+    shown = section(one_arm, heading).removeprefix(words_of(heading))
+    assert said in shown
+
+
+def words_of(heading):
+    """The words with which a section begins, which are no finding."""
+    return next(text for head, text in words.SECTIONS.values() if head == heading)
+
+
 def figure_of(page, holds):
     """The texts of the first figure that has one with a word in it."""
     figures = [texts_of([data]) for data in page]
@@ -273,6 +332,12 @@ def test_the_figure_of_several_pairs_has_the_p_of_the_answer(tmp_path, monkeypat
     rows = pd.read_csv(tmp_path / "comparisons.csv").query("metric == 'balanced_accuracy'")
     rows = rows[rows.test == "studentised permutation of identities"]
     row = rows[rows.p != rows.p_holm].iloc[0]
+    said = section(sentences_of(page), "Comparison of the arms")
+    words, table = said.split("Each score once", 1)
+    assert (
+        "p, Holm" in table
+        and "corrected for the number of pairs (Holm), and the figure the corrected" in words
+    )
     texts = figure_of(page, f"{row.a} - {row.b}, balanced accuracy")
     assert any(f"({state_p(row.p_holm)})" in text for text in texts if "balanced accuracy" in text)
 

@@ -52,7 +52,7 @@ def _level_at_share(
     return np.array(columns).T
 
 # %% ../../nbs/evidence/mixed.ipynb #f6bab1e3
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _population(
     kind: str,  # 'share': `at` is the log-odds of the mean over subjects; 'odds': it is the level itself
     box: tuple[float, float, float, float],  # of `at` and of the spread, from and to
@@ -174,12 +174,13 @@ def mixed_shares(
     table: pd.DataFrame,  # predictions of one arm and one iteration
     threshold: float = 0.5,
     level: float = 0.95,
-) -> pd.DataFrame:  # metric, label, value, low, high, sd, sd_low, sd_high, identities, cells, method
+) -> pd.DataFrame:  # metric, label, value, typical, sd, each with its ends, identities, cells, method
     """Sensitivity and specificity by a logistic mixed model, with the spread of the subjects in log-odds.
 
-    Both are means over identities, each counted once (Stiratelli, Laird & Ware 1984), with intervals from
-    the profile of the likelihood. `sd` is NaN where all cells of a class are right, or all wrong; `sd_low` is
-    0 and `sd_high` infinite where the data set no limit.
+    `value` is the mean over identities, each counted once, `typical` the share of the identity in the middle,
+    whose effect is 0 (Stiratelli, Laird & Ware 1984): the ends are `low`, `high`, `typical_low` and
+    `typical_high`, from the profile of the likelihood. `sd` is NaN where all cells of a class are right, or
+    all wrong; `sd_low` is 0 and `sd_high` infinite where the data set no limit.
     """
     from scipy.special import expit
 
@@ -188,8 +189,12 @@ def mixed_shares(
     rows = []
     for label, metric in (("ALL", "sensitivity"), ("HEM", "specificity")):
         of = counts[counts.label == label]
-        found = _fit("share", of.right.to_numpy(), of.cells.to_numpy(), level)
+        found, middle = (
+            _fit(kind, of.right.to_numpy(), of.cells.to_numpy(), level) for kind in ("share", "odds")
+        )
         found |= {end: float(expit(found[end])) for end in ("value", "low", "high")}
+        names = {"value": "typical", "low": "typical_low", "high": "typical_high"}
+        found |= {name: float(expit(middle[end])) for end, name in names.items()}
         facts = {
             "identities": len(of),
             "cells": int(of.cells.sum()),

@@ -30,7 +30,8 @@ def describe_holding(
 # %% ../../nbs/pages/holding.ipynb #847e20e9
 ASSUMED = (
     "The permutation of subjects assumes that, were neither arm better, a subject's scores could come from "
-    "either. Where subjects differ more in one arm than in the other, that is not so, and p values are too small."
+    "either. Where subjects differ more in one arm than in the other, that is not so, and p values are too "
+    "small."
 )
 
 

@@ -308,7 +308,9 @@ def try_mixed(arms: Arms, threshold: float, level: float) -> tuple[pd.DataFrame,
     if not tables:
         return pd.DataFrame(), said
     rows = pd.concat(tables, ignore_index=True)
-    spread = rows[["sd", "sd_low", "sd_high"]].set_axis(["value", "low", "high"], axis=1)
-    rows = rows.assign(text=format_intervals(rows), spread=format_intervals(spread))
-    words = {"metric": "score", "text": "value and interval", "spread": "spread of subjects, log-odds"}
-    return drop_single_arm(rows[["arm", "metric", "text", "spread"]].rename(columns=words)), said
+    shown = {"value": "mean over subjects", "sd": "spread of subjects, log-odds"}
+    for name, head in ({"typical": "typical subject"} | shown).items():
+        ends = ["low", "high"] if name == "value" else [f"{name}_low", f"{name}_high"]
+        rows[head] = format_intervals(rows[[name, *ends]].set_axis(["value", "low", "high"], axis=1))
+    columns = ["arm", "metric", "typical subject", *shown.values()]
+    return drop_single_arm(rows[columns].rename(columns={"metric": "score"})), said
