@@ -218,7 +218,7 @@ def test_a_refusal_names_the_row_and_shows_the_value(tmp_path, change, said):
         (b"subject,label,score\n57,ALL,0.9\n\nH1,HEM\n", "row 4: 'H1,HEM' has 2 fields, the header 3; it may be cut off"),
         (b"subject,label,score\n57,ALL,0.9\n\n\nH1,HEM,1.5\n", "row 5: score is 1.5"),
         (b'subject,label,score\n"57,ALL,0.9\n' + b"57,ALL,0.9\n" * 20000, "row [0-9]+: .*quote that is not closed"),
-        (b"", "no column 'subject'"),
+        (b"", "is empty; a table has a header"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "neither text nor Excel nor Parquet"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "old or a protected Excel file"),
         (b"PAR1" + bytes(50), "damaged"),
@@ -540,8 +540,11 @@ def test_subjects_are_looked_up_by_the_names_of_cells(tmp_path):
 @pytest.mark.parametrize(
     "change, said",
     [
-        (lambda p: p[p.cell != "c3"], "row 5: cell c3 is not once in p.csv, .* 1 of [0-9]+ rows are not"),
-        (lambda p: pd.concat([p, p[3:4].assign(subject="other")]), "row 5: cell c3 is not once in p.csv"),
+        (lambda p: p[p.cell != "c3"], "row 5: cell c3 is not in p.csv, which has .* 1 of [0-9]+ rows are of"),
+        (
+            lambda p: pd.concat([p, p[3:4].assign(subject="other")]),
+            "row 5: cell c3 may be one of several in p.csv: c3 of subject 1 in row 5 and c3 of subject other",
+        ),
         (lambda p: p.assign(label="HEM"), "row 2: label is ALL and, in p.csv, HEM; so are"),
         (lambda p: p.drop(columns="subject"), "p.csv needs the columns cell and subject"),
         (

@@ -163,15 +163,17 @@ def _score_ensemble(own: pd.DataFrame, arm: str, level: float) -> pd.DataFrame:
     return found.join(spread).reset_index().assign(arm=arm, seeds=len(seeds))
 
 
-def _list_remarks(rows: pd.DataFrame, by_arm: Mapping[str, pd.DataFrame]) -> dict[str, list[str]]:
-    "The sentences on each arm that a reader should see before the figures."
-    unnamed = []
+def _list_remarks(
+    table: pd.DataFrame, rows: pd.DataFrame, by_arm: Mapping[str, pd.DataFrame]
+) -> dict[str, list[str]]:
+    "The sentences on each arm that a reader should see before the figures; `rows` are judged."
+    shared = list(spellings.find_spellings_across(table))
     if len(by_arm) > 1 and not predictions.cells_are_named(rows):
-        unnamed = [
+        shared.append(
             "The table has no column cell, so the arms are compared over subjects, each subject's cells "
             "taken together, and not cell by cell."
-        ]
-    return {arm: [*unnamed, *find_class_caveats(own)] for arm, own in by_arm.items()}
+        )
+    return {arm: [*shared, *find_class_caveats(own)] for arm, own in by_arm.items()}
 
 # %% ../../nbs/evidence/class_judgement.ipynb #208651ea
 def judge_classes(
@@ -200,7 +202,7 @@ def judge_classes(
         pd.concat(naive, ignore_index=True),
         _compare_all(rows, list(by_arm), level),
         {arm: count_confusions(own) for arm, own in by_arm.items()},
-        _list_remarks(rows, by_arm),
+        _list_remarks(table, rows, by_arm),
         {"level": level, "method": method, "resamples": resamples, "seed": seed},
         pd.concat([_score_ensemble(own, arm, level) for arm, own in by_arm.items()], ignore_index=True),
     )
@@ -284,7 +286,8 @@ def _state_pair(row: Mapping[str, Any], level: float) -> str:
     if row["p_holm"] is None:
         return f"{row['a']} and {row['b']} cannot be compared: their scores do not scatter over people."
     span = "" if row["low"] is None else f", interval {row['low']:.3f} to {row['high']:.3f}"
-    found = f"{row['a']} minus {row['b']}: balanced accuracy {row['difference']:+.3f}{span}, {state_p(row['p_holm'])}"
+    found = f"{row['a']} minus {row['b']}: balanced accuracy {row['difference']:+.3f}{span}, "
+    found += state_p(row["p_holm"])
     if row["p_holm"] >= 1 - level:
         return f"Whether {row['a']} or {row['b']} is better cannot be told from these people ({found})."
     better, other = (row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"])

@@ -246,7 +246,8 @@ def find_pilot_caveats(
     if table is None:
         return []
     rows = table[table.arm == (arm or table.arm.iloc[0])].reset_index(drop=True)
-    said = [*metrics.find_caveats(predictions.mark_decisions(rows), threshold)]
+    said = [*spellings.find_spellings_across(table)]
+    said += metrics.find_caveats(predictions.mark_decisions(rows), threshold)
     told = predictions.select_test_rows(rows)
     said += [text for text in spellings.find_spellings(told) if text[:20] not in {t[:20] for t in said}]
     return [f"Of the pilot: {text}" for text in dict.fromkeys(said)]

@@ -46,6 +46,15 @@ def _find_column(names: list[str], wanted: str, mapped: bool, source: str) -> in
         )
     return found[0] if found else None
 
+# %% ../../nbs/evidence/predictions.ipynb #7c312f2f
+def _refuse_unknown(mapping: Mapping[str, str]) -> None:
+    "Refuse a name of ours that means nothing, such as one that is misspelt."
+    known = [*COLUMNS, "view"]
+    if odd := [ours for ours in mapping if ours not in known]:
+        raise Refusal(
+            f"{odd[0]}={mapping[odd[0]]}: there is no column {odd[0]!r} to map to; known: {', '.join(known)}"
+        )
+
 # %% ../../nbs/evidence/predictions.ipynb #5f58584b
 def pick_columns(
     table: pd.DataFrame,
@@ -54,6 +63,9 @@ def pick_columns(
 ) -> dict[str, pd.Series]:  # by our names
     "Those of a table's columns that mean something to us; a `Refusal` where one that was named is not there."
     names, given = [str(c) for c in table.columns], mapping or {}
+    _refuse_unknown(given)
+    if not names:
+        raise Refusal(f"{source} has no columns; subject, label and score are wanted")
     picked = {}
     for ours in (*COLUMNS, "view"):
         place = _find_column(names, given.get(ours, ours), ours in given, source)
@@ -168,8 +180,11 @@ def _guess_scale(numbers: pd.Series, has_percent_signs: bool) -> str:
     "What scores that are no probabilities may be, as a question; nothing where a few rows are astray."
     low, high = numbers.min(), numbers.max()
     astray = numbers.isna().any() or (~numbers.between(0, 1)).mean() < 0.25
-    if has_percent_signs or (not astray and low >= 0 and 10 <= high <= 100):
+    if has_percent_signs or (not astray and low >= 0 and 30 < high <= 100):
         return "; the scores look like percentages: if they are, say --scale percent"
+    if not astray and low >= 0 and high <= 30 and (~numbers.between(0, 1)).mean() >= 0.5:
+        both = "log-odds (--scale logit) or percentages (--scale percent): say which"
+        return f"; scores from {low:g} to {high:g} may be {both}"
     if not astray and low < 0 and high <= 0:
         return (
             f"; scores from {low:g} to {high:g}, none above 0, look like log-probabilities: give exp(score)"
@@ -401,6 +416,33 @@ def _kept(table: pd.DataFrame, keep: Iterable[str], source: str) -> dict[str, pd
             _refuse_values(table[name], ~kept[name].between(0, 1), source, wanted)
     return kept
 
+# %% ../../nbs/evidence/predictions.ipynb #93312fb9
+def _name_people(people: pd.DataFrame) -> str:
+    "What a second table is called."
+    return people.attrs.get("source", "the table of subjects")
+
+
+def _refuse_lost(cells: pd.Series, lost: pd.Series, people: pd.DataFrame, source: str) -> None:
+    "Refuse cells that were not found in a second table: the first of them is not there, or is there twice."
+    if not lost.any():
+        return
+    cell, where, known = cells[lost].iloc[0], _name_people(people), people.drop_duplicates()
+    many = f"{lost.sum()} of {len(lost)} rows are of cells that were not found there once"
+    exact = as_text(known.cell) == cell
+    twice = known[exact if exact.any() else match_names(as_text(known.cell), pd.Series([cell])) >= 0]
+    if len(twice) > 1:
+        each = [
+            f"{c} of subject {s} in row {i + 2}" for i, c, s in zip(twice.index, twice.cell, twice.subject)
+        ]
+        raise Refusal(
+            f"{_place(lost, source)}: cell {cell} may be one of several in {where}: "
+            f"{' and '.join(each[:2])}; {many}"
+        )
+    some = (
+        f", which has {', '.join(map(str, known.cell[:3]))} and so on" if len(known) else ", which is empty"
+    )
+    raise Refusal(f"{_place(lost, source)}: cell {cell} is not in {where}{some}; {many}")
+
 # %% ../../nbs/evidence/predictions.ipynb #39bfc07d
 def _look_up(picked: Mapping[str, pd.Series], people: pd.DataFrame, source: str) -> dict[str, pd.Series]:
     "Subject, identity and, where the table has none, label of each cell, from a second table."
@@ -408,18 +450,36 @@ def _look_up(picked: Mapping[str, pd.Series], people: pd.DataFrame, source: str)
         raise Refusal(f"{source} has no column 'cell' to look up subjects by; map one to it with cell=NAME")
     known = people.drop_duplicates().reset_index(drop=True)
     place = match_names(as_text(picked["cell"]), as_text(known.cell))
-    lost = place < 0
-    if lost.any():
-        cell, some = picked["cell"][lost].iloc[0], ", ".join(map(str, known.cell[:3]))
-        where = people.attrs.get("source", "the table of subjects")
-        raise Refusal(
-            f"{_place(lost, source)}: cell {cell} is not once in {where}, which has {some} and so on; "
-            f"{lost.sum()} of {len(lost)} rows are not"
-        )
+    _refuse_lost(as_text(picked["cell"]), place < 0, people, source)
     found = known.take(place).set_axis(place.index)
     identity = found["identity"] if "identity" in found else found["subject"]
     label = {"label": found["label"]} if "label" in found and "label" not in picked else {}
     return {"subject": found["subject"], "identity": identity, **label}
+
+# %% ../../nbs/evidence/predictions.ipynb #f3769c25
+def _compare_own(
+    picked: Mapping[str, pd.Series], found: Mapping[str, pd.Series], where: str, source: str
+) -> list[str]:
+    "What is said of a table's own subjects that others take the place of; a `Refusal` where they do not fit."
+    said = []
+    for column in ("subject", "identity"):
+        if column not in picked or picked[column].name == picked["cell"].name:
+            continue
+        both = pd.DataFrame({"own": as_text(picked[column]), "there": as_text(found[column])})
+        both = both[both.own != ""]
+        first = both.groupby("own").there.transform("first")
+        if (odd := both.there != first).any():
+            own, there = both[odd].iloc[0]
+            raise Refusal(
+                f"{_place(odd, source)}: {column} {own} is {there} in {where}, and {first[odd].iloc[0]} "
+                f"further up; take {where} away if the table is right, its column {column} if it is not"
+            )
+        if len(other := both[both.own != both.there]):
+            counts = (
+                f"{both.own.nunique():,}, such as {other.own.iloc[0]}, are {both.there.nunique():,} there"
+            )
+            said.append(f"Its own column {column} was not used: {counts}, such as {other.there.iloc[0]}.")
+    return said
 
 # %% ../../nbs/evidence/predictions.ipynb #19faed70
 def _describe_look_up(found: Iterable[str], people: pd.DataFrame) -> str:
@@ -440,7 +500,7 @@ def _refuse_other_labels(checked: pd.DataFrame, people: pd.DataFrame, source: st
     if other.any():
         raise Refusal(
             f"{_place(other, source)}: label is {checked.label[other].iloc[0]} and, in "
-            f"{people.attrs.get('source', 'the table of subjects')}, {theirs[other].iloc[0]}; so are "
+            f"{_name_people(people)}, {theirs[other].iloc[0]}; so are "
             f"{other.sum()} of {len(other)} rows. Do the labels mean the opposite (--positive)?"
         )
 
@@ -491,8 +551,9 @@ def check_table(
     kept, picked = _kept(table, keep, source), pick_columns(table, mapping, source)
     said += _describe_columns(picked)
     if people is not None:
-        picked |= (found := _look_up(picked, people, source))
-        said.append(_describe_look_up(found, people))
+        found = _look_up(picked, people, source)
+        said += [_describe_look_up(found, people), *_compare_own(picked, found, _name_people(people), source)]
+        picked |= found
     _refuse_missing(picked, table, source)
     checked = _typed(_filled(pd.DataFrame(picked)), source, labels, positive, scale, invert)
     said += checked.attrs["reading"]

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from . import calibration, intervals, metrics, resampled
 from .clustered import class_errors, interval_scores
+from .spellings import SPELLING, fold_name
 from .utility import Share, add_shares
 from ..files import Refusal
 
@@ -28,6 +29,21 @@ def _refuse_no_groups(groups: pd.Series, column: str) -> None:
             "name a column that divides them into groups"
         )
 
+# %% ../../nbs/evidence/subgroups.ipynb #e6ac9509
+def _refuse_spellings(group: pd.Series, column: str, source: str) -> None:
+    "Refuse two groups whose names differ in their spelling alone; the first row of the second is named."
+    names = group.drop_duplicates()
+    folded = names.map(fold_name)
+    if (odd := folded.duplicated()).any():
+        here = names[odd].iloc[0]
+        before = names[folded == folded[odd].iloc[0]].iloc[0]
+        row = int(np.flatnonzero((group == here).to_numpy())[0]) + 2
+        pair = f"{column} {ascii(here)} and {ascii(before)} above"
+        raise Refusal(
+            f"{source}, row {row}: {pair} differ only in {SPELLING}; "
+            "write a group in one way, or name two groups apart"
+        )
+
 # %% ../../nbs/evidence/subgroups.ipynb #f225ae0e
 def place_subjects(
     table: pd.DataFrame,  # predictions, with the column
@@ -37,8 +53,8 @@ def place_subjects(
     """The group of each identity, in the order of the table.
 
     A `Refusal` for a column that is not there, an empty value, a subject in two groups (the first row where
-    it is so, counted as in a file with a header), and for a column that makes fewer than two groups or one
-    of each subject.
+    it is so, counted as in a file with a header), a group that is written in two ways, and for a column that
+    makes fewer than two groups or one of each subject.
     """
     if column not in table:
         names = ", ".join(map(str, table.columns))
@@ -51,6 +67,7 @@ def place_subjects(
             here, before, name = group.iloc[row], first.iloc[row], table.subject.iloc[row]
             says = says or f"of subject {name} is {here} here and {before} above; a subject has one"
             raise Refusal(f"{source}, row {row + 2}: {column} {says}")
+    _refuse_spellings(group, column, source)
     groups = group.groupby(table.identity, sort=False).first()
     _refuse_no_groups(groups, column)
     return groups

@@ -7,7 +7,7 @@ __all__ = ['MOST', 'Rows', 'as_text', 'parse_numbers', 'match_names', 'name_sour
 
 # %% ../../nbs/evidence/tables.ipynb #9981501c
 import bz2, csv, gzip, io, itertools, lzma, sys, zipfile, zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -138,6 +138,24 @@ def _find_separator(header: str) -> str:
     best = max(fields, key=lambda s: fields[s])
     return best if fields[best] > 1 or " " not in header.strip() else " "
 
+# %% ../../nbs/evidence/tables.ipynb #7d418d3d
+def _count_fields(line: str, separator: str) -> int:
+    return len(next(csv.reader([line], delimiter=separator), []))
+
+
+def _find_header(lines: Iterable[str]) -> tuple[str, list[str]]:  # the header, and the comments above it
+    "The first line of a table that has anything in it and is no comment."
+    above: list[str] = []
+    for line in filter(str.strip, lines):
+        if line.lstrip().startswith("#"):
+            above.append(line)
+            continue
+        separator = _find_separator(line)
+        fields = _count_fields(line, separator)
+        alike = [i for i, comment in enumerate(above) if _count_fields(comment, separator) == fields]
+        return (above[alike[-1]], above[: alike[-1]]) if alike else (line, above)
+    return (above[0], []) if above else ("", [])
+
 # %% ../../nbs/evidence/tables.ipynb #81b72d1c
 Rows = Iterator[tuple[int, list[str]]]  # the number of each row, and its fields
 
@@ -206,6 +224,36 @@ def _describe_text(separator: str, encoding: str) -> list[str]:
     alphabet = f"Its text was read as {_ALPHABETS.get(encoding, encoding.upper())}."
     return [parted] * (separator != ",") + [alphabet] * (encoding != "utf-8-sig")
 
+# %% ../../nbs/evidence/tables.ipynb #83da35e8
+def _blank_out(lines: Iterable[str], above: list[str]) -> Iterator[str]:
+    "The lines with nothing in place of the comments above the header, so that rows keep their numbers."
+    left = list(above)
+    for line in lines:
+        is_comment = bool(left) and line == left[0]
+        yield "\n" if is_comment else line
+        left = left[is_comment:]
+
+
+def _describe_comments(above: list[str]) -> list[str]:
+    "What is to be said of comments above the header."
+    if not above:
+        return []
+    count = f"{len(above)} comments" if len(above) > 1 else "A comment"
+    return [
+        f"{count} above its header, {above[0].strip()[:60]!r}, {'were' if above[1:] else 'was'} left out."
+    ]
+
+
+def _refuse_title(number: int, title: str, below: str, source: str) -> None:
+    "Refuse a first line that is a title, and no header of the columns that stand below it."
+    separator = _find_separator(below)
+    columns = _count_fields(below, separator)
+    if columns > 2 and _count_fields(title, separator) == 1:
+        raise Refusal(
+            f"{source}, row {number}: {title[:60]!r} is no header of the {columns} columns below it; remove "
+            "the lines above the header"
+        )
+
 # %% ../../nbs/evidence/tables.ipynb #e6d65e75
 _GUARD = (
     r"^'(?=[=+\-@\t\r])"  # before a text that a spreadsheet would take for a formula, see `files.write_table`
@@ -219,15 +267,17 @@ def _read_text(data: bytes, source: str) -> pd.DataFrame:
     def lines() -> io.TextIOWrapper:
         return io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
 
-    separator = _find_separator(next((line for line in lines() if line.strip()), ""))
-    rows = _number_rows(lines(), separator, source)
-    names = [name.strip() for name in next(rows, (1, []))[1]]
-    first = list(itertools.islice(rows, 1))
+    header, above = _find_header(lines())
+    separator = _find_separator(header)
+    rows = _number_rows(_blank_out(lines(), above), separator, source)
+    number, names = next(rows, (1, []))
+    names, first = [name.strip() for name in names], list(itertools.islice(rows, 1))
+    _refuse_title(number, separator.join(names), separator.join(first[0][1]) if first else "", source)
     is_wider = bool(first) and len(first[0][1]) == len(names) + 1
     table = (_tabulate_wider if is_wider else _tabulate)(itertools.chain(first, rows), names, source)
     for i in np.flatnonzero([table.iloc[:, i].str.startswith("'").any() for i in range(table.shape[1])]):
         table.isetitem(i, table.iloc[:, i].str.replace(_GUARD, "", regex=True))
-    table.attrs["reading"] = _describe_text(separator, encoding)
+    table.attrs["reading"] = [*_describe_text(separator, encoding), *_describe_comments(above)]
     return table
 
 # %% ../../nbs/evidence/tables.ipynb #47350a6f
@@ -288,5 +338,7 @@ def read_any_table(
     except _DAMAGE as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise Refusal(f"{source} is damaged or is no table ({why}); write it anew") from None
+    if not len(table.columns):
+        raise Refusal(f"{source} is empty; a table has a header and a row for each cell")
     table.attrs = {"reading": table.attrs.get("reading", []), "numbered": True}
     return table
