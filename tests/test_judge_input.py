@@ -1,6 +1,5 @@
 """What the judge says of, or refuses in, a table and terms before it judges."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from leukonb.evidence.class_judgement import judge_classes
@@ -8,9 +7,12 @@ from leukonb.evidence.judgement import judge_table
 from leukonb.evidence.multiclass import ClassWorld, check_classes, draw_class_world
 from leukonb.evidence.pilot import find_pilot_caveats
 from leukonb.evidence.predictions import check_table
+from leukonb.evidence.subgroups import place_subjects
 from leukonb.evidence.tables import read_any_table
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
+from leukonb.verbs.evaluate import judge_predictions, plan_judgement, read_judged
+from leukonb.verbs.plan import plan_at_once, prepare_plan
 
 ACROSS = "{} of {} subjects of the test differ only in"
 
@@ -81,3 +83,120 @@ def test_a_title_above_the_header_is_named_as_that(tmp_path, title: str) -> None
     (tmp_path / "scores.csv").write_text(title + "\ncell,subject,label,score\n1,57,ALL,0.9\n")
     with pytest.raises(Refusal, match=f"row 1: '{title}' is no header of the 4 columns below it"):
         read_any_table(tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (
+            2.5,
+            13.4,
+            "scores from 2.5 to 13.4 may be log-odds (--scale logit) or percentages (--scale percent)",
+        ),
+        (1.5, 6.0, "scores from 1.5 to 6 may be log-odds (--scale logit) or percentages (--scale percent)"),
+        (2.5, 97.0, "the scores look like percentages: if they are, say --scale percent"),
+        (-3.0, 4.0, "scores from -3 to 4 look like log-odds: if they are, say --scale logit"),
+    ],
+)
+def test_what_scores_may_be_is_not_said_to_be_surer_than_it_is(low: float, high: float, said: str) -> None:
+    table = one_arm()
+    scores = [low + (high - low) * i / (len(table) - 1) for i in range(len(table))]
+    with pytest.raises(Refusal) as refused:
+        check_table(table.assign(score=scores))
+    assert said in str(refused.value)
+
+
+def look_up(table: pd.DataFrame, people: pd.DataFrame) -> list[str]:
+    "How the table was read with its subjects looked up."
+    return read_judged(table, subjects=people)[0].attrs["reading"]
+
+
+def test_own_subjects_are_compared_with_those_that_are_looked_up() -> None:
+    table = one_arm().drop(columns="identity")
+    people = table[["cell", "subject"]]
+    assert not any("own column" in text for text in look_up(table, people))
+    said = look_up(table.assign(subject="zzz" + table.subject), people)
+    assert "Its own column subject was not used: 11, such as zzz1, are 11 there, such as 1." in said
+    said = look_up(table.assign(subject=table.cell), people)
+    assert any(f"not used: {len(table)}," in text and "are 11 there" in text for text in said)
+    with pytest.raises(
+        Refusal, match="table, row 6: subject 1 is 2 in the table of subjects, and 1 further up"
+    ):
+        look_up(table.assign(subject=table.subject.replace({"2": "1"})), people)
+    joined = table.assign(identity=table.subject.replace({"2": "1"}))
+    with pytest.raises(Refusal, match="table, row 6: identity 1 is 2 in the table of subjects"):
+        look_up(joined, people)
+
+
+def test_a_cell_that_the_second_table_has_twice_is_named_with_both_rows() -> None:
+    table = one_arm().drop(columns="identity")
+    people = pd.concat([table[["cell", "subject"]], table[["cell", "subject"]][:1].assign(subject="other")])
+    twice = (
+        f"{table.cell[0]} of subject 1 in row 2 and {table.cell[0]} of subject other in row {len(table) + 2}"
+    )
+    with pytest.raises(
+        Refusal, match=f"row 2: cell .* may be one of several in the table of subjects: {twice}"
+    ):
+        read_judged(table.drop(columns="subject"), subjects=people)
+
+
+@pytest.mark.parametrize("other", ["delhi", "DELHI ", "Del\u200bhi"])
+def test_a_group_that_is_written_in_two_ways_is_refused(tmp_path, other: str) -> None:
+    table = one_arm()
+    table["site"] = table.subject.map({"1": "Delhi", "2": other, "6": "Delhi"}).fillna("Porto")
+    with pytest.raises(Refusal, match="table, row 6: site .* and 'Delhi' above differ only in"):
+        place_subjects(table, "site")
+    trained = table.assign(split="train", **{c: "T" + table[c] for c in ("subject", "identity", "cell")})
+    both = pd.concat([table.assign(site=table.site.replace(other, "Delhi")), trained.assign(site="PORTO")])
+    with pytest.raises(Refusal, match="site 'PORTO' and 'Porto' above"):
+        plan_judgement(both, tmp_path, group="site")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("term", "value"), [("group", "nosuch"), ("prevalence", 0.05), ("bins", 5)])
+def test_a_term_of_the_page_is_refused_where_none_is_made(term: str, value: object) -> None:
+    with pytest.raises(Refusal, match=f"^{term} = .* is for a section of the page, and none is made"):
+        judge_predictions(one_arm(), **{term: value})
+
+
+def test_a_column_that_means_nothing_is_no_column_to_map_to() -> None:
+    with pytest.raises(
+        Refusal, match="scor=score: there is no column 'scor' to map to; known: cell, subject"
+    ):
+        judge_predictions(one_arm(), {"scor": "score"})
+    sorts = draw_class_world(ClassWorld(subjects=6, cells=6), 1)
+    with pytest.raises(Refusal, match="there is no column 'subjet' to map to"):
+        judge_predictions(sorts, {"subjet": "subject"})
+
+
+def test_a_person_in_validation_and_test_is_refused_for_several_classes_too() -> None:
+    sorts = draw_class_world(ClassWorld(subjects=6, cells=6), 1)
+    both = [sorts.assign(split="test"), sorts.assign(split="validation", cell="v" + sorts.cell)]
+    with pytest.raises(Refusal, match="is in validation and in test"):
+        read_judged(pd.concat(both))
+
+
+@pytest.mark.parametrize(
+    ("term", "value"),
+    [*(("resamples", n) for n in (-5, 0, 1, 10**12)), ("seed", -1), ("permutations", 0), ("bins", 0)],
+)
+def test_a_count_that_nothing_can_be_drawn_with_is_refused_before_anything_is_written(
+    tmp_path, term: str, value: int
+) -> None:
+    table = draw_one_set(OneSetWorld(ALL=4, HEM=4, cells=4), 1)
+    for ask in (judge_predictions, lambda rows, **terms: plan_judgement(rows, tmp_path, **terms)):
+        with pytest.raises(Refusal, match=f"^--{term} {value}: give a whole number from"):
+            ask(table, **{term: value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("term", "value"), [("seed", -1), ("studies", 10**12), ("most", 10**9)])
+def test_a_plan_refuses_such_a_count_as_well(tmp_path, term: str, value: int) -> None:
+    terms = dict(score="specificity", specificity=0.85, icc=0.15, cells=20, half_width=0.15) | {term: value}
+    for ask in (
+        plan_at_once,
+        lambda pilot, reading, **given: prepare_plan(pilot, tmp_path, reading, **given),
+    ):
+        with pytest.raises(Refusal, match=f"^--{term} {value}: give a whole number from"):
+            ask(None, {}, **terms)
+    assert not list(tmp_path.iterdir())

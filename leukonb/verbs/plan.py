@@ -22,7 +22,7 @@ from ..runs.keep import check_target, replacing
 from ..runs.notebook import check_parameters, find_experiment
 from ..runs.process import execute_run
 from ..runs.record import Run, make_run
-from .evaluate import read_judged, take_back, was_refused
+from .evaluate import check_counts, read_judged, take_back, was_refused
 
 # %% ../../nbs/verbs/plan.ipynb #ac19571b
 def read_source(
@@ -79,6 +79,16 @@ def _count_studies() -> Iterator[Callable[[int], None]]:
     with tqdm(desc="planning", unit=" studies", leave=False, disable=hidden) as bar:
         yield lambda studies: bar.update(studies)
 
+# %% ../../nbs/verbs/plan.ipynb #f0aca0dd
+_COUNTS = {"studies": (20, 100_000), "most": (10, 100_000), "seed": (0, 2**32 - 1)}
+
+
+def _read_terms(terms: Mapping[str, Any], *told: Callable[[int], None]) -> assumptions.Terms:
+    "Terms by name, those that are None left out; a `Refusal` for one that does not fit."
+    stated = {k: v for k, v in terms.items() if v is not None}
+    check_counts(stated, _COUNTS)
+    return assumptions.read_terms(*told, **stated)
+
 # %% ../../nbs/verbs/plan.ipynb #fb2edade
 def plan_at_once(
     pilot: pd.DataFrame | Path | str | None,  # a table, its file, or nothing where all is assumed
@@ -87,7 +97,7 @@ def plan_at_once(
 ) -> StudyPlan:
     "A plan, made here and now; a `Refusal` where a term or the pilot does not fit."
     with _count_studies() as told:
-        checked = assumptions.read_terms(told, **terms)
+        checked = _read_terms(terms, told)
         table, source = read_source(pilot, reading)
         plan, remarks = assumptions.plan_study(table, checked)
         remarks = [*pilots.find_pilot_caveats(table, checked.arm, checked.threshold), *remarks]
@@ -117,7 +127,7 @@ def prepare_plan(
 ) -> Run:
     "The run that makes a plan, nothing drawn yet; a `Refusal` where a term or the pilot does not fit."
     stated = {k: v for k, v in terms.items() if v is not None and k != "workers"}
-    assumptions.read_terms(**stated)
+    _read_terms(stated)
     notebook = find_experiment("plan")
     effective = check_parameters(notebook, stated, "plan: ")
     table, source = read_source(pilot, reading)
