@@ -14,6 +14,7 @@ from scipy import optimize, special, stats
 from leukonb.draw import judged as pictures
 from leukonb.evidence import (
     calibration,
+    clustered,
     coverage,
     intervals,
     judgement,
@@ -373,3 +374,30 @@ def test_each_design_effect_says_what_it_is_of():
     of_class = intervals.design_effect(own)
     assert effects["effective cells"]["calls of HEM cells"] == pytest.approx(of_class["effective cells"])
     assert effects["cells"]["calls of HEM cells"] == len(own) and len(effects) == 4
+
+
+def perfect(table):
+    """The table with every cell called rightly."""
+    return table.assign(score=np.where(table.label == "ALL", 0.9, 0.1))
+
+
+def test_splits_without_sizes_have_no_interval_but_the_exact_one_and_it_is_said():
+    judged = judge(perfect(splits(n=4)))
+    known = judged.scores[judged.scores.low.notna()]
+    assert judged.sizes[0] is None and "accuracy" in set(known.metric)
+    assert known.method.str.contains("exact interval").all()
+    assert "except that of a score which is the same in every split" in judged.remarks["a"][0]
+    said = judgement.evidence_record(judged)["methods"]["paragraph"]
+    assert "most without intervals" in said and "0 or 1 in every split has the exact interval" in said
+
+
+def test_whose_the_errors_are_is_remarked_where_they_are_of_one_or_two_people():
+    table = perfect(arms())
+    first = table[(table.arm == "b") & (table.label == "ALL")].index[0]
+    table.loc[first, "score"] = 0.2
+    judged = judge(table, level=0.9)
+    said = [text for text in judged.remarks["b"] if "called wrongly is of 1 of 7 people" in text]
+    assert said == clustered.describe_few(table[table.arm == "b"], 0.5, 0.9)
+    assert not [text for text in judged.remarks["a"] if "called wrongly is of" in text]
+    assert f"b: {said[0]}" in page.list_remarks(judged)
+    assert judgement.evidence_record(judged)["arms"]["b"]["scores"]["ece"]["interval_of"] == "value"

@@ -420,9 +420,11 @@ def _remarks_on_cells(rows: pd.DataFrame) -> list[str]:
 
 # %% ../../nbs/evidence/judgement.ipynb #7b808820
 _NOT_KNOWN = (
-    "It is not known how many subjects each split trained on, so no mean has an interval and no arms are "
-    "compared: a test that takes splits for independent finds differences that are not there. Give the "
-    "number (--train-subjects), or add the training rows to the table."
+    "It is not known how many subjects each split trained on, so no arms are compared: a test that takes "
+    "splits for independent finds differences that are not there. For the same reason no mean has an "
+    "interval, except that of a score which is the same in every split and has the exact interval over the "
+    "subjects of all, such as an accuracy of 1. Give the number (--train-subjects), or add the training "
+    "rows to the table."
 )
 
 
@@ -493,6 +495,7 @@ def judge_table(
         for arm, said in remarks.items():
             own = (part[part.arm == arm] for part in (more["sized"], more["once"]))
             said += networks.describe_sizes(*own)
+            said += clustered.describe_few(pd.concat(by_arm[arm].values()), threshold, level)
     return Judgement(rows, threshold, *parts[:3], remarks, splits, (train, test), **more)
 
 # %% ../../nbs/evidence/judgement.ipynb #8e96f239
@@ -646,6 +649,7 @@ def _describe_error(looked: Networks) -> dict[str, Any]:
     return {
         "bins": 10,
         "binning": "bins of equal numbers of cells",
+        "interval_of": "value",  # which has what chance adds; the corrected one has no interval
         "by_chance": _number(means["by chance"]),
         "corrected": _number(means["corrected"]),
     }
