@@ -120,5 +120,45 @@ def collect():
     }
 
 
+def depths(size):
+    """How often timm skips each block that can be skipped, of one size of the network."""
+    import timm
+
+    model = timm.create_model(f"tf_efficientnetv2_{size}", pretrained=False, drop_path_rate=0.2)
+    blocks = [block for stage in model.blocks for block in stage]
+    return [block.drop_path.drop_prob for block in blocks if block.has_skip]
+
+
+def write_maps(folder, kind, mean, std):
+    """A network of timm with statistics of its own: its checkpoint, two images, and their maps."""
+    import importlib
+
+    import numpy as np
+    import timm
+
+    torch = pytorch()
+    torch.manual_seed(0)
+    model = timm.create_model("tf_efficientnetv2_b3", pretrained=False).train()
+    images = np.random.default_rng(1).integers(0, 256, (2, 96, 96, 3)).astype("float32")
+    scaled = (images / 255 - np.array(mean)) / np.array(std)
+    scaled = torch.from_numpy(scaled.transpose(0, 3, 1, 2).astype("float32").copy())
+    for norm in model.modules():  # fresh statistics are 0 and 1, and would hide a mistake
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 1.0
+    with torch.no_grad():
+        model(scaled)
+        maps = model.eval().forward_features(scaled).numpy()
+    save = torch.save if kind == "pth" else importlib.import_module("safetensors.torch").save_file
+    save(model.state_dict(), Path(folder) / f"model.{kind}")
+    np.savez(Path(folder) / "maps.npz", images=images, maps=maps.transpose(0, 2, 3, 1))
+
+
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(collect(), separators=(",", ":")) + "\n")
+    import sys
+
+    if sys.argv[1:] == ["print"]:
+        print(json.dumps({**collect(), "depths": {size: depths(size) for size in ("b0", "b1", "b2", "b3")}}))
+    elif sys.argv[1:]:
+        write_maps(*sys.argv[1:3], *json.loads(sys.argv[3]))
+    else:
+        FILE.write_text(json.dumps(collect(), separators=(",", ":")) + "\n")
