@@ -1,6 +1,5 @@
 """The recipe is PyTorch's: rates, cycle, optimizer and weights as torch and timm have them."""
 
-import importlib
 import json
 import struct
 import subprocess
@@ -248,15 +247,20 @@ def test_the_ablation_weighs_once_and_augments_otherwise():
     assert not further & set(shrink_to_smoke(load_study("ablation")).runs)
 
 
+def ask_pytorch(*words):
+    """What torch and timm say, in a process of their own: beside TensorFlow they may crash."""
+    facts = FILE.parents[2] / "tests" / "pytorch_facts.py"
+    asked = [sys.executable, facts, *words]
+    return subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 @pytest.mark.extras
 def test_the_numbers_on_file_are_those_of_torch_and_timm():
-    pytest.importorskip("torch")
-    pytest.importorskip("timm")
-    fresh = importlib.import_module("pytorch_facts").collect()
-    for key in ("defaults", "one_cycle", "walk", "network"):
-        assert json.dumps(fresh[key], sort_keys=True) == json.dumps(FACTS[key], sort_keys=True) or (
-            key in ("one_cycle", "walk") and close(fresh[key], FACTS[key])
-        )
+    fresh = json.loads(ask_pytorch("print").splitlines()[-1])
+    assert all(close(fresh[key], FACTS[key]) for key in ("defaults", "one_cycle", "walk", "network"))
+    for size, theirs in fresh["depths"].items():
+        built = network.build_network(Network(backbone=f"EfficientNetV2{size.upper()}", size=32))
+        assert list(rates_of(built).values()) == pytest.approx(theirs)
 
 
 def close(a, b):
@@ -273,26 +277,12 @@ def close(a, b):
 def test_the_maps_are_those_of_timm(tmp_path, tag, kind):
     release = efficientnet.RELEASES[tag]
     scaling = json.dumps([release.mean, release.deviation])
-    facts = (
-        FILE.parents[2] / "tests" / "pytorch_facts.py"
-    )  # a process of its own: torch beside TensorFlow may crash
-    subprocess.run([sys.executable, facts, tmp_path, kind, scaling], check=True)
+    ask_pytorch(tmp_path, kind, scaling)
     theirs = np.load(tmp_path / "maps.npz")
     given = Network(size=96, weights=str(tmp_path / f"model.{kind}"), pretraining=tag)
     ours = np.asarray(network.feature_model(network.build_network(given))(theirs["images"])[0])
     assert np.abs(theirs["maps"]).max() > 0.1
     assert np.abs(ours - theirs["maps"]).max() < 1e-3
-
-
-@pytest.mark.extras
-def test_blocks_of_every_size_are_skipped_as_often_as_in_timm():
-    timm = pytest.importorskip("timm")
-    for size in ("b0", "b1", "b2", "b3"):
-        model = timm.create_model(f"tf_efficientnetv2_{size}", pretrained=False, drop_path_rate=0.2)
-        blocks = [block for stage in model.blocks for block in stage]
-        theirs = [block.drop_path.drop_prob for block in blocks if block.has_skip]
-        built = network.build_network(Network(backbone=f"EfficientNetV2{size.upper()}", size=32))
-        assert list(rates_of(built).values()) == pytest.approx(theirs)
 
 
 def test_a_constant_rate_is_the_papers_and_a_cycle_starts_below_it():
