@@ -82,7 +82,9 @@ def find_suppressed(root: Path) -> Iterator[Finding]:
             codes = re.search(r"#\s*(?:ruff:\s*)?noqa(?::\s*([A-Z]+\d+(?:[, ]+[A-Z]+\d+)*))?", line)
             if codes and (codes[1] or "") != "F401":
                 said = codes[1] or "every rule"
-                yield Finding(str(module.relative_to(root)), 0, number, "noqa", f"switches off {said}; mend the line")
+                yield Finding(
+                    str(module.relative_to(root)), 0, number, "noqa", f"switches off {said}; mend the line"
+                )
 
 
 def find_type_errors(root: Path) -> Iterator[Finding]:

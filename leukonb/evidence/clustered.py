@@ -379,9 +379,9 @@ def describe_few(
         unseen = 1 - ((1 - level) / 2) ** (1 / len(erring))
         few = f"{erring.sum()} of {len(erring)} people"
         said.append(
-            f"Every {label} cell that is called wrongly is of {few}: the intervals rest on so few. As many as "
-            f"{100 * unseen:.0f} % of such people may be of a kind that is called wrongly altogether and was "
-            "not met here (exact, Clopper & Pearson 1934); the intervals do not allow for that."
+            f"Every {label} cell that is called wrongly is of {few}: the intervals rest on so few. As many "
+            f"as {100 * unseen:.0f} % of such people may be of a kind that is called wrongly altogether and "
+            "was not met here (exact, Clopper & Pearson 1934); the intervals do not allow for that."
         )
     return said
 

@@ -396,8 +396,8 @@ def _other_versions(
 
 
 # how the libraries that each run counts, and those that compute nothing, are imported
-_COUNTED_AS = """numpy pandas scipy joblib sklearn skimage PIL imagehash statsmodels pingouin scikit_posthocs baycomp
-    crepes keras keras_cv keras_hub tensorflow jax torch plotly papermill nbformat IPython""".split()
+_COUNTED_AS = """numpy pandas scipy joblib sklearn skimage PIL imagehash statsmodels pingouin scikit_posthocs
+    baycomp crepes keras keras_cv keras_hub tensorflow jax torch plotly papermill nbformat IPython""".split()
 
 # %% ../../nbs/runs/key.ipynb #ef3dd2b1
 @_while_unchanged
