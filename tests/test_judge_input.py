@@ -190,8 +190,10 @@ def test_a_count_that_nothing_can_be_drawn_with_is_refused_before_anything_is_wr
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("term", "value"), [("seed", -1), ("studies", 10**12), ("most", 10**9)])
-def test_a_plan_refuses_such_a_count_as_well(tmp_path, term: str, value: int) -> None:
+@pytest.mark.parametrize(
+    ("term", "value"), [("seed", -1), ("seed", 1.5), ("studies", 10**12), ("most", 10**9)]
+)
+def test_a_plan_refuses_such_a_count_as_well(tmp_path, term: str, value: float) -> None:
     terms = dict(score="specificity", specificity=0.85, icc=0.15, cells=20, half_width=0.15) | {term: value}
     for ask in (
         plan_at_once,

@@ -25,6 +25,7 @@ from leukonb.evidence import (
     paired,
     predictions,
     resampled,
+    spellings,
 )
 from .networks import Networks
 from ..files import Refusal, digest_table, write_json, write_table
@@ -488,7 +489,8 @@ def judge_table(
         about_sizes = [
             f"The table is one test set; that {train_subjects} subjects were trained on is not used."
         ]
-    remarks = _list_remarks(rows, by_arm, threshold, about_sizes)
+    told = [*spellings.find_spellings_across(table), *about_sizes]
+    remarks = _list_remarks(rows, by_arm, threshold, told)
     more = {"ensembles": parts[3], "people": people, "terms": terms, "sizes_from": whence}
     if splits == 1:
         more["once"], more["sized"] = _count_once(by_arm, threshold, level)
@@ -532,11 +534,11 @@ def _remark_on_bootstrap(rows: pd.DataFrame) -> list[str]:
 
 # %% ../../nbs/evidence/judgement.ipynb #91adb940
 def _list_remarks(
-    rows: pd.DataFrame, by_arm: Mapping[str, Networks], threshold: float, about_sizes: list[str]
+    rows: pd.DataFrame, by_arm: Mapping[str, Networks], threshold: float, shared: Sequence[str]
 ) -> dict[str, list[str]]:  # by arm
-    "The sentences that a reader should see before the figures."
+    "The sentences that a reader should see before the figures; `shared` are those of the table as a whole."
     remarks = {}
-    shared = [*about_sizes, *_remark_on_splits(by_arm), *_remarks_on_cells(rows), *_remark_on_bootstrap(rows)]
+    shared = [*shared, *_remark_on_splits(by_arm), *_remarks_on_cells(rows), *_remark_on_bootstrap(rows)]
     for arm, looked in by_arm.items():
         found = metrics.find_caveats(select_arm(rows, arm), threshold, len(by_arm))
         own = [*_remark_on_seeds(arm, looked), *networks.find_odd_networks(looked)]

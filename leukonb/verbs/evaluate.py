@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 import pandas as pd
@@ -194,7 +195,8 @@ def check_counts(
 ) -> None:
     "A `Refusal` for a number of draws, a seed or another count that is out of its bounds."
     for name, (least, most) in bounds.items():
-        if not least <= (value := terms.get(name, least)) <= most:
+        value = terms.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
             raise Refusal(f"--{name} {value}: give a whole number from {least:,} to {most:,}")
 
 # %% ../../nbs/verbs/evaluate.ipynb #f54e83b7
@@ -291,7 +293,8 @@ def describe_error(
         f"calibrated, {e['corrected']:.3f} when corrected for that"
         for arm, e in known.items()
     ]
-    return [f"ece is in {first['bins']} {first['binning']}; {'; '.join(each)}."]
+    of = "The interval is of ece as it is computed, chance included."
+    return [f"ece is in {first['bins']} {first['binning']}; {'; '.join(each)}. {of}"]
 
 # %% ../../nbs/verbs/evaluate.ipynb #c64739ad
 def _interval(score: Mapping[str, Any] | None) -> str:
