@@ -151,10 +151,12 @@ def test_the_calibration_error_says_what_chance_gives_and_corrects_for_it():
     table = arms(ALL=14, HEM=14, cells=40).query("arm == 'a'")
     logit = np.log(table.score / (1 - table.score))
     calm = table.assign(score=1 / (1 + np.exp(-2 * 1.5 * logit / (0.9**2 + 1))))  # calibrated in this world
-    found = judgement.evidence_record(judge(calm))["scores"]["ece"]
+    record = judgement.evidence_record(judge(calm))
+    found = record["scores"]["ece"]
     assert found["bins"] == 10 and "equal numbers" in found["binning"]
     assert 0.01 < found["by_chance"] < 0.1 and 0 <= found["corrected"] < found["value"]
     assert found["low"] <= found["value"] <= found["high"]
+    assert "The interval is of ece as it is computed, chance included." in evaluate.describe_error(record)[0]
     off = calm.assign(score=np.where(calm.label == "ALL", 0.35, 0.2))
     wrong = calibration.correct_calibration_error(off)
     assert wrong["corrected"] > 0.9 * wrong["ece"] > 0.3
@@ -400,4 +402,6 @@ def test_whose_the_errors_are_is_remarked_where_they_are_of_one_or_two_people():
     assert said == clustered.describe_few(table[table.arm == "b"], 0.5, 0.9)
     assert not [text for text in judged.remarks["a"] if "called wrongly is of" in text]
     assert f"b: {said[0]}" in page.list_remarks(judged)
+    seeds = judge(pd.concat([table[table.arm == "b"].assign(seed=s) for s in range(2)]), level=0.9)
+    assert said[0] in seeds.remarks["b"]
     assert judgement.evidence_record(judged)["arms"]["b"]["scores"]["ece"]["interval_of"] == "value"

@@ -497,7 +497,8 @@ def judge_table(
         for arm, said in remarks.items():
             own = (part[part.arm == arm] for part in (more["sized"], more["once"]))
             said += networks.describe_sizes(*own)
-            said += clustered.describe_few(pd.concat(by_arm[arm].values()), threshold, level)
+            together = pd.concat(by_arm[arm].values(), ignore_index=True)
+            said += clustered.describe_few(together, threshold, level)
     return Judgement(rows, threshold, *parts[:3], remarks, splits, (train, test), **more)
 
 # %% ../../nbs/evidence/judgement.ipynb #8e96f239
