@@ -242,7 +242,7 @@ def test_the_menu_has_what_people_look_for():
     order = [entry.get("text") or entry["section"] for entry in entries]
     assert order == [
         *("Home", "Report", "Results", "Evidence", "Your own data", "Explore", "Library"),
-        *("Reliability", "Speed", "Cite", "Glossary"),
+        *("Reliability", "Speed", "Cite", "Licences", "Glossary"),
     ]
     assert [e["text"] for e in results[0]["contents"]] == ["Leakage", "Ablation", "Baselines: plain cues"]
     assert "Abstention" in str(entries) and "Calibration" in str(entries)

@@ -113,6 +113,7 @@ def arrange_menu(
         *_page("Reliability", first.get("reliability")),
         *_page("Speed", first.get("speed") or next((p for p in pages if p.endswith("/timing.ipynb")), None)),
         {"text": "Cite", "href": "cite.ipynb"},
+        {"text": "Licences", "href": "licences.ipynb"},
         *_page("Glossary", glossary),
     ]
 

@@ -26,6 +26,7 @@ from ..files import Refusal, write_text
 from ..pictures import NO_SUBJECTS
 from ..draw.look import figure_html, table_html
 from .home import describe_citation, describe_home, find_citation
+from .licences import describe_licences, list_licences
 from .menu import arrange_menu, name_runs, pick_first
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
@@ -693,6 +694,9 @@ def stage_home(
     claim = "How to cite the suite, the data and the paper it starts from."
     cited = [_raw_html(part) for part in describe_citation(find_citation(notebooks_folder()))]
     write_page(to / "cite.ipynb", "Cite", claim, cited)
+    claim = "Under which licences the packages are that leukonb runs with, and what passing them on asks."
+    found = [_raw_html(part) for part in describe_licences(list_licences())]
+    write_page(to / "licences.ipynb", "Licences", claim, found)
 
 # %% ../../nbs/verbs/site.ipynb #84335ab7
 def _library_sections(config: dict, nbs: Path, pages: Mapping[Path, str]) -> list[dict]:
@@ -846,7 +850,12 @@ def stage_readable(
 def _stage_look(config: dict, to: Path) -> None:
     "Write how the site looks, with its style sheet."
     folders = ("runs", "published", "library", "explore")
-    rendered = ["index.ipynb", "cite.ipynb", *(f"{folder}/**/*.ipynb" for folder in folders)]
+    rendered = [
+        "index.ipynb",
+        "cite.ipynb",
+        "licences.ipynb",
+        *(f"{folder}/**/*.ipynb" for folder in folders),
+    ]
     config["project"] |= {"render": rendered}
     config["website"] |= {"search": False, "navbar": config["website"].get("navbar", {}) | {"search": False}}
     write_text(to / "_quarto.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
