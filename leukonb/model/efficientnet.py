@@ -42,7 +42,7 @@ RELEASES = {
 # %% ../../nbs/model/efficientnet.ipynb #98f9a63c
 def _read_config(file: Path) -> dict[str, Any]:
     "What the config.json beside a checkpoint states; nothing where there is none."
-    beside = file.parent / "config.json"
+    beside = Path(file).resolve().parent / "config.json"  # a run is given a link to the file
     if not beside.is_file():
         return {}
     try:

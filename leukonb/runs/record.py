@@ -30,7 +30,7 @@ from .device import ask_program, name_device, name_processor
 from .form import find_later, read_manifest, read_progress, read_result, read_state
 from leukonb.runs.key import (
     computing_settings,
-    digest_content,
+    digest_input,
     digest_drawing,
     digest_inputs,
     digest_modules,
@@ -186,7 +186,7 @@ def make_run(
     "The run of a notebook with given inputs: its folder and manifest, nothing written yet."
     needs, files = needs or {}, find_files(notebook, effective)
     named = {**effective, **{p: _like(effective[p], [f.name for f in files[p]]) for p in files}}
-    hashed = {p: _like(effective[p], [digest_content(f) for f in files[p]]) for p in files}
+    hashed = {p: _like(effective[p], [digest_input(f) for f in files[p]]) for p in files}
     keys = {p: [r.key for r in runs] for p, runs in needs.items()}
     stated = list_inputs(notebook, named, data, keys, hashed, threads)
     place = Path(folder) / notebook.stem / f"{name}-{digest_inputs(stated)}"
@@ -275,7 +275,7 @@ def check_files(run: Run) -> dict[str, list[Path]]:
                 raise Refusal(
                     f"parameter {p}: the file {file.name} is gone; put it back, or run the study again"
                 )
-            if digest_file(file) != stated:
+            if digest_input(file, digest_file) != stated:
                 raise Refusal(f"parameter {p}: {file.name} is not the file it was; run the study again")
     return found
 
