@@ -286,7 +286,8 @@ def _state_pair(row: Mapping[str, Any], level: float) -> str:
     if row["p_holm"] is None:
         return f"{row['a']} and {row['b']} cannot be compared: their scores do not scatter over people."
     span = "" if row["low"] is None else f", interval {row['low']:.3f} to {row['high']:.3f}"
-    found = f"{row['a']} minus {row['b']}: balanced accuracy {row['difference']:+.3f}{span}, {state_p(row['p_holm'])}"
+    found = f"{row['a']} minus {row['b']}: balanced accuracy {row['difference']:+.3f}{span}, "
+    found += state_p(row["p_holm"])
     if row["p_holm"] >= 1 - level:
         return f"Whether {row['a']} or {row['b']} is better cannot be told from these people ({found})."
     better, other = (row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"])
