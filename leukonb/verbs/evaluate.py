@@ -196,7 +196,8 @@ def check_counts(
     "A `Refusal` for a number of draws, a seed or another count that is out of its bounds."
     for name, (least, most) in bounds.items():
         value = terms.get(name, least)
-        if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not (is_whole and least <= value <= most):
             raise Refusal(f"--{name} {value}: give a whole number from {least:,} to {most:,}")
 
 # %% ../../nbs/verbs/evaluate.ipynb #f54e83b7
