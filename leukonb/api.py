@@ -220,20 +220,23 @@ def run(
     threads: int | None = None,  # for a run's computations; the cores shared evenly unless said
     out: Path | str = "_runs",  # where runs are kept
     nbs: Path | str | None = None,  # a folder with experiments and studies of your own, looked in first
+    track: str | None = None,  # copy what has ended to a tracker: 'mlflow', in a store beside the runs
     dry_run: bool = False,  # check everything and list the runs, start none
     progress: bool = True,  # bars on a terminal, lines elsewhere
 ) -> pd.DataFrame:
     """Do every run of a study that is not done: its experiment, name, status, seconds, reason and folder.
 
     A run that fails takes only those along that need it, and its row says why. A `Refusal`, before any run
-    starts, where a name, a type or an image does not fit, or where Keras is wanted and not installed.
+    starts, where a name, a type or an image does not fit, or where Keras or MLflow is wanted and not there.
     """
     from leukonb.files import Refusal
     from leukonb.runs.sweep import ThisMachine
+    from leukonb.runs.track import check_tracker
     from leukonb.verbs import run as verb
 
     if min(workers, 1 if threads is None else threads) < 1:
         raise Refusal(f"workers = {workers}, threads = {threads}: at least 1 of each is wanted")
+    check_tracker(track)
     cohort: dict[str, Any] = dict(split=split, features=features, positive=positive)
     terms = dict(data=data, settings=settings, smoke=smoke, subject_pattern=subject_pattern)
     said = _state_call("run", study, **terms, **cohort)
@@ -243,5 +246,5 @@ def run(
         )
         if dry_run:
             return verb.tabulate_runs(prepared.planned, [p.run.status for p in prepared.planned])
-        states = verb.execute_study(prepared, ThisMachine(workers, threads), progress=progress)
+        states = verb.execute_study(prepared, ThisMachine(workers, threads), progress=progress, track=track)
         return verb.tabulate_runs(prepared.planned, states)
