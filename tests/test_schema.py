@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from leukonb.evidence.predictions import write_predictions
 from leukonb.files import Refusal, read_json, write_json
+from leukonb.pages.records import Records
 from leukonb.runs import schema
 from leukonb.runs.key import digest_inputs
 from leukonb.runs.process import execute_run
@@ -17,6 +19,9 @@ from leukonb.runs.reads import find_changed_reads
 from leukonb.runs.record import Run, finish, is_whole, make_run, read_runs
 from leukonb.runs.seal import seal
 from leukonb.runs.notebook import find_experiment
+from leukonb.verbs import evaluate
+from leukonb.verbs.evaluate import read_judged
+from leukonb.verbs.predict import calibrated_sets
 
 RELEASED = find_experiment("released")
 ROWS = {"cell": ["a", "b"], "subject": ["1", "2"], "label": ["ALL", "HEM"], "score": [0.9, 0.2]}
@@ -60,6 +65,12 @@ def test_what_was_written_before_there_were_versions_is_read(tmp_path):
     assert any("schema" not in each.manifest for each in published)
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A record was written by a later version of leukonb",
+    injected="a later number in run.json, in result.json",
+    promise="a line names the file and the version; the run is never written over, all others are read",
+)
 @pytest.mark.parametrize("name", ["run.json", "result.json"])
 def test_a_later_version_is_named_and_never_written_over(tmp_path, name):
     run, other = make(tmp_path), make(tmp_path, "other")
@@ -82,6 +93,12 @@ def test_what_is_no_version_is_no_record(tmp_path, version):
         Run.read(run.folder)
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A table of predictions was written by a later version of leukonb",
+    injected="a later number in the metadata of the table that a run reads",
+    promise="refused by name before the run reads it",
+)
 def test_a_table_of_a_later_version_is_refused_before_a_run_reads_it(tmp_path, monkeypatch):
     run = make(tmp_path)
     with monkeypatch.context() as later:
@@ -97,6 +114,12 @@ def test_a_table_of_a_later_version_is_refused_before_a_run_reads_it(tmp_path, m
     assert name == "trainings" and "version 2 of tables of predictions" in change
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="evidence.json was written by a later version of leukonb",
+    injected="a later number in it",
+    promise="refused by name, with what to do",
+)
 def test_evidence_of_a_later_version_is_refused_by_name(tmp_path):
     for version, wanted in ((1, ""), (2, "version 2")):
         write_json(tmp_path / "evidence.json", {"schema": version})
@@ -106,3 +129,32 @@ def test_evidence_of_a_later_version_is_refused_by_name(tmp_path):
         except Refusal as refusal:
             assert wanted and wanted in str(refusal)
     shutil.rmtree(tmp_path)
+
+
+@pytest.fixture
+def later(tmp_path, monkeypatch):
+    """A table of predictions of a later version."""
+    place = tmp_path / "predictions.parquet"
+    with monkeypatch.context() as other:
+        other.setitem(schema.VERSIONS, "predictions", 2)
+        write_predictions(place, pd.DataFrame(ROWS))
+        schema.stamp_predictions(place)
+    return place
+
+
+def test_scores_of_a_later_version_are_not_judged_nor_abstained_by(later):
+    for reads in (read_judged, lambda table: calibrated_sets(table.with_name("model.keras"), 0.1)):
+        with pytest.raises(Refusal, match="version 2 of tables of predictions"):
+            reads(later)
+
+
+def test_evidence_of_a_later_version_is_in_no_report_and_no_answer(tmp_path, monkeypatch):
+    run = Run(tmp_path, {"key": "ab", "name": "one", "experiment": "judge"})
+    write_json(tmp_path / "evidence.json", {"schema": 2})
+    for name in ("scores", "naive", "comparisons"):
+        (tmp_path / f"{name}.csv").write_text("metric\nauroc\n")
+    monkeypatch.setattr(evaluate, "execute_run", lambda *words, **more: {"status": "done"})
+    records = SimpleNamespace(first=lambda experiment: run)
+    for reads in (lambda: evaluate.execute_judgement(run), lambda: Records.evidence.fget(records)):
+        with pytest.raises(Refusal, match=r"evidence\.json is of version 2"):
+            reads()

@@ -14,8 +14,8 @@ import pandas as pd
 from ..data import release, splits
 from ..data.cohort import Cohort
 from ..files import Refusal, digest, digest_file, read_table
-from ..runs.form import read_if_there
 from ..runs.record import Run
+from ..runs.schema import read_evidence
 
 # %% ../../nbs/pages/records.ipynb #ba11a867
 @dataclass
@@ -45,7 +45,8 @@ class Records:
     def evidence(self) -> dict[str, Any]:
         "What the first judgement measured; empty where there is no judgement."
         judge = self.first("judge")
-        return read_if_there(judge.folder / "evidence.json") if judge else {}
+        file = judge.folder / "evidence.json" if judge else None
+        return read_evidence(file) if file and file.is_file() else {}
 
 # %% ../../nbs/pages/records.ipynb #8a1ef524
 def recorded_input(run: Run, name: str, inputs: bool = False) -> Any:

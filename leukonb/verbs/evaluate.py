@@ -24,6 +24,7 @@ from ..files import Refusal, digest_table, read_json, read_table, write_table
 from ..runs.keep import check_target, replacing
 from ..runs.notebook import check_parameters, find_experiment, read_code, read_parameters
 from ..runs.process import execute_run
+from ..runs.schema import check_predictions, read_evidence
 from ..runs.record import Run, make_run
 from .people import find_released_people, read_people, refuse_shared_names
 
@@ -162,6 +163,7 @@ def read_judged(
     if isinstance(table, pd.DataFrame):
         name, rows = "table", table
     else:
+        check_predictions(table)
         name, rows = name_source(table), read_any_table(table)
     index = rows.index if rows.attrs.get("numbered") else pd.RangeIndex(len(rows))
     if multiclass.find_classes(rows, columns):
@@ -559,7 +561,7 @@ def execute_judgement(
                 raise Refusal(status["error"])
         raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
     scores, naive, tests = (read_table(run.folder / f"{k}.csv") for k in ("scores", "naive", "comparisons"))
-    return Evidence(read_json(run.folder / "evidence.json"), scores, naive, tests, run)
+    return Evidence(read_evidence(run.folder / "evidence.json"), scores, naive, tests, run)
 
 # %% ../../nbs/verbs/evaluate.ipynb #a16574b0
 def publish_evidence(

@@ -16,6 +16,7 @@ from ..data import cohort as cohorts, layouts, pixels
 from ..evidence import abstention, predictions
 from ..files import Refusal, read_json
 from ..pictures import NO_SUBJECTS, count_alone
+from ..runs.schema import check_predictions
 from .extras import require_extra
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def calibrated_sets(
             f"{model} has no predictions.parquet beside it, on which abstention is calibrated; "
             "name a model in its run's folder, or leave --abstain out"
         )
+    check_predictions(beside)
     sets = abstention.calibrate_sets(predictions.read_predictions(beside), error)
     for label, kept in sets.promised.items():
         if not kept:
