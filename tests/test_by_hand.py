@@ -103,6 +103,12 @@ def test_the_record_is_that_of_a_study_and_nothing_lies_about(own, monkeypatch, 
     assert not list(find_doubts(run))
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A number in the page of a run by hand is changed",
+    injected="another number written into the notebook in the run's folder",
+    promise="leukonb verify says that the page differs, and the run is not done any more",
+)
 def test_a_page_by_hand_is_what_its_files_make_and_verify_holds_it_to_that(own, monkeypatch):
     Shell(monkeypatch, sizes=[3]).execute(*CELLS)
     (run,) = find_runs("_runs")
@@ -114,6 +120,12 @@ def test_a_page_by_hand_is_what_its_files_make_and_verify_holds_it_to_that(own, 
     assert run.status["status"] == "changed"
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A notebook is run by hand otherwise than it is saved",
+    injected="a cell more, a cell left out, a cell executed twice",
+    promise="no record; one line says what ran where something else is saved",
+)
 @pytest.mark.parametrize(
     ("cells", "why"),
     [
@@ -136,6 +148,12 @@ def test_an_edited_notebook_that_is_not_saved_is_told_to_save_it(own, monkeypatc
     assert not os.listdir()
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A cell fails in JupyterLab",
+    injected="a division by zero in the middle of the notebook",
+    promise="the run is failed and says why; all cells run again make it done, and nothing falls outside its folder",
+)
 def test_a_failed_cell_ends_the_run_and_all_cells_begin_it_again(own, monkeypatch, tmp_path):
     shell = Shell(monkeypatch, sizes=[3])
     with pytest.raises(ZeroDivisionError):
@@ -147,6 +165,12 @@ def test_a_failed_cell_ends_the_run_and_all_cells_begin_it_again(own, monkeypatc
     assert Run.read(run.folder).status["status"] == "done" and os.listdir() == ["_runs"]
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A run by hand meets the same run of another process",
+    injected="the run's folder locked",
+    promise="one line says so, and the folder is left alone",
+)
 def test_a_folder_that_another_process_has_is_left_alone(own, monkeypatch):
     run = plan_by_hand(own, {"sizes": [3]}, Path("_runs").absolute())
     monkeypatch.setattr(kernel, "is_locked", lambda folder: folder == run.folder)
@@ -154,6 +178,12 @@ def test_a_folder_that_another_process_has_is_left_alone(own, monkeypatch):
         Shell(monkeypatch, sizes=[3]).execute(*CELLS)
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A run by hand gets no earlier run, or one whose table was changed",
+    injected="no folder of a training; another number in a table of one",
+    promise="one line names the command that makes it, or the table that has changed",
+)
 def test_missing_runs_are_named_with_the_command_and_given_ones_are_in_the_key(own, monkeypatch):
     Shell(monkeypatch, sizes=[3]).execute(*CELLS)
     (made,) = find_runs("_runs")

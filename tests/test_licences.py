@@ -21,6 +21,12 @@ def test_pingouin_is_the_only_package_whose_licence_asks_for_the_whole():
     assert list(table.package[table.copyleft == "the whole"]) == ["pingouin"], "README says so"
 
 
+@pytest.mark.fault(
+    group="site",
+    fault="Settings of one's own would hide a package from the page of licences",
+    injected="a pyproject.toml that tells pip-licenses to leave pingouin out",
+    promise="the page names it all the same",
+)
 def test_settings_of_the_folder_where_one_works_hide_nothing(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").write_text('[tool.pip-licenses]\nignore-packages = ["pingouin"]\n')
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+import leukonb
 from leukonb.files import Refusal, write_json
 from leukonb.runs import track
 from leukonb.runs.record import make_run
@@ -101,6 +102,12 @@ def test_a_run_that_failed_is_there_as_failed_and_one_that_is_planned_is_not(sto
     assert not track.track_run(ended, tmp_path / "_runs")
 
 
+@pytest.mark.fault(
+    group="sweep",
+    fault="Runs shall be tracked where MLflow is not installed",
+    injected="no mlflow to import",
+    promise="refused before anything runs; the line says what to install",
+)
 def test_where_mlflow_is_not_installed_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(track, "find_spec", lambda name: None)
     with pytest.raises(Refusal, match=r"^--track mlflow needs MLflow: pip install 'leukonb\[mlflow\]'$"):
@@ -119,7 +126,26 @@ def test_mlflow_itself_reads_the_store(ended, tmp_path):
     assert kept.info.status == "FINISHED" and kept.info.end_time == 12500
 
 
+@pytest.mark.fault(
+    group="sweep",
+    fault="The store of MLflow refuses",
+    injected="an error at every batch that is written",
+    promise="a line names the run that is not in the store; the run is done as before",
+)
 def test_a_store_that_refuses_makes_no_run_less_done(store, ended, tmp_path, capsys):
     store.log_batch = lambda *words, **more: 1 / 0
     assert track.track_runs([ended], tmp_path / "_runs") == 0 and ended.done
     assert "is not in MLflow's store: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_study_is_tracked_from_a_notebook_too(store, tmp_path, monkeypatch):
+    def execute(prepared, *words, track, **more):
+        return [{"status": "done", "to": told.append(track)} for _ in prepared.planned]
+
+    told = []
+    monkeypatch.setattr("leukonb.verbs.run.execute_study", execute)
+    with pytest.raises(Refusal, match="did you mean 'mlflow'"):
+        leukonb.run("released", out=tmp_path / "_runs", track="mlflo")
+    assert not (tmp_path / "_runs").exists()
+    assert list(leukonb.run("released", out=tmp_path / "_runs", track="mlflow").status) == ["done"]
+    assert told == ["mlflow"]

@@ -30,11 +30,15 @@ _CODE = {  # group: title, modules of the package whose code has to stand the fa
         "files data/pixels model/attention model/augment model/backbones model/losses model/network "
         "model/training",
     ),
-    "runs": ("One run", "files runs/notebook runs/key runs/record runs/process"),
+    "runs": (
+        "One run",
+        "files runs/notebook runs/key runs/schema runs/form runs/record runs/reads runs/process runs/by_hand "
+        "runs/kernel",
+    ),
     "sweep": (
         "Many runs",
         "files cli runs/notebook runs/key runs/record runs/process runs/study runs/sweep runs/watch "
-        "runs/cluster",
+        "runs/cluster runs/track",
     ),
     "site": ("The site", "files runs/keep runs/record draw/look verbs/site"),
 }

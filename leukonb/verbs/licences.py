@@ -108,7 +108,7 @@ def describe_licences(
     silent = [escape(name) for name in table.package[table.licence == ""]]
     if silent:
         parts.append(
-            f"<p>No licence is stated by {', '.join(silent)}: ask their authors, or leave them out.</p>"
+            f"<p>The metadata of {', '.join(silent)} state no licence; their files, or their authors, do.</p>"
         )
     shown = table_html(table, "Packages that are installed where this site was built", most=len(table))
     return [*parts, "<h2 id='packages'>All packages</h2>", shown]
