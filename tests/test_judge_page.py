@@ -27,7 +27,7 @@ from leukonb.evidence import (
 )
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
-from leukonb.numbers import name_score
+from leukonb.numbers import name_score, state_p
 from leukonb.pages import judge as page
 from leukonb.pages import judge_further as further
 from leukonb.verbs import evaluate
@@ -270,7 +270,7 @@ def test_the_page_answers_first_heads_nothing_empty_and_gives_one_p_value(tmp_pa
     assert shown.score[0] == "balanced accuracy (primary)"
     np.testing.assert_allclose(shown.p, main.p)
     for name, p in zip(shown.score.str.removesuffix(" (primary)"), main.p):
-        assert f"{name}  (p = {p:.2g})" in html
+        assert f"{name}  ({state_p(p)})" in html.replace("\\u003c", "<")
 
 
 def test_a_large_table_is_judged_in_little_time_and_memory():
