@@ -26,6 +26,20 @@ def figure(name, **layout):
     return figure_html(drawn.add_bar(x=[LINK, "<b>7</b>", "H3"], y=[208, 117, 90], name="cells"), name)
 
 
+def long_figure():
+    """A figure made for a wide page: its width, its names and its titles are more than a phone has."""
+    drawn = blank_figure(
+        width=900,
+        title=WORDS,
+        xaxis_title="AUROC, a mean over subjects never seen in training",
+        yaxis_title="score of the primary test, by pair of arms",
+    )
+    for name in ("own", "others"):
+        arms = [f"all plain cues against a frozen network, score {i} (p = .042)" for i in range(6)]
+        drawn.add_bar(x=[0.8] * 6, y=arms, orientation="h", name=f"{name}: {WORDS}")
+    return nbformat.v4.new_output("display_data", {"text/html": figure_html(drawn, "long")})
+
+
 def wide(rows=4):
     columns = {f"what is compared {i}": ["long_text_without_a_break"] * rows for i in range(9)}
     return table_html(
@@ -51,7 +65,7 @@ def staged(project):
     for name, title, cells in (
         ("index", "A laboratory", home),
         ("library/evidence/metrics", "Scores", scores),
-        ("library/evidence/intervals", "Intervals", []),
+        ("library/evidence/intervals", "Intervals", [code("#| echo: false", outputs=[long_figure()])]),
         ("library/data/cohort", "Cohort", []),
         ("library/data/splits", "Splits", []),
     ):
@@ -90,6 +104,29 @@ def test_no_page_draws_by_itself_or_names_a_server(tiny):
         assert text.index("Content-Security-Policy") < text.index("<script"), p.name
     assert "cloud.plotly.com" not in (tiny / "plotly.min.js").read_text()
     assert "plotly.min.js" not in (tiny / "library/data/cohort.html").read_text()
+
+
+CUT = """() => {
+  const svg = document.querySelector('.main-svg').getBoundingClientRect(), cut = [];
+  for (const text of document.querySelectorAll('.main-svg text')) {
+    const { left, right, top, bottom, width } = text.getBoundingClientRect();
+    const out = Math.max(svg.left - left, right - svg.right, svg.top - top, bottom - svg.bottom);
+    if (width && out > 2) cut.push(text.textContent);
+  }
+  return [cut, svg.right <= innerWidth, document.documentElement.scrollWidth];
+}"""
+
+
+def test_a_figure_made_for_a_wide_page_is_whole_on_a_phone(browser, tiny):
+    phone = browser.browser.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
+    page, wrong = opened(phone, tiny.as_uri() + "/", "library/evidence/intervals.html", 390)
+    page.wait_for_selector("#figure-long[data-drawn=fitted]")
+    assert page.evaluate(CUT) == [[], True, 390]
+    assert page.locator(".figure-title").inner_text() == WORDS
+    phone.close()
+    assert not wrong
 
 
 @pytest.mark.fault(

@@ -8,6 +8,63 @@
   // ---- figures
   const touched = matchMedia("(pointer: coarse)").matches;
   const places = all(".plotly-graph-div").filter((place) => place.id);
+  const narrow = matchMedia("(max-width: 600px)");
+  const words = (html) => new DOMParser().parseFromString(html.replace(/<br ?\/?>/g, " "), "text/html").body.textContent;
+  // Lines of at most so many letters; what is no plain text stays as it is.
+  const wrap = (text, most) => {
+    if (typeof text !== "string" || text.length <= most || /<(?!br)/.test(text)) return text;
+    const lines = [""];
+    for (const word of text.split(/<br ?\/?>| +/)) {
+      const last = lines.length - 1;
+      if (lines[last] && lines[last].length + word.length >= most) lines.push(word);
+      else lines[last] += (lines[last] && " ") + word;
+    }
+    return lines.join("<br>");
+  };
+  const letters = (pixels, size) => Math.max(8, Math.floor(pixels / (0.56 * size)));
+  // A narrow screen has the title of a figure as a line of the page; no figure is wider than the screen.
+  const narrowed = (figure, place) => {
+    const { layout } = figure, column = place.closest(".cell-output, figure, main");
+    const room = column.clientWidth || innerWidth;
+    for (let at = place; at !== column; at = at.parentElement) { at.style.width = "100%"; at.style.height = "auto"; }
+    if (layout.width > room) {
+      layout.height = Math.round((layout.height || 450) * Math.max(0.8, room / layout.width));
+      delete layout.width;
+    }
+    place.style.height = `${layout.height || 450}px`;
+    const within = layout.legend && layout.legend.x >= 0 && layout.legend.y <= 1;
+    if (within) layout.legend = { ...layout.legend, orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom" };
+    const title = layout.title && layout.title.text;
+    if (title) {
+      const line = document.createElement("p");
+      line.className = "figure-title";
+      line.textContent = words(title);
+      place.before(line);
+      layout.title = { ...layout.title, text: "" };
+    }
+    for (const trace of figure.data) if (trace.name) trace.name = wrap(trace.name, letters(room - 60, 12));
+  };
+  // Titles of axes as long as their axis, and names beside it no wider than half the screen.
+  const axesFitted = (place) => {
+    const full = place._fullLayout, change = {};
+    let higher = 0;
+    for (const key of Object.keys(full).filter((name) => /^[xy]axis\d*$/.test(name))) {
+      const axis = full[key], upright = key[0] === "y";
+      const title = (place.layout[key] || {}).title;
+      if (title && title.text) change[`${key}.title.text`] = wrap(title.text, Math.max(14, letters(axis._length, 1.1 * axis.title.font.size)));
+      if (!upright) continue;
+      const at = axis.type === "category" ? axis._categories : axis.tickvals;
+      const said = axis.tickmode === "array" && axis.ticktext ? axis.ticktext : axis.type === "category" && at;
+      if (!said || !at || said.length > 80) continue;
+      const wrapped = [...said].map((name) => wrap(name, letters(0.42 * full.width, axis.tickfont.size)));
+      if (wrapped.every((name, i) => name === said[i])) continue;
+      Object.assign(change, { [`${key}.tickmode`]: "array", [`${key}.tickvals`]: [...at], [`${key}.ticktext`]: wrapped });
+      const most = Math.max(...wrapped.map((name) => String(name).split("<br>").length));
+      higher = Math.max(higher, 1.35 * axis.tickfont.size * most * said.length - axis._length);
+    }
+    if (higher > 0) change.height = Math.round(full.height + higher);
+    return change;
+  };
   const draw = (place) => {
     const data = document.querySelector(`script[data-figure="${CSS.escape(place.id)}"]`);
     if (!data || place.dataset.drawn || !window.Plotly) return;
@@ -20,13 +77,25 @@
         if (/^[xy]axis\d*$/.test(key)) figure.layout[key] = { ...figure.layout[key], fixedrange: true };
       }
     }
-    window.Plotly.newPlot(place, figure.data, figure.layout, {
-      displaylogo: false, responsive: true, scrollZoom: false, plotlyServerURL: "",
+    if (narrow.matches) narrowed(figure, place);
+    const drawn = window.Plotly.newPlot(place, figure.data, figure.layout, {
+      displaylogo: false, displayModeBar: narrow.matches ? false : "hover", responsive: true, scrollZoom: false,
+      plotlyServerURL: "",
       modeBarButtons: [["toImage"]],
       toImageButtonOptions: { format: "svg", filename: place.id.replace(/^figure-/, "") },
     });
     // The pictures that Plotly draws say nothing by themselves; the name and the sentence of the figure do.
-    all("svg", place).forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+    const hide = () => all("svg", place).forEach((svg) => svg.setAttribute("aria-hidden", "true"));
+    hide();
+    if (narrow.matches) drawn.then(() => {
+      const change = axesFitted(place);
+      if (change.height) place.style.height = `${change.height}px`;
+      return window.Plotly.relayout(place, change);
+    }).then(() => {
+      const { _size: size, showlegend, legend } = place._fullLayout;
+      // The key above a figure begins at the screen's edge and not at the axis.
+      return showlegend && legend.y > 1 ? window.Plotly.relayout(place, { "legend.x": Math.max(-2, -size.l / size.w) }) : null;
+    }).then(() => { hide(); place.dataset.drawn = "fitted"; });
   };
   const drawAll = () => places.forEach(draw);
   const near = new IntersectionObserver((seen) => {
@@ -39,7 +108,6 @@
   matchMedia("print").addEventListener("change", (print) => print.matches && drawAll());
 
   // ---- what is wider than its column
-  const narrow = matchMedia("(max-width: 600px)");
   const frames = all(".table-wrap, main pre, main math[display=block]");
   const nameOf = (frame) => {
     const caption = frame.querySelector("caption");
