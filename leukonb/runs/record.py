@@ -549,9 +549,8 @@ def describe_standing(
     again, state = run.manifest.get("command") or "Its study", current_status(run)
     said = []
     if state["status"] == "stale":
-        said.append(
-            f"Stale: changed since this run: {', '.join(changed_inputs(run))}. {again} makes it again."
-        )
+        changed = ", ".join(_shorten(changed_inputs(run), 6))
+        said.append(f"Stale: changed since this run: {changed}. {again} makes it again.")
     if state["status"] == "made elsewhere":
         said.append(f"Made elsewhere, with other versions than here: {'; '.join(compare_libraries(run))}.")
     if state["status"] != "stale" and is_drawn_before(run):

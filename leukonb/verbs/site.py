@@ -84,7 +84,12 @@ def page_address(
 # %% ../../nbs/verbs/site.ipynb #5b39823e
 def escape_text(text: object) -> str:
     "`text` so that HTML and Markdown show it letter by letter."
-    return re.sub(r"[^\w\s.,:;/-]", lambda m: f"&#{ord(m[0])};", " ".join(str(text).split()), flags=re.ASCII)
+    return re.sub(
+        r"[^\w\s.,:;/-]|-(?=-)|(?<=-)-",
+        lambda m: f"&#{ord(m[0])};",
+        " ".join(str(text).split()),
+        flags=re.ASCII,
+    )
 
 # %% ../../nbs/verbs/site.ipynb #2ba5f58f
 def escape_title(text: object) -> str:
