@@ -86,8 +86,9 @@ _COUNTS = {"studies": (20, 100_000), "most": (10, 100_000), "seed": (0, 2**32 - 
 def _read_terms(terms: Mapping[str, Any], *told: Callable[[int], None]) -> assumptions.Terms:
     "Terms by name, those that are None left out; a `Refusal` for one that does not fit."
     stated = {k: v for k, v in terms.items() if v is not None}
+    checked = assumptions.read_terms(*told, **stated)
     check_counts(stated, _COUNTS)
-    return assumptions.read_terms(*told, **stated)
+    return checked
 
 # %% ../../nbs/verbs/plan.ipynb #fb2edade
 def plan_at_once(
