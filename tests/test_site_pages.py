@@ -122,8 +122,8 @@ def test_a_figure_made_for_a_wide_page_is_whole_on_a_phone(browser, tiny):
         viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
     )
     page, wrong = opened(phone, tiny.as_uri() + "/", "library/evidence/intervals.html", 390)
-    page.wait_for_selector("#figure-long[data-drawn=fitted]")
-    assert page.evaluate(CUT) == [[], True, 390]
+    page.wait_for_selector("#figure-long .main-svg")
+    page.wait_for_function(f"JSON.stringify(({CUT})()) === '[[],true,390]'")
     assert page.locator(".figure-title").inner_text() == WORDS
     phone.close()
     assert not wrong
