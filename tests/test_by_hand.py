@@ -9,8 +9,8 @@ import papermill
 import pytest
 from papermill.inspection import inspect_notebook
 
-from leukonb.files import Refusal, read_json
-from leukonb.runs import kernel, verify
+from leukonb.files import Refusal, read_json, write_json
+from leukonb.runs import kernel, record, verify
 from leukonb.runs.by_hand import DRAWN, NOTE, plan_by_hand
 from leukonb.runs.facts import find_doubts
 from leukonb.runs.notebook import find_experiment, find_named, read_parameters
@@ -224,3 +224,17 @@ def test_papermill_indexes_the_images_it_is_given(good, tmp_path, monkeypatch):
     assert run.key == prepare_study(str(study), data=good).planned[0].run.key
     assert run.done and read_json(run.folder / "run.json")["synthetic"] is False
     assert (run.folder / "parameters.csv").is_file() and not list(tmp_path.glob("*.csv"))
+
+
+def test_parameters_stand_in_the_order_of_a_study_run(own, monkeypatch):
+    out = {}
+    run = plan_by_hand(find_experiment("cohort"), {"cohort": "", "shown": 2}, Path("_runs").absolute())
+    assert list(run.manifest["inputs"]["parameters"]) != sorted(run.manifest["inputs"]["parameters"])
+    run.folder.mkdir(parents=True)
+    write_json(run.folder / "run.json", run.manifest)
+    for name, each in {"by hand": run, "of a study": Run.read(run.folder)}.items():
+        monkeypatch.setattr(
+            record, "show_table", lambda table, *words: out.update({name: list(table.parameter)})
+        )
+        record.show_parameters(each)
+    assert out["by hand"] == out["of a study"], "verify compares the tables"

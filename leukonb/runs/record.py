@@ -428,7 +428,7 @@ def show_parameters(run: Run) -> None:
     "Show a run's parameters, each with what it means."
     source = run.folder / ".source.ipynb"
     known = read_parameters(source) if source.is_file() else {}
-    given = {**run.manifest["inputs"]["parameters"], **_describe_files(run)}
+    given = {**dict(sorted(run.manifest["inputs"]["parameters"].items())), **_describe_files(run)}
     rows = [
         {
             "parameter": k,
