@@ -228,7 +228,7 @@ def test_papermill_indexes_the_images_it_is_given(good, tmp_path, monkeypatch):
 
 def test_parameters_stand_in_the_order_of_a_study_run(own, monkeypatch):
     out = {}
-    run = plan_by_hand(find_experiment("cohort"), {"cohort": "", "shown": 2}, Path("_runs").absolute())
+    run = plan_by_hand(find_experiment("simulation"), {"worlds": 3}, Path("_runs").absolute())
     assert list(run.manifest["inputs"]["parameters"]) != sorted(run.manifest["inputs"]["parameters"])
     run.folder.mkdir(parents=True)
     write_json(run.folder / "run.json", run.manifest)
