@@ -4,7 +4,10 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -285,3 +288,15 @@ def test_axe_finds_nothing_serious(browser, tiny, name, width):
         f"{v['id']}: {v['nodes'][0]['html'][:150]}" for v in found if v["impact"] in ("serious", "critical")
     ]
     assert not serious, "\n".join(serious)
+
+
+def test_a_served_site_is_read_on_this_machine_and_stops_when_asked(tiny):
+    """`leukonb site --serve` ends in this call; its line names the address, and Ctrl-C is no error."""
+    call = "import sys; from leukonb.verbs.site import serve_site; serve_site(sys.argv[1], 0)"
+    with subprocess.Popen([sys.executable, "-c", call, tiny], stdout=subprocess.PIPE, text=True) as server:
+        said = server.stdout.readline()
+        with urllib.request.urlopen(said.split()[0] + "library/data/cohort.html", timeout=30) as answer:
+            assert answer.status == 200 and b"Cohort" in answer.read()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+    assert re.match(r"http://127\.0\.0\.1:\d+/ shows ", said) and "Ctrl-C stops it" in said
