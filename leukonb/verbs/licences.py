@@ -71,10 +71,10 @@ def list_licences() -> pd.DataFrame:
 # %% ../../nbs/verbs/licences.ipynb #a1798271
 _PINGOUIN = (
     "Of what leukonb needs, <b>pingouin</b> is under the GPL, version 3. Some tests and effect sizes are "
-    "taken from it; it is imported only there. Who uses both together owes nothing, and tables, figures and "
-    "pages made with them are one's own. Who passes on an environment that holds both, as a container image "
-    "or an installer, passes on pingouin as the GPL demands: with its licence, its source or a written offer "
-    "of it, and without further restriction on the whole."
+    "taken from it; it is imported only there. Using both together asks nothing of you, and tables, figures "
+    "and pages made with them are yours. Whoever passes on an environment that holds both, such as a "
+    "container image or an installer, passes on pingouin, and has to do so as the GPL demands: with its "
+    "licence, its source or a written offer of it, and without further restriction on the whole."
 )
 _INSIDE = (
     "Some packages bring other libraries along inside their files, numpy and scipy the Fortran runtime of "
@@ -94,7 +94,9 @@ def _describe_copyleft(table: pd.DataFrame) -> list[str]:
     for kind in ("the whole", "the package itself"):
         those = table[table.copyleft == kind]
         if len(those):
-            parts.append(f"<p>Copyleft for {kind}, {len(those)} of {len(table)}: {_name_all(those)}.</p>")
+            parts.append(
+                f"<p>Copyleft for {kind}, {len(those)} of {len(table)} packages: {_name_all(those)}.</p>"
+            )
     return parts or ["<p>No package with copyleft is installed.</p>"]
 
 
