@@ -135,7 +135,9 @@
     }
     const wide = frame.clientWidth > 0 && frame.scrollWidth > frame.clientWidth + 1;
     frame.classList.toggle("wide", wide);
-    if (wide || (frame.clientHeight > 0 && frame.scrollHeight > frame.clientHeight + 1)) {
+    // A pixel too much is no wide table, but a reader with a keyboard is told of whatever the browser lets scroll.
+    const scrolls = frame.scrollWidth > frame.clientWidth || frame.scrollHeight > frame.clientHeight;
+    if (frame.clientWidth > 0 && scrolls) {
       frame.tabIndex = 0;
       frame.setAttribute("role", "region");
       frame.setAttribute("aria-label", `${nameOf(frame)} (can be scrolled)`);
