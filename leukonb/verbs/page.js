@@ -62,6 +62,15 @@
       const most = Math.max(...wrapped.map((name) => String(name).split("<br>").length));
       higher = Math.max(higher, 1.35 * axis.tickfont.size * most * said.length - axis._length);
     }
+    // Titles of panels: from the left edge where there is one column, else in lines as wide as their panel.
+    const titles = (full.annotations || []).map((note, i) => [note, `annotations[${i}]`])
+      .filter(([note]) => note.xref === "paper" && note.yref === "paper" && !note.showarrow);
+    const columns = new Set(titles.map(([note]) => note.x)).size;
+    for (const [note, at] of titles) {
+      const most = letters(columns > 1 ? full._size.w / columns : full.width - 20, 12);
+      Object.assign(change, { [`${at}.font.size`]: 12, [`${at}.text`]: wrap(note.text, most) });
+      if (columns === 1) Object.assign(change, { [`${at}.x`]: 0, [`${at}.xanchor`]: "left" });
+    }
     if (higher > 0) change.height = Math.round(full.height + higher);
     return change;
   };
@@ -92,9 +101,13 @@
       if (change.height) place.style.height = `${change.height}px`;
       return window.Plotly.relayout(place, change);
     }).then(() => {
-      const { _size: size, showlegend, legend } = place._fullLayout;
-      // The key above a figure begins at the screen's edge and not at the axis.
-      return showlegend && legend.y > 1 ? window.Plotly.relayout(place, { "legend.x": Math.max(-2, -size.l / size.w) }) : null;
+      const { _size: size, showlegend, legend, annotations } = place._fullLayout, change = {};
+      // The key above a figure and the titles of its panels begin at the screen's edge and not at the axis.
+      if (showlegend && legend.y > 1) change["legend.x"] = Math.max(-2, -size.l / size.w);
+      (annotations || []).forEach((note, i) => {
+        if (note.xref === "paper" && note.x === 0 && !note.showarrow) change[`annotations[${i}].xshift`] = -size.l;
+      });
+      return window.Plotly.relayout(place, change);
     }).then(() => { hide(); place.dataset.drawn = "fitted"; });
   };
   const drawAll = () => places.forEach(draw);
