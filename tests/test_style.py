@@ -15,7 +15,7 @@ FAULTS = {
     "unused": ("import json\n", "F401"),
     "two": ("a = 1; b = 2\n", "E702"),
     "named": ("double = lambda value: 2 * value\n", "E731"),
-    "switched": ("import json  # noqa: F401, E501\n", "noqa"),
+    "switched": (f"# {'x' * 52} {'y' * 56}  # noqa: E501\n", "noqa"),
     "untyped": ("def double(value):\n    return 2 * value\n", "typed"),
     "wrong": ("def double(value: int) -> int:\n    return str(value)\n", "mypy"),
 }
