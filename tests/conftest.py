@@ -445,3 +445,9 @@ class Tab:
 def opened(browser, base, name, width=1280):
     """A page in a tab of its own, and what went wrong with it."""
     return Tab(browser, base).open(name, width)
+
+
+def show_all(page):
+    """Open what is folded, and draw the figures that are far from the screen."""
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import Tab, address_of, opened
+from conftest import Tab, address_of, opened, show_all
 from leukonb.runs.record import find_runs
 
 
@@ -10,12 +10,6 @@ from leukonb.runs.record import find_runs
 def address(smoke):
     with address_of(smoke[1]) as base:
         yield base
-
-
-def show_all(page):
-    """Open what is folded, and draw the figures that are far from the screen."""
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
 
 
 def pages(site):

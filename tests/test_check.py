@@ -44,10 +44,15 @@ def place(tmp_path):
     return tmp_path
 
 
+def hear():
+    """Ctrl-C is heard as at a terminal, even where these tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(place, **said):
     env = {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", **said}
     words = dict(cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return subprocess.Popen(["bash", "tests/check.sh"], start_new_session=True, **words)
+    return subprocess.Popen(["bash", "tests/check.sh"], start_new_session=True, preexec_fn=hear, **words)
 
 
 def checked(place, **said):

@@ -107,7 +107,13 @@ def test_a_site_of_an_earlier_version_is_set_aside_or_refused(nbs, monkeypatch, 
     run(nbs)
     place = built(nbs)
     (place / keep.LIST).unlink()
-    for name in ("cite.html", "page.js", "page.css", "search.js"):  # leukonb 0.1 wrote none of these
+    for name in (
+        "cite.html",
+        "licences.html",
+        "page.js",
+        "page.css",
+        "search.js",
+    ):  # leukonb 0.1 wrote none of these
         (place / name).unlink(missing_ok=True)
     (place / "search.json").write_text("[]")
     earlier = contents(place)

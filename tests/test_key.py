@@ -389,7 +389,7 @@ def test_no_path_of_the_machine_reaches_a_page_or_a_crate(nbs, tmp_path):
     built = site.build_site(out, tmp_path / "site")
     crate = export_crate("s", out, tmp_path / "crate")
     files = [p for place in (built, crate) for p in place.rglob("*") if p.is_file()]
-    assert (built / "search.json") in files and len(files) > 10
+    assert (built / "search.js") in files and len(files) > 10
     for word in (str(tmp_path), "secret"):
         assert not [p for p in files if word in p.read_text(encoding="utf-8", errors="replace")], word
     pages = "".join(p.read_text(encoding="utf-8") for p in built.rglob("*.html"))

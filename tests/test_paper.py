@@ -195,7 +195,7 @@ def test_no_experiment_writes_a_printed_figure_of_its_own():
         assert not [s for s in scores if re.search(rf"(?<![\d.]){re.escape(s)}(?!\d)", code)], notebook.name
 
 
-@pytest.mark.parametrize("name, count", [("paper", 13), ("ablation", 35), ("as-run", 6)])
+@pytest.mark.parametrize("name, count", [("paper", 13), ("ablation", 50), ("as-run", 6)])
 def test_the_studies_plan_at_full_and_at_smoke_size(tmp_path, name, count):
     assert len(plan_study(load_study(name), tmp_path)) == count
     small = plan_study(shrink_to_smoke(load_study(name)), tmp_path)

@@ -306,7 +306,8 @@ def test_axe_finds_nothing_serious(browser, tiny, name, width):
 
 def test_a_served_site_is_read_on_this_machine_and_stops_when_asked(tiny):
     """`leukonb site --serve` ends in this call; its line names the address, and Ctrl-C is no error."""
-    call = "import sys; from leukonb.verbs.site import serve_site; serve_site(sys.argv[1], 0)"
+    heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"  # in the background, too
+    call = f"{heard}; from leukonb.verbs.site import serve_site; serve_site(sys.argv[1], 0)"
     with subprocess.Popen([sys.executable, "-c", call, tiny], stdout=subprocess.PIPE, text=True) as server:
         said = server.stdout.readline()
         with urllib.request.urlopen(said.split()[0] + "library/data/cohort.html", timeout=30) as answer:

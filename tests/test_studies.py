@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from conftest import Tab, address_of, leukonb
+from conftest import Tab, address_of, leukonb, show_all
 from leukonb.data.measured import Measured, read_measured, shipped_table, write_measured
 from leukonb.runs.record import find_runs
 from leukonb.runs.study import list_studies, load_study
@@ -56,6 +56,7 @@ def test_every_study_has_pages_that_open_without_an_error(browser, place):
         for path in pages:
             name = path.relative_to(place / "site").as_posix()
             page, wrong = tab.open(name)
+            show_all(page)
             if (
                 page.locator(".plotly-graph-div .main-svg").count()
                 < page.locator(".plotly-graph-div").count()

@@ -39,7 +39,15 @@ def source(tmp_path_factory):
     for name in ("leukonb", "nbs"):
         unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         shutil.copytree(ROOT / name, to / name, symlinks=True, ignore=unwanted)
-    for name in ("setup.py", "settings.ini", "_quarto.yml", "MANIFEST.in", "README.md", "LICENSE"):
+    for name in (
+        "setup.py",
+        "settings.ini",
+        "_quarto.yml",
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+        "CITATION.cff",
+    ):
         shutil.copyfile(ROOT / name, to / name)
     return to
 
