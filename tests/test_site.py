@@ -298,7 +298,7 @@ def test_a_figure_is_shown_once_and_with_one_plotly(nbs):
         and len(page) < 10**5
     )
     assert (
-        "plotly.min.js" not in (place / "index.html").read_text()
+        "plotly.min.js" not in (place / "runs/index.html").read_text()
         and (place / "plotly.min.js").stat().st_size > 10**6
     )
 
