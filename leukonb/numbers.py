@@ -79,7 +79,8 @@ def format_number(
 
 # %% ../nbs/numbers.ipynb #5762a047
 _COUNTS = (
-    r"cells|images|pictures|subjects|identities|people|networks|seeds|splits|studies|worlds|tests|pairs|files|epochs"
+    r"cells|images|pictures|subjects|identities|people|networks|seeds|splits|studies|worlds"
+    r"|tests|pairs|files|epochs"
     r"|features|iterations|comparisons|n|df|fewest|n_subjects|items|shared|wrong cells|effective cells"
 )
 _SHARES = (

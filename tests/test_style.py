@@ -12,6 +12,7 @@ HEADER = f'"""{"A long line of prose. " * 8}"""\n\n# %% auto #0\n__all__ = []\n\
 CLEAN = 'def double(value: int) -> int:\n    "Twice the value."\n    return 2 * value\n'
 FAULTS = {
     "wide": (f"# {'x' * 52} {'y' * 56}\n", "E501"),
+    "wordy": (f'WORD = (\n    "{"x" * 110}"\n)\n', "E501"),
     "unused": ("import json\n", "F401"),
     "two": ("a = 1; b = 2\n", "E702"),
     "named": ("double = lambda value: 2 * value\n", "E731"),
