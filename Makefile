@@ -53,17 +53,20 @@ site: $(STAMP)
 
 # An exact environment: the versions and hashes of .lock, by uv where it is there, by pip otherwise. Compiled at once, as
 # pip does: where Python may not write bytecode, each process would compile TensorFlow anew, seven seconds long. Whether
-# this Python and this machine will do is asked before anything is made or fetched.
+# this Python and this machine will do is asked before anything is made or fetched. What an interrupted installation left
+# is thrown away: pip stumbles over half a package.
 $(STAMP): .lock/$(TARGET).txt .lock/machine.py setup.py settings.ini
 	@$(PYTHON) .lock/machine.py
+	if [ -e .venv/.unfinished ]; then rm -rf .venv; fi
 	$(PYTHON) -m venv .venv
+	touch .venv/.unfinished
 	$(call exact,.lock/$(TARGET).txt)
 	if command -v uv >/dev/null; then \
 	  uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
 	  $(BIN)/python -m pip install --no-deps --no-build-isolation -e . ; \
 	fi
-	touch $@
+	mv .venv/.unfinished $@
 
 .venv/.ready-extras: .lock/extras.txt $(STAMP)
 	$(call exact,.lock/extras.txt)
