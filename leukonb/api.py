@@ -110,7 +110,7 @@ def evaluate(
         return verb.judge_predictions(table, columns, labels, reading, **terms)
     place = Path(runs) if runs is not None else Path(str(out), "runs")
     if out is not None:
-        verb.check_folder(out)
+        verb.check_judgement_folder(out)
     said = command or _state_call("evaluate", table, columns=columns, labels=labels, **reading, **terms)
     run = verb.plan_judgement(table, place, columns, said, labels, reading, **terms)
     evidence = verb.execute_judgement(run)
@@ -178,9 +178,9 @@ def plan(
         return verb.plan_at_once(pilot, reading, **terms)
     place = Path(runs) if runs is not None else Path(str(out), "runs")
     if out is not None:
-        verb.check_folder(out)
+        verb.check_plan_folder(out)
     said = command or _state_call("plan", *([] if pilot is None else [pilot]), **reading, **terms)
-    made = verb.execute_plan(verb.prepare_plan(pilot, place, reading, said, **terms))
+    made = verb.run_pilot(verb.prepare_plan(pilot, place, reading, said, **terms))
     return made if out is None else verb.publish_plan(made, place, out)
 
 # %% ../nbs/api.ipynb #2bf53b11

@@ -16,10 +16,13 @@ SIZE, LEAST = 160, 0.87
 def audited(images, rows, seed=0):
     """Everything the experiment computes, of images in memory."""
     px = pixels.from_arrays(images, rows)
-    features, measures, unrolls = dataset.measure_cells(px, rows, jobs=1)
-    pairs = dataset.propose_pairs(duplicates.hash_images(images), unrolls, rows)
+    features, measures, unrolls = dataset.prepare_cells(px, rows, jobs=1)
+    pairs = dataset.propose_doubles(duplicates.hash_images(images), unrolls, rows)
     score = dataset.score_out_of_fold(features, rows, "logistic regression", seed=seed)
-    compared, apart = duplicates.confirm_pairs(pairs, unrolls), dataset.compare_classes(unrolls, rows.label)
+    compared, apart = (
+        duplicates.confirm_pairs(pairs, unrolls),
+        dataset.compare_neighbours(unrolls, rows.label),
+    )
     return {
         "features": features,
         "measures": measures,
@@ -107,7 +110,7 @@ def test_a_turned_mirrored_and_brightened_copy_is_found_and_its_turn_known(plant
     back = duplicates.overlay_cell(planted[0][3], planted[0][pair.b.iloc[0]], pair.turned.iloc[0], True)
     both = planted[0][3].any(-1) & back.any(-1)
     assert np.corrcoef(planted[0][3][both].ravel(), back[both].ravel())[0, 1] > 0.95
-    told = dataset.list_findings(
+    told = dataset.list_audit_findings(
         seen["same"], seen["compared"], seen["apart"], seen["found"], rows, LEAST, seen["score"]
     )
     assert any(f"{pair.subject_a.iloc[0]} and another" in s for s in told)
@@ -158,7 +161,7 @@ def test_one_cell_under_two_labels_is_said(planted):
         unrolls,
     )
     same = dataset.find_copies(compared, rows, LEAST)
-    said = dataset.list_findings(
+    said = dataset.list_audit_findings(
         same, compared, compared.iloc[:0], pd.DataFrame({"row": [], "reason": []}), rows, LEAST
     )
     assert "1 of them has two labels for one cell." in said
@@ -170,14 +173,14 @@ def test_the_pairs_of_a_sample_are_found_and_no_two_classes_are_one_cell(known_s
     images = pixels.decode_cohort(data, 225, tmp_path, progress=False).images(rows)
     unrolls = [duplicates.unroll(i) for i in images]
     compared = duplicates.confirm_pairs(
-        dataset.propose_pairs(duplicates.hash_images(images), unrolls, rows), unrolls
+        dataset.propose_doubles(duplicates.hash_images(images), unrolls, rows), unrolls
     )
     same = dataset.find_copies(compared, rows, LEAST)
     assert {frozenset((a, b)) for a, b in zip(same.subject_a, same.subject_b)} == known_sample.near
     assert len(same) == known_sample.pairs
     hashed = compared[compared.by.str.contains("hash")]
     assert (hashed.correlation >= LEAST).sum() == known_sample.hashed
-    assert dataset.compare_classes(unrolls, rows.label).correlation.max() < LEAST
+    assert dataset.compare_neighbours(unrolls, rows.label).correlation.max() < LEAST
     two = rows.subject[[doubts.measure_doubts(i)["neck"] <= doubts.LIMITS["neck"] for i in images]]
     assert set(two) == known_sample.touching
 
@@ -196,6 +199,6 @@ def test_what_cannot_be_audited_is_refused(clean):
     with pytest.raises(Refusal, match="2 of each are needed"):
         dataset.score_out_of_fold(None, rows[rows.label == "ALL"])
     with pytest.raises(Refusal, match="give cells of both classes"):
-        dataset.compare_classes([duplicates.unroll(clean[0][0])], ["ALL"])
+        dataset.compare_neighbours([duplicates.unroll(clean[0][0])], ["ALL"])
     with pytest.raises(Refusal, match="choose t-SNE or PCA"):
         dataset.lay_out(np.zeros((4, 2)), "UMAP")

@@ -200,9 +200,9 @@ def test_every_section_is_of_all_arms_and_all_their_networks(table):
     judged = judge(table, train_subjects=16)
     looked = page.list_arms(judged)
     per_arm = len(next(iter(looked.values())))
-    assert re.search(rf"mean over ({per_arm} seeds|{judged.iterations} splits)", page.describe_arms(looked))
-    assert set(page.list_verdicts(looked, 0.5)) == {"a", "b"}
-    counted = {arm: rows.networks.max() for arm, rows in page.list_verdicts(looked, 0.5).items()}
+    assert re.search(rf"mean over ({per_arm} seeds|{judged.iterations} splits)", page.name_networks(looked))
+    assert set(page.list_subject_calls(looked, 0.5)) == {"a", "b"}
+    counted = {arm: rows.networks.max() for arm, rows in page.list_subject_calls(looked, 0.5).items()}
     assert min(counted.values()) > 1
     measured = page.tabulate_calibration(looked, {}, 10).set_index("arm")
     for arm, rows in looked.items():
@@ -401,7 +401,7 @@ def test_whose_the_errors_are_is_remarked_where_they_are_of_one_or_two_people():
     said = [text for text in judged.remarks["b"] if "called wrongly is of 1 of 7 people" in text]
     assert said == clustered.describe_few(table[table.arm == "b"], 0.5, 0.9)
     assert not [text for text in judged.remarks["a"] if "called wrongly is of" in text]
-    assert f"b: {said[0]}" in page.list_remarks(judged)
+    assert f"b: {said[0]}" in page.gather_remarks(judged)
     seeds = judge(pd.concat([table[table.arm == "b"].assign(seed=s) for s in range(2)]), level=0.9)
     assert said[0] in seeds.remarks["b"]
     assert judgement.evidence_record(judged)["arms"]["b"]["scores"]["ece"]["interval_of"] == "value"

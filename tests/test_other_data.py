@@ -163,8 +163,8 @@ def test_every_run_on_images_without_subjects_says_so(tmp_path):
         prepared = run.prepare_study(
             str(tmp_path / "mine.yml"), tmp_path / "_runs", tmp_path / "set", (), False, pattern
         )
-        assert [site.describe_subjects(planned.run) for planned in prepared.planned] == [said] * 2
-        assert all(report.describe_worth(p.run).endswith(said or "diagnosis.") for p in prepared.planned)
+        assert [site.note_subjects(planned.run) for planned in prepared.planned] == [said] * 2
+        assert all(report.state_use(p.run).endswith(said or "diagnosis.") for p in prepared.planned)
 
 
 def test_one_class_is_named_to_be_told_from_the_rest(tmp_path):

@@ -155,7 +155,7 @@ def test_an_unmeasured_figure_is_said_to_be_so_and_never_filled_from_the_claim()
     rows = pd.DataFrame({"figure": list(paper.PRINTED), "claimed": list(paper.PRINTED), "ours": None})
     shown = paper.set_beside(rows)
     assert (shown[paper.OURS] == paper.UNMEASURED).all()
-    said = paper.write_caption("A table", [trained()])
+    said = paper.caption_measured("A table", [trained()])
     assert all(
         word in said
         for word in ("leukonb run paper --smoke", "synthetic, abab", "size: smoke", "seeds: seed 0")

@@ -121,7 +121,8 @@ def test_the_study_trains_every_rival_on_one_split(tmp_path):
     budget = ("size", "batch", "epochs", "patience", "rate", "peak", "augmentation", "selection")
     assert len({tuple(g[k] for k in budget) for g in nets}) == 1
     assert (
-        len({rivals.name_arm(p.run) for p in planned if p.run.experiment in ("training", "classical")}) == 16
+        len({rivals.name_classifier(p.run) for p in planned if p.run.experiment in ("training", "classical")})
+        == 16
     )
 
 

@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['Arms', 'SECTIONS', 'NOT_SIMULATED', 'OVER_SPLITS', 'MANY_LEFT_OUT', 'EXACT', 'NO_GROUPS', 'NONE_LEFT_OUT', 'EFFECTS',
-           'MOST_SUBJECTS', 'RULES', 'list_arms', 'describe_arms', 'begin_progress', 'open_section', 'close_section',
-           'list_remarks', 'list_headline', 'count_judged', 'tabulate_scores', 'describe_holding_of',
-           'describe_coverage', 'describe_error', 'drop_single_arm', 'tabulate_once', 'describe_sizes',
-           'compare_ensembles', 'tabulate_effects', 'list_spread', 'tabulate_spread', 'tabulate_comparisons',
-           'tabulate_tests', 'list_posteriors', 'list_verdicts', 'describe_verdicts', 'name_arm', 'join_verdicts',
-           'list_failed', 'tabulate_people', 'tabulate_heterogeneity', 'list_validated', 'keep_probabilities',
-           'describe_probable', 'describe_calls', 'rescale_networks', 'list_mended', 'list_reliability',
-           'tabulate_calibration', 'tabulate_points', 'list_benefits', 'list_risks', 'tabulate_abstention',
-           'write_caption', 'describe_promises']
+           'MOST_SUBJECTS', 'RULES', 'list_arms', 'name_networks', 'begin_progress', 'open_section', 'close_section',
+           'gather_remarks', 'list_headline', 'count_judged', 'list_scores', 'describe_holding_of', 'describe_coverage',
+           'name_error', 'drop_single_arm', 'tabulate_once', 'describe_size_tests', 'compare_ensembles',
+           'tabulate_effects', 'list_spread', 'tabulate_spread', 'tabulate_comparisons', 'tabulate_tests',
+           'list_posteriors', 'list_subject_calls', 'describe_verdicts', 'title_arm', 'join_verdicts', 'list_miscalled',
+           'tabulate_people', 'tabulate_heterogeneity', 'list_validated', 'keep_probabilities', 'describe_probable',
+           'describe_calls', 'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration',
+           'tabulate_points', 'list_benefits', 'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +46,7 @@ def list_arms(judged: Judgement) -> dict[str, dict[tuple[int, int], pd.DataFrame
     return {arm: judged.networks(arm) for arm in judged.arms}
 
 
-def describe_arms(arms: Arms) -> str:
+def name_networks(arms: Arms) -> str:
     "Which arms, and whether each is one network or a mean over several; nothing of a single network."
     kinds = {arm: networks.describe_networks(looked) for arm, looked in arms.items()}
     if list(kinds.values()) == ["one network"]:
@@ -196,7 +195,7 @@ def close_section(name: str, why: str) -> None:
     show_section(SECTIONS[name][0], escape_text(why))
 
 # %% ../../nbs/pages/judge.ipynb #9d365ccc
-def list_remarks(judged: Judgement) -> list[str]:
+def gather_remarks(judged: Judgement) -> list[str]:
     "The remarks on a judgement, each once, with the arms it is of where it is not of all."
     arms_of: dict[str, list[str]] = {}
     for arm in judged.arms:
@@ -241,7 +240,7 @@ def _describe_spread(rows: pd.DataFrame) -> list[str]:
     return ["" if r.networks < 2 else f"{r.sd:.3f}, {r.least:.3f} to {r.most:.3f}" for r in rows.itertuples()]
 
 # %% ../../nbs/pages/judge.ipynb #82b759d4
-def tabulate_scores(judged: Judgement) -> pd.DataFrame:  # score, and what is known of it
+def list_scores(judged: Judgement) -> pd.DataFrame:  # score, and what is known of it
     """Every score of every arm with its interval, and its spread where an arm is several networks.
 
     Two arms of one network stand side by side, others below each other. Of one arm the interval over cells
@@ -317,7 +316,7 @@ def describe_coverage(
     return describe_holding(judged.table, kept, method or terms["method"], terms["level"])
 
 
-def describe_error(judged: Judgement) -> list[str]:  # a sentence, or none
+def name_error(judged: Judgement) -> list[str]:  # a sentence, or none
     "Which calibration error an interval is of, where one is shown."
     rows = judged.scores[judged.scores.metric == "ece"]
     return [calibration.INTERVAL_OF_ERROR] if rows.low.notna().any() else []
@@ -336,7 +335,7 @@ def tabulate_once(judged: Judgement) -> pd.DataFrame:  # arm, score, by cell, ea
     return drop_single_arm(rows[["arm", "score", "by cell", "each subject once"]])
 
 
-def describe_sizes(judged: Judgement) -> list[str]:  # a sentence for each arm
+def describe_size_tests(judged: Judgement) -> list[str]:  # a sentence for each arm
     "The test of whether accuracy goes with the number of cells, for every arm and class."
     said = []
     for arm, rows in judged.sized.groupby("arm", sort=False):
@@ -488,7 +487,9 @@ def list_posteriors(compared: pd.DataFrame) -> list[str]:  # sentences
 MOST_SUBJECTS = 100  # in a figure
 
 
-def list_verdicts(arms: Arms, threshold: float) -> dict[str, pd.DataFrame]:  # by arm, the worst off first
+def list_subject_calls(
+    arms: Arms, threshold: float
+) -> dict[str, pd.DataFrame]:  # by arm, the worst off first
     "What each subject is called by each arm, the worst off first; bars for the subjects a figure can show."
     found = {}
     for arm, looked in arms.items():
@@ -513,7 +514,7 @@ def describe_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> list[str]:  # sen
     return said
 
 # %% ../../nbs/pages/judge.ipynb #98bc2525
-def name_arm(fig: go.Figure, arm: str, arms: int) -> go.Figure:
+def title_arm(fig: go.Figure, arm: str, arms: int) -> go.Figure:
     "The figure, with the name of its arm above it where there are several."
     if arms > 1:
         fig.update_layout(title=escape_text(arm), margin_t=80)
@@ -527,7 +528,7 @@ def join_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:  # arm,
     return joined[["arm", *(column for column in joined if column != "arm")]]
 
 # %% ../../nbs/pages/judge.ipynb #3a0bacb9
-def list_failed(
+def list_miscalled(
     verdicts: Mapping[str, pd.DataFrame],
 ) -> pd.DataFrame:  # arm, subject, label, cells, mean, ...
     "The subjects that some arm calls wrongly by their mean score, the surest mistakes first."
@@ -587,7 +588,7 @@ def keep_probabilities(arms: Arms) -> dict[str, Networks]:
 def describe_probable(arms: Arms) -> str:
     "Which arms hold probabilities, always by name where others hold calls."
     probable = keep_probabilities(arms)
-    said = describe_arms(probable)
+    said = name_networks(probable)
     return said or (", ".join(probable) if len(probable) < len(arms) else "")
 
 
@@ -727,7 +728,7 @@ def tabulate_abstention(
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 
-def write_caption(text: str, of: str) -> str:
+def caption_part(text: str, of: str) -> str:
     "A caption that says what its table is of, where that is not plain."
     return f"{text}. {of}" if of else text
 

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MOST_LEFT_OUT', 'MOST_DRAWN', 'tabulate_predictive', 'list_predictive_curves', 'list_bands', 'tabulate_kept',
-           'place_groups', 'score_groups', 'tabulate_groups', 'find_interaction', 'tabulate_interaction',
-           'describe_interaction', 'calibrate_groups', 'shift_groups', 'score_left_sites', 'describe_stop',
-           'describe_undrawn', 'leave_out', 'tabulate_left_out', 'relabel', 'tabulate_relabelled', 'try_mixed']
+           'place_groups', 'list_group_scores', 'tabulate_groups', 'find_interaction', 'tabulate_interaction',
+           'describe_interaction', 'calibrate_groups', 'list_group_shifts', 'score_left_sites', 'describe_stop',
+           'describe_undrawn', 'leave_out_identities', 'tabulate_left_out', 'relabel', 'tabulate_relabelled',
+           'try_mixed']
 
 # %% ../../nbs/pages/judge_further.ipynb #02cdd37a
 from collections.abc import Callable, Sequence
@@ -110,7 +111,7 @@ def _with_group(rows: pd.DataFrame, groups: pd.Series, column: str) -> pd.DataFr
     return placed
 
 # %% ../../nbs/pages/judge_further.ipynb #adf0932f
-def score_groups(grouped: Arms, column: str, threshold: float, level: float) -> pd.DataFrame:
+def list_group_scores(grouped: Arms, column: str, threshold: float, level: float) -> pd.DataFrame:
     "The scores of each group and arm: arm, group, metric, value, low, high, ALL, HEM, cells."
 
     def compute(rows: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +121,7 @@ def score_groups(grouped: Arms, column: str, threshold: float, level: float) -> 
 
 
 def tabulate_groups(scored: pd.DataFrame) -> pd.DataFrame:  # arm, group, people, and a column for each score
-    "The scores of `score_groups`: of one arm side by side, a row for each group; of several one by one."
+    "The scores of `list_group_scores`: of one arm side by side, a row for each group; of several one by one."
     rows = scored.assign(text=format_intervals(scored), score=scored.metric.map(name_score))
     rows["people"] = rows.ALL.astype(int).astype(str) + " ALL, " + rows.HEM.astype(int).astype(str) + " HEM"
     if rows.arm.nunique() > 1:
@@ -184,7 +185,7 @@ def calibrate_groups(grouped: Arms, column: str, level: float) -> pd.DataFrame:
     return drop_single_arm(wide.rename(columns=words | {"in the large": "calibration in the large"}))
 
 
-def shift_groups(grouped: Arms, column: str, permutations: int, seed: int) -> pd.DataFrame:
+def list_group_shifts(grouped: Arms, column: str, permutations: int, seed: int) -> pd.DataFrame:
     "How the scores of each group are shifted against the others, by class, of each arm of probabilities."
     tables = [
         subgroups.shift_groups(_together(x), column, permutations, seed).assign(arm=arm)
@@ -242,7 +243,9 @@ def describe_undrawn(arms: Sequence[str]) -> list[str]:  # a sentence, or none
     return [f"Drawn are {MOST_DRAWN} arms; the tables have {', '.join(rest)} as well."] if rest else []
 
 
-def leave_out(arms: Arms, threshold: float) -> pd.DataFrame:  # arm, identity, label, cells, metric, ...
+def leave_out_identities(
+    arms: Arms, threshold: float
+) -> pd.DataFrame:  # arm, identity, label, cells, metric, ...
     "Every score of every arm without each identity in turn, averaged over seeds."
 
     def compute(rows: pd.DataFrame) -> pd.DataFrame:

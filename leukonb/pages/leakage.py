@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'FeatureFinder', 'choose_units', 'Protocol', 'check_protocol', 'measure_exposure', 'measure_exposures',
-           'train_and_score', 'train_networks', 'compute_features', 'find_features', 'train_all_heads',
+           'train_and_score', 'train_networks', 'compute_features', 'describe_features', 'train_all_heads',
            'resample_scores', 'measure_optimism', 'compare_steps', 'scores_by_iteration', 'add_corrected_intervals',
-           'count_people', 'describe_steps', 'draw_leakage', 'describe_truth', 'describe_findings']
+           'count_scored_people', 'describe_steps', 'draw_leakage', 'describe_truth', 'describe_findings']
 
 # %% ../../nbs/pages/leakage.ipynb #dde74405
 import logging
@@ -241,7 +241,7 @@ def compute_features(
     return compute
 
 
-def find_features(
+def describe_features(
     cohort: Cohort,
     net: networks.Network,  # whose backbone is frozen; 'measured' where the cohort has no images
     store: str | Path,  # the folder of decoded images
@@ -378,7 +378,7 @@ def add_corrected_intervals(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/pages/leakage.ipynb #f0090853
-def count_people(cells: pd.DataFrame, how: Protocol, iterations: int) -> tuple[float, float]:
+def count_scored_people(cells: pd.DataFrame, how: Protocol, iterations: int) -> tuple[float, float]:
     "Identities learned, and identities scored, of a split by identity; means over the iterations."
     learned, judged = [], []
     for iteration in range(iterations):

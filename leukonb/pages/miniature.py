@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Writer', 'RECIPE', 'write_manifest', 'digest_files', 'write_run', 'draw_small_cohort', 'count_by_class',
-           'draw_scores', 'training_files', 'judgement_files', 'write_runs', 'write_study']
+           'invent_scores', 'training_files', 'judgement_files', 'write_runs', 'write_study']
 
 # %% ../../nbs/pages/miniature.ipynb #dab9909f
 from collections.abc import Callable, Mapping
@@ -127,7 +127,7 @@ RECIPE: dict[str, Any] = dict(
 )
 
 # %% ../../nbs/pages/miniature.ipynb #9209f8bb
-def draw_scores(split: pd.DataFrame, arm: str = "with SE", seed: int = 0) -> pd.DataFrame:
+def invent_scores(split: pd.DataFrame, arm: str = "with SE", seed: int = 0) -> pd.DataFrame:
     "Table of predictions for the validation and test cells of a split: uniform scores, 0.2 higher for ALL."
     held_out = splits.drop_repeats(split[split.split != "train"])
     uniform = np.random.default_rng(seed).uniform(0, 0.8, len(held_out))
@@ -138,7 +138,7 @@ def training_files(split: pd.DataFrame) -> dict[str, pd.DataFrame | Writer]:
     "The tables that a training of two epochs leaves, by file name."
     courses = {"loss": [0.2, 0.1], "val_loss": [0.2, 0.15], "val_f1": [0.6, 0.7], "val_auroc": [0.6, 0.7]}
     return {
-        "predictions.parquet": draw_scores(split),
+        "predictions.parquet": invent_scores(split),
         "split.csv": splits.summarise_split(split),
         "epochs.csv": pd.DataFrame({"epoch": [1, 2], **courses}),
         "network.csv": pd.DataFrame({"part": ["backbone"], "value": ["small"]}),

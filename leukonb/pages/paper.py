@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['PRINTED', 'PRELIMINARY', 'ABLATED', 'CLAIMED', 'OURS', 'UNMEASURED', 'Printed', 'printed_figure', 'read_literature',
            'subjects_apart', 'all_called_ALL', 'check_scores', 'check_smallest_auroc', 'check_auroc_against_splits',
-           'check_patients', 'check_images', 'check_larger_class', 'check_shares', 'ablation_deltas',
-           'check_full_model', 'check_largest_gain', 'draw_deltas', 'check_interval', 'check_parameters',
+           'check_patients', 'check_image_counts', 'check_larger_class', 'check_shares', 'ablation_deltas',
+           'check_full_model', 'check_largest_gain', 'draw_deltas', 'check_interval', 'check_parameter_count',
            'check_saving', 'check_gate', 'describe_learning_rate', 'describe_copies', 'describe_named_subjects',
-           'describe_missing_arm', 'recompute_all', 'list_verdicts', 'mark_floor', 'draw_literature', 'describe_source',
-           'write_caption', 'format_percent', 'format_claim', 'set_beside', 'describe_augmentation', 'list_stages',
-           'draw_flow', 'split_rows', 'claim_score', 'score_rows', 'confusion_rows', 'literature_rows']
+           'describe_missing_arm', 'recompute_all', 'state_verdicts', 'mark_floor', 'draw_literature',
+           'describe_source', 'caption_measured', 'format_percent', 'format_claim', 'set_beside',
+           'describe_augmentation', 'list_stages', 'draw_flow', 'split_rows', 'claim_score', 'score_rows',
+           'confusion_rows', 'literature_rows']
 
 # %% ../../nbs/pages/paper.ipynb #0c573675
 import textwrap
@@ -241,7 +242,7 @@ def check_patients() -> dict[str, Any]:
     return _check(claim, f"{abstract} in the abstract", f"{body} in the body", abstract == body)
 
 # %% ../../nbs/pages/paper.ipynb #6695fda9
-def check_images() -> dict[str, Any]:
+def check_image_counts() -> dict[str, Any]:
     "The images that the split table shares out, against those that exist."
     given = [printed_figure(f"split table, {label} images") for label in ("ALL", "HEM")]
     exist = [printed_figure(f"{label} images") for label in ("ALL", "HEM")]
@@ -345,7 +346,7 @@ def check_interval() -> dict[str, Any]:
     return _check(claim, f"{low:.2f} to {high:.2f} %", recomputed, (high - low) / 2 <= 1.05 * reach)
 
 # %% ../../nbs/pages/paper.ipynb #3f633c7f
-def check_parameters(
+def check_parameter_count(
     built: int,  # parameters of the network as described
 ) -> dict[str, Any]:
     "The printed number of parameters, against that of the network built."
@@ -430,7 +431,7 @@ _FROM_FIGURES = (
     check_smallest_auroc,
     check_auroc_against_splits,
     check_patients,
-    check_images,
+    check_image_counts,
     check_larger_class,
     check_shares,
     check_full_model,
@@ -445,7 +446,7 @@ def recompute_all(
     seed: int = 0,  # of the random map that the gate is tried on
 ) -> pd.DataFrame:  # claim, printed, recomputed, holds (None for what is only described)
     "Every check, a row each."
-    of_network = [check_parameters(built), check_saving(built), check_gate(seed)]
+    of_network = [check_parameter_count(built), check_saving(built), check_gate(seed)]
     rows = [*(check() for check in _FROM_FIGURES), *of_network, *(tell() for tell in _FROM_NOTEBOOKS)]
     return pd.DataFrame(rows).astype({"holds": object})
 
@@ -453,7 +454,7 @@ def recompute_all(
 _VERDICTS = {True: "agrees", False: "does not agree", None: "described, not recomputed"}
 
 
-def list_verdicts(
+def state_verdicts(
     rows: pd.DataFrame,  # from `recompute_all`
 ) -> pd.DataFrame:  # claim, printed, recomputed, verdict
     "The checks with their verdict in words."
@@ -532,7 +533,7 @@ def describe_source(
     }
 
 # %% ../../nbs/pages/paper.ipynb #8df58fdb
-def write_caption(
+def caption_measured(
     text: str,  # what the table shows
     measured: Iterable[Run],  # the finished runs that measured
 ) -> str:

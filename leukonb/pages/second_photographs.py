@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STORED', 'SHOWN', 'find_table', 'join_facts', 'list_people', 'list_fields', 'count_fields', 'count_surplus',
-           'describe_null', 'describe_pair', 'draw_scores', 'list_links', 'name_cells', 'describe_counts',
+           'describe_null', 'describe_pair', 'draw_link_scores', 'list_links', 'find_shown_cells', 'count_photographs',
            'describe_pairs', 'pick_pairs', 'rows_of_pair', 'name_pair', 'describe_known']
 
 # %% ../../nbs/pages/second_photographs.ipynb #c1ce1465
@@ -181,7 +181,7 @@ def describe_pair(
     )
 
 # %% ../../nbs/pages/second_photographs.ipynb #a6291b50
-def draw_scores(
+def draw_link_scores(
     found: pd.DataFrame,  # from `join_facts`
 ) -> go.Figure:
     "The links of each verdict by their score, within one subject and between two."
@@ -232,7 +232,7 @@ def list_links(
     return rows.sort_values("score", ascending=False)[columns].reset_index(drop=True)
 
 # %% ../../nbs/pages/second_photographs.ipynb #f3d8e243
-def name_cells(
+def find_shown_cells(
     data: Cohort,
     table: pd.DataFrame | None,  # from `find_table`
 ) -> pd.Series:  # a row for each row of the cells
@@ -245,7 +245,7 @@ def name_cells(
     return splits.name_shown(data.cells, table[table.verdict == "certain"])
 
 
-def describe_counts(
+def count_photographs(
     cells: pd.DataFrame,  # the cohort's table, with `shown`
     found: pd.DataFrame,  # from `join_facts`
 ) -> list[str]:  # sentences

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['parse_mapping', 'parse_labels', 'check_comparable', 'read_judged', 'check_counts', 'Evidence', 'describe_table',
-           'describe_error', 'summarise_evidence', 'judge_predictions', 'plan_judgement', 'check_folder', 'was_refused',
-           'take_back', 'execute_judgement', 'publish_evidence']
+           'describe_error', 'summarise_evidence', 'judge_predictions', 'plan_judgement', 'check_judgement_folder',
+           'was_refused', 'take_back', 'execute_judgement', 'publish_evidence']
 
 # %% ../../nbs/verbs/evaluate.ipynb #b447681d
 import ast, inspect, itertools, re, shutil, sys, warnings
@@ -496,7 +496,7 @@ def _list_written(
     return [*_HELPED, *(f"{name.removesuffix('.csv')}.csv" for name in given if "/" not in name)]
 
 # %% ../../nbs/verbs/evaluate.ipynb #8aba9445
-def check_folder(
+def check_judgement_folder(
     out: Path | str,  # that shall get evidence.json, the tables and the folder `page`
 ) -> None:
     "A `Refusal` where a judgement could not be written into a folder without replacing somebody's file."
