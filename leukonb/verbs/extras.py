@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from ..files import Refusal
-from ..runs.key import package_folder
+from ..runs.key import computing_settings, package_folder
 
 # %% ../../nbs/verbs/extras.ipynb #006cd6f2
 EXTRAS = {
@@ -26,8 +26,20 @@ def require_extra(
 ) -> None:
     "A `Refusal` that says what to install, where a library of an extra is missing; nothing is imported."
     needed, libraries = EXTRAS[extra]
+    backend = computing_settings()["backend"] if extra == "train" else "tensorflow"
+    if backend != "tensorflow":
+        _require_backend(backend)
+        libraries = ("keras",)
     if not all(map(find_spec, libraries)):
         raise Refusal(f"{needed}: pip install 'leukonb[{extra}]'")
+
+
+def _require_backend(name: str) -> None:
+    "A `Refusal` where a backend of Keras, other than TensorFlow, is unknown or not installed."
+    if name not in ("jax", "torch"):
+        raise Refusal(f"KERAS_BACKEND is {name!r}; choose tensorflow, jax or torch")
+    if not find_spec(name):
+        raise Refusal(f"KERAS_BACKEND is {name}, which is not installed: pip install {name}, or unset it")
 
 # %% ../../nbs/verbs/extras.ipynb #ba3af771
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
