@@ -82,7 +82,7 @@ def cut_network(
     for layer in after:
         logits = layer(logits)
     attention = next((layer for layer in after if hasattr(layer, "gates")), None)
-    gate = attention and (lambda f: np.asarray(attention.gates(f)).reshape(len(f), -1))
+    gate = attention and (lambda f: keras.ops.convert_to_numpy(attention.gates(f)).reshape(len(f), -1))
     return CutNetwork(whole, keras.Model(whole.input, maps), keras.Model(start, logits), gate)
 
 # %% ../../nbs/model/explain.ipynb #af74922b
@@ -105,6 +105,11 @@ def _gradient(function: Callable, x: Any) -> np.ndarray:
     return x.grad.detach().cpu().numpy()
 
 # %% ../../nbs/model/explain.ipynb #1a38dc45
+def _last_maps(parts: CutNetwork, images: np.ndarray) -> np.ndarray:
+    "F of some images, (n, h, w, channels)."
+    return keras.ops.convert_to_numpy(parts.trunk(images.astype(np.float32)))
+
+
 def _signs(targets: Sequence[str]) -> np.ndarray:
     "1 for ALL and -1 for HEM."
     return np.where(np.asarray(targets) == "ALL", 1.0, -1.0).astype(np.float32)
@@ -112,7 +117,7 @@ def _signs(targets: Sequence[str]) -> np.ndarray:
 
 def _odds(logits: Any, signs: np.ndarray) -> Any:
     "The sum of the log-odds of each image's target class."
-    return keras.ops.sum((logits[:, 1] - logits[:, 0]) * signs)
+    return keras.ops.sum((logits[:, 1] - logits[:, 0]) * keras.ops.convert_to_tensor(signs))
 
 # %% ../../nbs/model/explain.ipynb #b1b4a8d9
 def _maps_and_gradients(
@@ -122,7 +127,7 @@ def _maps_and_gradients(
     signs, maps, slopes = _signs(targets), [], []
     for start in range(0, len(images), 32):
         batch = slice(start, start + 32)
-        f, sign = np.asarray(parts.trunk(images[batch].astype(np.float32))), signs[batch]
+        f, sign = _last_maps(parts, images[batch]), signs[batch]
         maps.append(f)
         slopes.append(_gradient(lambda x, sign=sign: _odds(parts.top(x, training=False), sign), f))
     return np.concatenate(maps), np.concatenate(slopes)
@@ -254,7 +259,7 @@ def gate_weighted_map(
     targets: Sequence[str] | None = None,  # taken as by the other maps, and not used: it knows no class
 ) -> np.ndarray:
     "The mean of the channels of F weighted by their gates, (n, h, w); equal weights where there are none."
-    f = np.asarray(parts.trunk(images.astype(np.float32)))
+    f = _last_maps(parts, images)
     weights = np.ones((len(f), f.shape[-1])) if parts.gate is None else parts.gate(f)
     return np.einsum("nhwc,nc->nhw", f, weights) / f.shape[-1]
 

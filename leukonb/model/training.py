@@ -151,12 +151,21 @@ def epochs_waited(
 GPU_PRECISION = "mixed_bfloat16"  # what 'auto' means on a graphics card
 
 
+def _list_gpus():
+    "The GPUs that Keras's backend computes on; Keras itself lists none for PyTorch."
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    try:
+        return [str(device) for device in keras.distribution.list_devices("gpu")]
+    except (RuntimeError, ValueError, NotImplementedError):
+        return []
+
+
 def describe_device() -> dict[str, Any]:
     "What the training runs on: backend, devices, precision chosen by 'auto'."
-    try:
-        gpus = [str(device) for device in keras.distribution.list_devices("gpu")]
-    except (RuntimeError, ValueError, NotImplementedError):
-        gpus = []
+    gpus = _list_gpus()
     return {
         "backend": keras.backend.backend(),
         "devices": gpus or ["cpu"],
@@ -299,7 +308,10 @@ def _reseed(model, seed, epoch):
 def _store(model, folder, inputs, history):
     "Write the state after the last epoch of `history`; drop all but the two newest."
     folder.mkdir(parents=True, exist_ok=True)
-    arrays, note = [np.asarray(v.value) for v in _variables(model)], folder / f"epoch-{len(history):04d}.json"
+    arrays, note = (
+        [ops.convert_to_numpy(v) for v in _variables(model)],
+        folder / f"epoch-{len(history):04d}.json",
+    )
     with atomic(note.with_suffix(".npz")) as path:
         np.savez(path, *arrays)
     sha256, columns = digest_file(note.with_suffix(".npz")), list(history[0])  # a note's keys are sorted
@@ -433,7 +445,7 @@ def _validate(model, loss, rows, pixels, batch=64):
         raise Diverged("a validation score is not a number; lower the learning rate")
     called, is_all = scores >= 0.5, truth[:, 1] == 1
     return {
-        "val_loss": float(np.mean(loss(truth, logits))),
+        "val_loss": float(loss(truth, logits)),
         "val_accuracy": accuracy_score(is_all, called),
         "val_f1": f1_score(is_all, called, average="weighted", zero_division=0),
         "val_auroc": roc_auc_score(is_all, scores),
