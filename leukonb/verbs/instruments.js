@@ -1,0 +1,298 @@
+// What a reader can move: each instrument picks from the table that stands in its page, so that it works from a folder, too.
+(() => {
+  "use strict";
+  const SVG = "http://www.w3.org/2000/svg";
+  const all = (what, within = document) => [...within.querySelectorAll(what)];
+
+  // ---- numbers, as everywhere on the site
+  const plain = (text) => (/[1-9]/.test(text) ? text : text.replace("-", ""));
+  const grouped = (text) => text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+  const count = (value) => (Number.isInteger(value) ? grouped(String(value)) : grouped(value.toFixed(1).split(".")[0]) + "." + value.toFixed(1).split(".")[1]);
+  const score = (value) => plain(value.toFixed(3));
+  const share = (value) => plain((100 * value).toFixed(1)) + " %";
+  const percent = (value) => `${+(100 * value).toFixed(1)} %`;
+  const spanned = ([value, low, high], form = score) => {
+    if (!Number.isFinite(value)) return "none";
+    return form(value) + (low === null || Number.isNaN(low) ? "" : ` (${form(low)} to ${high === Infinity ? "no end" : form(high)})`);
+  };
+
+  // ---- what is made of sensitivity and specificity, as `leukonb.evidence.utility` makes it; a share is [value, low, high]
+  const rest = ([value, low, high]) => [1 - value, 1 - high, 1 - low];
+  const addShares = (weights, shares) => {
+    const turned = shares.map(([value, low, high], i) => (weights[i] >= 0 ? [value, low, high] : [value, high, low]));
+    const value = turned.reduce((sum, own, i) => sum + weights[i] * own[0], 0);
+    const [down, up] = [1, 2].map((end) => Math.hypot(...turned.map((own, i) => weights[i] * (own[0] - own[end]))));
+    return [value, value - down, value + up];
+  };
+  const ratioLow = (first, second) => {
+    const a = first[0] ** 2 - (first[0] - first[1]) ** 2, b = second[0] ** 2 - (second[2] - second[0]) ** 2;
+    const product = first[0] * second[0], below = product + Math.sqrt(Math.max(0, product ** 2 - a * b));
+    return below > 0 ? a / below : 0;
+  };
+  const divideShares = (first, second) => {
+    if (first[0] === 0 && second[0] === 0) return [NaN, NaN, NaN];
+    const inverse = ratioLow(second, first);
+    return [second[0] ? first[0] / second[0] : Infinity, ratioLow(first, second), inverse ? 1 / inverse : Infinity];
+  };
+  const chance = (odds) => odds.map((o) => (o === Infinity ? 1 : o / (1 + o)));
+  const worth = (sensitivity, specificity, prevalence, threshold) => {
+    const ill = sensitivity, well = rest(specificity), odds = prevalence / (1 - prevalence);
+    const ppv = chance(divideShares(ill, well).map((ratio) => odds * ratio));
+    const npv = chance(divideShares(rest(well), rest(ill)).map((ratio) => ratio / odds));
+    const review = [ppv[0], ppv[2], ppv[1]].map((end) => (end ? 1 / end : Infinity));
+    const price = (1 - prevalence) * threshold / (1 - threshold);
+    return { ppv, npv, review, benefit: addShares([prevalence, -price], [ill, well]), everyone: prevalence - price };
+  };
+
+  // ---- what an instrument is made of
+  const make = (name, given = {}, ...within) => {
+    const node = document.createElement(name);
+    for (const [key, value] of Object.entries(given)) {
+      if (key === "class") node.className = value; else if (key in node && key !== "list") node[key] = value; else node.setAttribute(key, value);
+    }
+    node.append(...within);
+    return node;
+  };
+  const draw = (name, given = {}, ...within) => {
+    const node = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(given)) node.setAttribute(key, value);
+    node.append(...within);
+    return node;
+  };
+  const picture = (label, width, height, ...within) =>
+    draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...within);
+  const line = (x1, y1, x2, y2, colour = "#e6e8ec", given = {}) => draw("line", { x1, y1, x2, y2, stroke: colour, ...given });
+  const word = (x, y, text, given = {}) => draw("text", { x, y, fill: "#22262e", ...given }, text);
+  const table = (caption, heads, rows, first = true) => {
+    const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+    const body = rows.map((row) => make("tr", {}, ...row.map((text, i) => (i === 0 && first ? make("th", { scope: "row" }, text) : make("td", { class: "number" }, text)))));
+    return make("table", { class: "leukonb" }, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body));
+  };
+  const link = (address, text) => (address ? make("a", { href: address }, text) : text);
+
+  // What is chosen stands in the address, so that it can be sent to somebody; Back leads to what was there before.
+  const readAddress = () => new Map([...new URLSearchParams(location.hash.slice(1))]);
+  const writeAddress = (chosen) => {
+    const text = "#" + new URLSearchParams(Object.entries(chosen)).toString();
+    if (text === location.hash) return;
+    try { history.replaceState(null, "", text); } catch (_) { /* a browser that forbids it in a folder: only the link is lost */ }
+  };
+  class Instrument {
+    constructor(root) {
+      this.root = root;
+      this.data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
+      this.named = new Map(all("[name]", root).map((control) => [control.name, control]));
+      this.fill("source", this.data.sources.map((source) => [source.id, source.title + (source.drawn ? " (drawn cells)" : "")]));
+      root.addEventListener("input", (event) => this.changed(event.target.name));
+      addEventListener("hashchange", () => { this.restore(); this.show(); });
+      let width = innerWidth;
+      addEventListener("resize", () => { if (width !== innerWidth) { width = innerWidth; this.show(); } });
+    }
+    get source() { return this.data.sources.find((source) => source.id === this.value("source")) || this.data.sources[0]; }
+    value(name) { return (this.named.get(name) || {}).value; }
+    set(name, value) { this.named.get(name).value = value; }
+    // How many pixels a picture may take, so that its letters have the size of the page's.
+    roomOf(name, most = 520) { return Math.max(280, Math.min(most, (this.place(name).clientWidth || most) - 13)); }
+    place(name) { return this.root.querySelector(`[data-place=${name}]`); }
+    output(name, text) {
+      const control = this.named.get(name);
+      control.closest("label").querySelector("output").textContent = text;
+      control.setAttribute("aria-valuetext", text);
+    }
+    fill(name, entries) {
+      const control = this.named.get(name), before = control.value;
+      control.replaceChildren(...entries.map(([value, text]) => make("option", { value }, text)));
+      if (entries.some(([value]) => String(value) === before)) control.value = before;
+      control.closest("label").hidden = entries.length < 2;
+    }
+    restore() {
+      const asked = readAddress();
+      for (const name of this.kept) {
+        const control = this.named.get(name);
+        if (control && asked.has(name)) { control.value = asked.get(name); this.changed(name, true); }
+        if (control && control.tagName === "SELECT" && control.selectedIndex < 0) control.selectedIndex = 0;
+      }
+    }
+    changed(name, quietly = false) { if (name === "source") this.enter(); if (!quietly) this.show(); }
+    start() { this.enter(); this.restore(); this.show(); }
+    tell(sentence) {
+      const { source } = this, drawn = this.root.querySelector(".drawn"), about = this.root.querySelector(".about");
+      drawn.hidden = !source.drawn;
+      drawn.textContent = source.drawn ? "Drawn cells: these figures say nothing about patients." : "";
+      about.replaceChildren(`${source.title}: ${source.said}. `, source.run ? link(source.run, "The run") : "", source.run ? "." : "");
+      this.root.querySelector(".said").textContent = sentence;
+      // Tables that were put in anew are fitted to their column as those were that stood there.
+      setTimeout(() => dispatchEvent(new Event("resize")));
+    }
+  }
+
+  // ---- the operating point
+  class Operating extends Instrument {
+    kept = ["source", "arm", "threshold", "prevalence"];
+    enter() { this.fill("arm", this.source.arms.map((arm, i) => [i, arm.name])); }
+    restore() {
+      super.restore();
+      // A prevalence is written as itself, not as its number in the list.
+      const asked = parseFloat(readAddress().get("prevalence"));
+      if (asked > 0 && asked < 1) {
+        const far = this.data.prevalences.map((p) => Math.abs(Math.log(p / asked)));
+        this.set("prevalence", far.indexOf(Math.min(...far)));
+      }
+    }
+    get at() {
+      const arm = this.source.arms[+this.value("arm")] || this.source.arms[0];
+      const threshold = Math.min(0.99, Math.max(0.01, +this.value("threshold")));
+      const place = Math.round(100 * threshold) - 1;
+      return { arm, place, threshold: this.data.thresholds[place], prevalence: this.data.prevalences[+this.value("prevalence")] };
+    }
+    judge(arm, place, prevalence) {
+      const [ill, well, ...ends] = arm.points[place], sensitivity = ends.slice(0, 3), specificity = ends.slice(3);
+      return { ill, well, sensitivity, specificity, ...worth(sensitivity, specificity, prevalence, this.data.thresholds[place]) };
+    }
+    show() {
+      const { arm, place, threshold, prevalence } = this.at, found = this.judge(arm, place, prevalence);
+      this.output("threshold", threshold.toFixed(2));
+      this.output("prevalence", percent(prevalence));
+      this.tell(`From a score of ${threshold.toFixed(2)}: sensitivity ${spanned(found.sensitivity)}, specificity ${spanned(found.specificity)}. ` +
+        `Where ${percent(prevalence)} are ALL, a call of ALL is right with a probability of ${spanned(found.ppv)}.`);
+      this.showTables(arm, found, prevalence);
+      this.place("scores").replaceChildren(...this.drawScores(arm, threshold));
+      this.place("benefit").replaceChildren(...this.drawBenefit(arm, place, prevalence));
+      writeAddress({ source: this.source.id, arm: this.value("arm"), threshold: threshold.toFixed(2), prevalence });
+    }
+    showTables(arm, found, prevalence) {
+      const [ill, well] = arm.cells, shared = (part, whole) => `${count(part)} (${share(part / whole)})`;
+      this.place("confusion").replaceChildren(table("Cells by what they are and what they are called",
+        ["cell", "called ALL", "called HEM", "all"], [
+          ["is ALL", shared(found.ill, ill), shared(ill - found.ill, ill), count(ill)],
+          ["is HEM", shared(found.well, well), shared(well - found.well, well), count(well)],
+        ]));
+      const rows = [
+        ["sensitivity", found.sensitivity, "share of the ALL cells that are called ALL"],
+        ["specificity", found.specificity, "share of the HEM cells that are called HEM"],
+        ["positive predictive value", found.ppv, "how often a call of ALL is right"],
+        ["negative predictive value", found.npv, "how often a call of HEM is right"],
+        ["cells called ALL for one that is", found.review, "how many to look at for each ALL found"],
+        ["net benefit", found.benefit, "ALL found, less false alarms at the price that the threshold sets"],
+        ["net benefit of calling every cell ALL", [found.everyone, null, null], "to be beaten, as is 0, the net benefit of calling none"],
+      ];
+      const fewer = (value) => value.toFixed(value >= 9.995 ? 1 : 2);
+      this.place("values").replaceChildren(table(`What a call is worth where ${percent(prevalence)} are ALL`,
+        ["figure", "value (95 %, over people)"], rows.map(([name, triple]) => [name, spanned(triple, triple === found.review ? fewer : score)])));
+      all("tbody th", this.place("values")).forEach((cell, i) => cell.append(make("span", { class: "what" }, rows[i][2])));
+    }
+    drawScores(arm, threshold) {
+      const width = this.roomOf("scores"), [height, left, right, middle, reach] = [312, 10, width - 10, 156, 104];
+      const x = (value) => left + value * (right - left), bins = arm.bins[0].length, { ALL, HEM } = this.data.colours;
+      const most = arm.bins.map((own) => Math.max(...own, 1));
+      const bars = [ALL, HEM].flatMap((colour, side) => arm.bins[side].map((number, i) => {
+        const high = number / most[side] * reach, right = (i + 0.5) / bins >= threshold === (side === 0);
+        return draw("rect", { x: x(i / bins), y: side ? middle : middle - high, width: Math.max(1, x(1 / bins) - left - 1), height: high, fill: colour, opacity: right ? 1 : 0.4 });
+      }));
+      const key = [draw("circle", { cx: left + 6, cy: 10, r: 6, fill: ALL }), word(left + 17, 15, "ALL, upwards"),
+        draw("rect", { x: left + 120, y: 4, width: 12, height: 12, fill: HEM }), word(left + 137, 15, "HEM, downwards")];
+      const cut = [line(x(threshold), 30, x(threshold), 264, "#22262e", { "stroke-width": 2 }),
+        word(x(threshold) + (threshold > 0.6 ? -6 : 6), 42, "called ALL from here", { "text-anchor": threshold > 0.6 ? "end" : "start" })];
+      const label = `Scores of ${count(arm.cells[0])} ALL cells, upwards, and ${count(arm.cells[1])} HEM cells, downwards; the threshold is at ${threshold.toFixed(2)}`;
+      return [picture(label, width, height, ...key, ...bars, line(left, middle, right, middle, "#9aa0aa"), ...cut, ...this.marks(x, 280),
+        word((left + right) / 2, 300, "score", { "text-anchor": "middle" })),
+      make("figcaption", {}, "Cells by score, each class to its own height. Pale: called wrongly.")];
+    }
+    marks(x, y) { return [0, 0.25, 0.5, 0.75, 1].map((v) => word(x(v), y, String(v), { "text-anchor": v === 0 ? "start" : v === 1 ? "end" : "middle" })); }
+    drawBenefit(arm, place, prevalence) {
+      const width = this.roomOf("benefit"), [height, left, right, top, bottom] = [312, 46, width - 10, 8, 264];
+      const least = -0.25 * prevalence, most = 1.1 * prevalence, at = this.data.thresholds;
+      const x = (value) => left + value * (right - left), y = (value) => bottom - (value - least) / (most - least) * (bottom - top);
+      const points = (values, order = at.map((_, i) => i)) => order.map((i) => `${x(at[i]).toFixed(1)} ${y(values[i]).toFixed(1)}`);
+      const path = (values) => "M" + points(values).join("L");
+      const each = arm.points.map((_, i) => this.judge(arm, i, prevalence)), back = at.map((_, i) => at.length - 1 - i);
+      const band = "M" + [...points(each.map((e) => e.benefit[2])), ...points(each.map((e) => e.benefit[1]), back)].join("L") + "Z";
+      const ticks = [0, prevalence].map((v) => word(left - 6, y(v) + 4, v === 0 ? "0" : String(+v.toPrecision(3)), { "text-anchor": "end" }));
+      // What lies outside the frame is cut off at it.
+      const within = draw("svg", { x: left, y: top, width: right - left, height: bottom - top, viewBox: `${left} ${top} ${right - left} ${bottom - top}` },
+        draw("path", { d: band, fill: "#3557a8", opacity: 0.16 }),
+        draw("path", { d: path(each.map((e) => e.everyone)), fill: "none", stroke: "#6b7280", "stroke-width": 1.5, "stroke-dasharray": "6 4" }),
+        draw("path", { d: path(each.map((e) => e.benefit[0])), fill: "none", stroke: "#3557a8", "stroke-width": 2.5 }),
+        line(x(at[place]), top, x(at[place]), bottom, "#22262e", { "stroke-width": 2 }),
+        draw("circle", { cx: x(at[place]), cy: y(each[place].benefit[0]), r: 5, fill: "#3557a8" }));
+      return [picture(`Net benefit at each threshold where ${percent(prevalence)} are ALL: ${spanned(each[place].benefit)} at ${at[place].toFixed(2)}`, width, height,
+        line(left, y(0), right, y(0), "#6b7280", { "stroke-width": 1.5 }), line(left, top, left, bottom, "#9aa0aa"), within, ...ticks, ...this.marks(x, 280),
+        word((left + right) / 2, 300, "threshold", { "text-anchor": "middle" })),
+      make("figcaption", {}, "Net benefit: this classifier with its interval (blue), calling every cell ALL (dashed), calling none (0). What is lower than the frame is not drawn.")];
+    }
+  }
+
+  // ---- the leak
+  class Leakage extends Instrument {
+    kept = ["source", "score"];
+    enter() {
+      const { ways } = this.source, before = this.way;
+      this.fill("score", Object.keys(ways[0].scores).map((name) => [name, name]));
+      this.place("ways").replaceChildren(...ways.map((way, i) => make("label", {},
+        make("input", { type: "radio", name: "way", value: way.name, checked: before ? way.name === before : i === 0 }), ` ${way.name}`)));
+      if (!this.way) all("[name=way]", this.root)[0].checked = true;
+    }
+    get way() { return (this.root.querySelector("[name=way]:checked") || {}).value; }
+    restore() {
+      super.restore();
+      const asked = all("[name=way]", this.root).find((radio) => radio.value === readAddress().get("way"));
+      if (asked) asked.checked = true;
+    }
+    show() {
+      const { source } = this, name = this.value("score") || "AUROC", way = source.ways.find((own) => own.name === this.way);
+      const [claimed, left, gap] = way.scores[name], own = name === "AUROC" && way.plain;
+      const sure = gap[1] > 0 ? "The whole interval of the difference is above 0." : "The interval of the difference holds 0: it may be chance.";
+      this.tell(`Split by ${way.name}: the split's own test claims ${name} ${spanned(claimed)}; ${spanned(left)} is left on people in no part of it. ${sure}`);
+      const rows = [["claimed by the split's own test", claimed], ["left on people in no part of it", left], ["given away", gap]];
+      if (own) rows.push(["plain cues, own test", own.triple]);
+      this.place("numbers").replaceChildren(table(`${name}, split by ${way.name}`, ["figure", "value (95 %, over people)"], rows.map(([what, triple]) => [what, spanned(triple)])));
+      if (own) all("tbody tr:last-child th", this.place("numbers"))[0].append(" (", link(own.run, own.experiment === "ways" ? "boosting on size, colour, outline and texture" : "size, colour, outline and texture"), ")");
+      const exposed = Object.entries(way.exposed), said = { "of people learned": "of people who are in training", "same picture": "the same picture", "second photograph": "another photograph of the same cell", copy: "an augmented copy" };
+      this.place("exposed").replaceChildren(...(exposed.length ? [table("Cells of the test part that training has seen", ["cells", "share of the test part"], exposed.map(([what, part]) => [said[what] || what, share(part)]))] : []));
+      this.drawClaims(name, way);
+      writeAddress({ source: source.id, score: name, way: way.name });
+    }
+    drawClaims(name, way) {
+      const place = this.place("claims"), triples = way.scores[name], plain = name === "AUROC" && way.plain ? way.plain.triple : null;
+      const every = this.source.ways.flatMap((own) => [...own.scores[name].slice(0, 2), ...(name === "AUROC" && own.plain ? [own.plain.triple] : [])]);
+      const least = Math.min(0.5, Math.floor(10 * Math.min(...every.map((triple) => triple[1]))) / 10);
+      const width = this.roomOf("claims", 760), [left, right] = [14, width - 14], x = (value) => left + (Math.max(least, value) - least) / (1 - least) * (right - left);
+      const rows = [["claimed", "claimed by the split's own test", triples[0], "#b3412e", 0], ["left", "left on people in no part of it", triples[1], "#3557a8", 1]];
+      if (plain) rows.push(["plain", "plain cues, the split's own test", plain, "#6b7280", null]);
+      const height = 46 + 82 * 3, label = `${name} split by ${way.name}: ` + rows.map(([, what, triple]) => `${what} ${spanned(triple)}`).join("; ");
+      if (!this.svg || this.svg.least !== least || this.svg.width !== width) {
+        const ticks = Array.from({ length: Math.round((1 - least) * 10) + 1 }, (_, i) => Math.round(10 * least + i) / 10);
+        const grid = ticks.flatMap((v) => [line(x(v), 6, x(v), height - 40), word(x(v), height - 22, v.toFixed(1), { "text-anchor": "middle" })]);
+        const node = picture(label, width, height, ...grid, this.axis = word((left + right) / 2, height - 4, name, { "text-anchor": "middle" }));
+        const groups = ["claimed", "left", "plain"].map((key, i) => { const g = draw("g", { transform: `translate(0 ${18 + 82 * i})` }); node.append(g); return [key, g]; });
+        this.svg = { least, width, node, groups: new Map(groups) };
+        place.replaceChildren(node, make("figcaption", {}, "Large marks: the mean over splits with its 95 % interval over people. Small marks: single splits."));
+      }
+      const { node, groups } = this.svg;
+      node.setAttribute("aria-label", label);
+      this.axis.textContent = name;
+      for (const [key, group] of groups) {
+        const row = rows.find(([own]) => own === key);
+        group.setAttribute("visibility", row ? "visible" : "hidden");
+        if (!row) continue;
+        const [, what, [value, low, high], colour, column] = row;
+        if (!group.firstChild) {
+          const shapes = { claimed: draw("circle", { r: 7, fill: colour }), left: draw("rect", { x: -6, y: -6, width: 12, height: 12, fill: colour, transform: "rotate(45)" }), plain: draw("rect", { x: -6, y: -6, width: 12, height: 12, fill: "#fff", stroke: colour, "stroke-width": 2.5 }) };
+          group.append(word(left, 4, what, { fill: colour, "font-weight": 600 }), draw("g", { class: "single" }), line(0, 44, 1, 44, colour, { class: "span", "stroke-width": 2.5 }), draw("g", { class: "moves" }, shapes[key]), word(left, 22, "", { class: "value" }));
+        }
+        const span = group.querySelector(".span"), mark = group.querySelector(".moves"), said = group.querySelector(".value");
+        span.setAttribute("x1", x(low)); span.setAttribute("x2", x(high));
+        mark.style.transform = `translate(${x(value)}px, 44px)`;
+        said.textContent = spanned([value, low, high]);
+        const single = column === null || name !== "AUROC" ? [] : way.splits.map((own) => own[column]);
+        group.querySelector(".single").replaceChildren(...single.map((v) => line(x(v), 54, x(v), 63, colour, { "stroke-width": 1.5, opacity: 0.6 })));
+      }
+    }
+  }
+
+  const kinds = { operating: Operating, leakage: Leakage };
+  for (const root of all(".instrument[data-instrument]")) {
+    const Kind = kinds[root.dataset.instrument];
+    if (Kind) new Kind(root).start();
+  }
+})();
