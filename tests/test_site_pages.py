@@ -265,11 +265,40 @@ def test_the_first_key_skips_the_menu(home):
     assert home.evaluate("document.querySelector(location.hash).tagName") == "MAIN"
 
 
-def test_a_section_of_the_library_is_open_only_where_the_page_is_in_it(tiny):
-    menu = re.search(
-        r'<nav id="quarto-sidebar.*?</nav>', (tiny / "library/data/cohort.html").read_text(), re.S
-    )[0]
-    assert "splits.html" in menu and "intervals.html" not in menu and ">Evidence<" in menu
+def test_the_menu_opens_where_the_page_is_and_leads_everywhere_without_a_script(browser, tiny):
+    name = "library/data/cohort.html"
+    menu = re.search(r'<nav id="quarto-sidebar.*?</nav>', (tiny / name).read_text(), re.S)[0]
+    assert menu.count("<li") == 3 and ">Evidence<" in menu and "splits.html" not in menu
+    page, wrong = opened(browser, tiny.as_uri() + "/", name)
+    shown = page.eval_on_selector_all(
+        "#quarto-sidebar a[href]", "all => all.map(a => [a.href, a.checkVisibility()])"
+    )
+    assert {href: seen for href, seen in shown} == {
+        (tiny / f"library/{place}.html").as_uri() if place else (tiny / "index.html").as_uri(): seen
+        for place, seen in {
+            "": True,
+            "data/cohort": True,
+            "data/splits": True,
+            "evidence/metrics": False,
+            "evidence/intervals": False,
+        }.items()
+    }
+    assert page.get_attribute("#quarto-sidebar a.active", "aria-current") == "page"
+    page.get_by_role("button", name="Evidence", exact=True).press("Enter")
+    page.wait_for_selector("#quarto-sidebar a[href$='metrics.html']", state="visible")
+    page.close()
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_page_carries_no_more_than_it_shows(tiny):
+    sizes = {p.relative_to(tiny).as_posix(): p.stat().st_size for p in tiny.rglob("*.html")}
+    assert sizes["library/data/cohort.html"] < 9_000, "a page with a title and a sentence"
+    assert sizes["library/evidence/metrics.html"] - sizes["library/data/cohort.html"] < 45_000
+    beside = sum(p.stat().st_size for p in tiny.rglob("*") if p.suffix != ".html" and p.is_file())
+    assert beside < 5_700_000, "plotly.js and what else stands once for all pages"
+    assert not [
+        p.name for p in tiny.rglob("*") if p.name in ("search.json", "fuse.min.js", "bootstrap-icons.woff")
+    ]
 
 
 @functools.cache

@@ -27,6 +27,7 @@ from ..pictures import NO_SUBJECTS
 from ..draw.look import figure_html, table_html
 from .home import describe_citation, describe_home, find_citation
 from .licences import describe_licences, list_licences
+from .instruments import Instrument, add_to_menu, make_instruments, say_what_moves
 from .menu import arrange_menu, name_runs, pick_first
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
@@ -45,6 +46,7 @@ from leukonb.runs.record import (
 )
 from .site_page import finish_page, outside_addresses
 from .site_search import Section, write_index
+from .site_size import drop_leftovers, write_menu
 
 # %% ../../nbs/verbs/site.ipynb #f5c712d5
 def _name_parts(run: Run) -> tuple[str, str, str, str]:
@@ -836,13 +838,26 @@ def stage_site(
     said = {run.folder: _stage_pages(run, to, pages, ended, places) for run in shown}
     if odd := {folder: line for folder, line in said.items() if line}:
         return odd
+    made = _stage_instruments(runs, pages, to)
     for source, page in library.items():
-        stage_notebook(source, to, page, places)
+        line = say_what_moves(page, made)
+        stage_notebook(source, to, page, places, *[_raw_html(line)] * bool(line))
     stage_home(runs, pages, to, places)
     stage_runs(runs, pages | ended, to)
-    config["website"]["sidebar"]["contents"] = _list_sidebar(config, nbs, library, runs, pages)
+    menu = _list_sidebar(config, nbs, library, runs, pages)
+    config["website"]["sidebar"]["contents"] = add_to_menu(menu, made)
     _stage_look(config, to)
     return {}
+
+
+def _stage_instruments(runs: Sequence[Run], pages: Mapping[Path, str], to: Path) -> list[Instrument]:
+    "Stage the pages on which a reader moves something, as far as the runs have what they show."
+    groups = group_by_study(runs, pages, published=True) | group_by_study(runs, pages)
+    titled = {name: (study_title(name)[0], those) for name, those in groups.items()}
+    made = make_instruments(titled, {folder: html_address(page) for folder, page in pages.items()})
+    for own in made:
+        write_page(to / own.page, own.title, own.claim, map(_raw_html, own.parts))
+    return made
 
 
 def stage_readable(
@@ -899,8 +914,8 @@ def _add_own_files(site: Path, sections: Iterable[Section]) -> None:
     import plotly
 
     write_index(sections, site / "search.js")
-    (site / "search.json").unlink(missing_ok=True)
-    for name in ("page.js", "page.css"):
+    drop_leftovers(site)
+    for name in ("page.js", "page.css", "instruments.js", "instruments.css"):
         shutil.copyfile(package_folder() / "verbs" / name, site / name)
     drawer = (Path(plotly.__file__).parent / "package_data/plotly.min.js").read_text(encoding="utf-8")
     write_text(site / "plotly.min.js", drawer.replace("https://cloud.plotly.com", ""))
@@ -916,8 +931,10 @@ def seal_site(
             continue
         text, name = p.read_text(encoding="utf-8"), p.relative_to(site).as_posix()
         if p.suffix == ".html":
-            text, addresses, found = finish_page(text, name)
+            text, addresses, found, menu = finish_page(text, name)
             sections += found
+            if name == "index.html":
+                write_menu(menu, site / "menu.js")
             p.write_text(text, encoding="utf-8")
         else:
             addresses = outside_addresses(text, p.suffix)
