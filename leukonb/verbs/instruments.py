@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PREVALENCES', 'Triple', 'Instrument', 'data_html', 'frame_html', 'measure_operating', 'make_operating_page',
-           'measure_leakage', 'make_leakage_page', 'make_instruments', 'say_what_moves']
+           'measure_leakage', 'make_leakage_page', 'make_instruments', 'say_what_moves', 'add_to_menu']
 
-# %% ../../nbs/verbs/instruments.ipynb #c57ca691
+# %% ../../nbs/verbs/instruments.ipynb #08cee718
 import json, posixpath, re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -21,7 +21,7 @@ from ..runs.published import is_published
 from ..runs.record import Run
 from .scored_cells import Scored, THRESHOLDS, find_scored, keep_judgeable, measure_points
 
-# %% ../../nbs/verbs/instruments.ipynb #a629f377
+# %% ../../nbs/verbs/instruments.ipynb #2c176b1b
 class Instrument(NamedTuple):
     "A page of the site on which a reader moves something."
 
@@ -49,7 +49,7 @@ def _whole_numbers(value: Any) -> Any:
         return None if not np.isfinite(value) else int(value) if value.is_integer() else value
     return value
 
-# %% ../../nbs/verbs/instruments.ipynb #801541c6
+# %% ../../nbs/verbs/instruments.ipynb #724bae89
 _NO_SCRIPT = "<noscript><p>This page moves by a script, and scripts are switched off here.</p></noscript>"
 
 
@@ -81,7 +81,7 @@ def _slider(name: str, label: str, least: float, most: float, step: float, value
         f'<input type="range" name="{name}" {ends}></label>'
     )
 
-# %% ../../nbs/verbs/instruments.ipynb #255efc3b
+# %% ../../nbs/verbs/instruments.ipynb #fa2e46f2
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 50
 
@@ -101,7 +101,7 @@ def _say_cells(rows: pd.DataFrame) -> str:
     kinds = f"{people.get('ALL', 0)} with ALL, {people.get('HEM', 0)} without"
     return f"{rows.cell.nunique():,} cells of {rows.identity.nunique()} people ({kinds})"
 
-# %% ../../nbs/verbs/instruments.ipynb #4e3a8d4e
+# %% ../../nbs/verbs/instruments.ipynb #22f7e16b
 def _head(scored: Scored, link: Mapping[Path, str]) -> dict[str, Any]:
     "What every instrument says of the cells that it shows."
     run = scored.runs[0]
@@ -125,7 +125,7 @@ def measure_operating(
     ]
     return {"thresholds": THRESHOLDS, "prevalences": PREVALENCES, "colours": COLOURS, "sources": sources}
 
-# %% ../../nbs/verbs/instruments.ipynb #a4bacd44
+# %% ../../nbs/verbs/instruments.ipynb #bea29871
 _FEW = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -170,7 +170,7 @@ def make_operating_page(
     ]
     return Instrument("explore/threshold.ipynb", "Move the threshold", claim, parts)
 
-# %% ../../nbs/verbs/instruments.ipynb #763207df
+# %% ../../nbs/verbs/instruments.ipynb #3d0b42e0
 _OPERATING = (
     '<p class="about"></p><div class="panels">'
     '<figure class="paper" data-place="scores"></figure><figure class="paper" data-place="benefit"></figure></div>'
@@ -189,7 +189,7 @@ _BEWARE_OPERATING = (
     "classifier would be used.</p>"
 )
 
-# %% ../../nbs/verbs/instruments.ipynb #c9b193af
+# %% ../../nbs/verbs/instruments.ipynb #b4db7080
 _AUROC = r"AUROC (claimed|honest|given away), split by (.+)"
 _KINDS = ("claimed", "honest", "given away")
 Triple = tuple[float, float, float]  # a number with the ends of its interval
@@ -214,7 +214,7 @@ def _read_scores(run: Run) -> dict[str, dict[tuple[str, ...], Triple]]:
     f1 = {(r["what"], r["split by"]): (r["value"], r["low"], r["high"]) for r in rows}
     return {"AUROC": _read_triples(run, _AUROC), "weighted F1": f1}
 
-# %% ../../nbs/verbs/instruments.ipynb #43b0758f
+# %% ../../nbs/verbs/instruments.ipynb #dc18ca3c
 _PLAIN = (
     ("ways", r"AUROC of (boosting on plain cues), by (.+)"),
     ("shortcuts", r"AUROC of (all together), by (.+)"),
@@ -239,7 +239,7 @@ def _read_splits(run: Run, way: str) -> list[list[float]]:
 
 _UNIT_NAMES = {"copies": "image, over copies", "subject": "released subject"}
 
-# %% ../../nbs/verbs/instruments.ipynb #eb82f930
+# %% ../../nbs/verbs/instruments.ipynb #442fe674
 def _describe_way(run: Run, runs: Sequence[Run], way: str, link: Mapping[Path, str]) -> dict[str, Any]:
     "What the leakage page holds of one way of splitting."
     scores, plain = _read_scores(run), _find_plain(runs, way)
@@ -275,7 +275,7 @@ def measure_leakage(
             sources.append({**head, "said": said, "ways": [_describe_way(run, runs, w, link) for w in ways]})
     return sorted((s for s in sources if s["ways"]), key=lambda source: source["drawn"])
 
-# %% ../../nbs/verbs/instruments.ipynb #a7926012
+# %% ../../nbs/verbs/instruments.ipynb #7b12c32e
 def _tabulate_ways(source: Mapping[str, Any]) -> pd.DataFrame:
     "AUROC under each way of splitting."
     columns = ("claimed by its own test", "left on people in no part", "given away")
@@ -306,7 +306,7 @@ def make_leakage_page(
     ]
     return Instrument("explore/split.ipynb", "Switch the split", claim, parts)
 
-# %% ../../nbs/verbs/instruments.ipynb #f24af4c1
+# %% ../../nbs/verbs/instruments.ipynb #546c96c7
 _RADIOS = '<fieldset class="control wide"><legend>Split by</legend><div data-place="ways"></div></fieldset>'
 _LEAKAGE = (
     '<p class="about"></p><figure class="paper" data-place="claims"></figure>'
@@ -323,7 +323,7 @@ _BEWARE_LEAKAGE = (
     "may be chance.</p>"
 )
 
-# %% ../../nbs/verbs/instruments.ipynb #3931ea02
+# %% ../../nbs/verbs/instruments.ipynb #91aa6c74
 def make_instruments(
     studies: Mapping[str, tuple[str, Sequence[Run]]],  # {name: (title, finished runs)}
     addresses: Mapping[Path, str],  # for a run's folder, the address of its page from the site's root
@@ -335,7 +335,7 @@ def make_instruments(
     made = [make_operating_page(found, left, link)] if found else []
     return made + ([make_leakage_page(sources)] if sources else [])
 
-# %% ../../nbs/verbs/instruments.ipynb #407ab91c
+# %% ../../nbs/verbs/instruments.ipynb #1af29997
 _SAME = {
     "explore/operating_point.ipynb": "explore/threshold.ipynb",
     "explore/error_atlas.ipynb": "explore/cell_explorer.ipynb",
@@ -359,3 +359,19 @@ def say_what_moves(
     address = posixpath.basename(same).removesuffix(".ipynb") + ".html"
     also = f" On this site: <a href='{address}'>{escape(named[same])}</a>." if same in named else ""
     return f"<p class='worth'>{still}{also}</p>"
+
+# %% ../../nbs/verbs/instruments.ipynb #2787177b
+def add_to_menu(
+    menu: Sequence[dict[str, Any]],  # entries and sections of the site's menu
+    made: Sequence[Instrument],
+) -> list[dict[str, Any]]:
+    "The menu with the instruments as the first pages under Explore."
+    pages = [{"text": instrument.title, "href": instrument.page} for instrument in made]
+    if not pages:
+        return list(menu)
+    known = [i for i, entry in enumerate(menu) if entry.get("section") == "Explore"]
+    if known:
+        section = {**menu[known[0]], "contents": [*pages, *menu[known[0]]["contents"]]}
+        return [*menu[: known[0]], section, *menu[known[0] + 1 :]]
+    cite = next((i for i, entry in enumerate(menu) if entry.get("text") == "Cite"), len(menu))
+    return [*menu[:cite], {"section": "Explore", "contents": pages}, *menu[cite:]]
