@@ -15,6 +15,7 @@ from leukonb.runs.by_hand import DRAWN, NOTE, plan_by_hand
 from leukonb.runs.facts import find_doubts
 from leukonb.runs.notebook import find_experiment, find_named, read_parameters
 from leukonb.runs.record import Run, find_runs, is_whole
+from leukonb.runs.seal import seal
 from leukonb.runs.study import load_study, shrink_to_smoke
 from leukonb.verbs.run import prepare_study
 
@@ -238,3 +239,24 @@ def test_parameters_stand_in_the_order_of_a_study_run(own, monkeypatch):
         )
         record.show_parameters(each)
     assert out["by hand"] == out["of a study"], "verify compares the tables"
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A run by hand is given one run on real cells and one on drawn cells",
+    injected="two trainings, the one on drawn cells second",
+    promise="the record says that its figures come from drawn cells, too",
+)
+def test_one_run_on_drawn_cells_among_several_is_said(own, monkeypatch):
+    made = []
+    for sizes, synthetic in (([3], False), ([4], True)):
+        Shell(monkeypatch, sizes=sizes).execute(*CELLS)
+        run = next(r for r in find_runs("_runs") if r.folder not in [m.folder for m in made])
+        monkeypatch.setitem(run.manifest, "synthetic", synthetic)
+        run.manifest["experiment"] = "training"
+        write_json(run.folder / "run.json", run.manifest)
+        seal(run.folder, "adding")
+        made.append(run)
+    given = {"trainings": [str(run.folder) for run in made]}
+    run = plan_by_hand(find_experiment("ablation"), given, Path("_runs").absolute())
+    assert run.manifest["synthetic"] is True and "alone" not in run.manifest

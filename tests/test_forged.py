@@ -36,7 +36,8 @@ def pair(tmp_path_factory):
     write_json(first.folder / "result.json", result)
     seal(first.folder, "training")
     notebook = write(place, MEAN, SHOW, name="second", parameters="scores: str = ''")
-    run = make_run(place / "runs/quick", "second", notebook, {}, needs={"scores": [first]}, **facts)
+    called = {"title": "The same without attention"}  # by the study
+    run = make_run(place / "runs/quick", "without", notebook, {}, needs={"scores": [first]}, **facts | called)
     assert execute_run(run, notebook, threads=1)["status"] == "done"
     run = Run.read(run.folder)
     again = repeat_run(run, place / "again")
@@ -55,6 +56,14 @@ def edit_json(file, **changes):
     write_json(file, {**read_json(file), **changes})
 
 
+def edit_cell(run, kind, **changes):
+    """Change the first cell of a kind in the executed notebook."""
+    notebook = json.loads(run.notebook.read_text())
+    cell = next(c for c in notebook["cells"] if c["cell_type"] == kind and not c.get("outputs"))
+    cell |= changes
+    run.notebook.write_text(json.dumps(notebook))
+
+
 FORGERIES = {
     "the shown number": lambda run: edit(run.notebook, "the mean is 0.50", "the mean is 0.99"),
     "a table beside a time": lambda run: edit(run.notebook, "<td>0.91</td>", "<td>0.99</td>"),
@@ -71,6 +80,10 @@ FORGERIES = {
     "the device on the page": lambda run: edit(
         run.notebook, "device</th><td>", "device</th><td>NVIDIA H100, "
     ),
+    "the title": lambda run: edit_json(run.folder / "run.json", title="Validated on 1,000 patients"),
+    "whose cells they are": lambda run: edit_json(run.folder / "run.json", alone=True),
+    "code shown as text": lambda run: edit_cell(run, "code", cell_type="markdown"),
+    "a pasted picture": lambda run: edit_cell(run, "code", attachments={"a.png": {"image/png": "AAAA"}}),
     "a table": lambda run: (run.folder / "mean.csv").write_text("mean\n0.99\n"),
 }
 

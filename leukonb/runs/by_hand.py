@@ -165,10 +165,11 @@ def _write_command(notebook: Path, given: dict[str, Any]) -> str:
 
 # %% ../../nbs/runs/by_hand.ipynb #8ca5b806
 def _describe_needs(needs: dict[str, list[Run]]) -> dict[str, Any]:
-    "What the runs that a run needs say of their images: whether drawn, whether of subjects nobody knows."
+    "What the runs that a run needs say of their images: whether any were drawn, or of subjects nobody knows."
     known = (run.manifest for runs in needs.values() for run in runs)
-    said: dict[str, Any] = next((m for m in known if m.get("synthetic") is not None), {})
-    return {"synthetic": said.get("synthetic"), **({"alone": True} if said.get("alone") else {})}
+    said = [m for m in known if m.get("synthetic") is not None]
+    alone = {"alone": True} if any(m.get("alone") for m in said) else {}
+    return {"synthetic": any(m["synthetic"] for m in said) if said else None, **alone}
 
 
 def _read_all(notebook: Path, given: dict[str, Any], home: Path) -> dict[str, Any]:
@@ -198,11 +199,12 @@ def plan_by_hand(
     kept = {name: value for name, value in effective.items() if name not in apart}
     facts: dict[str, Any] = {"study": STUDY, "size": "changed", "by_hand": NOTE}
     facts["command"] = _write_command(notebook, read)
+    facts |= _describe_needs(needs)
     if "cohort" not in known:
-        facts |= _describe_needs(needs)
         return make_run(out / STUDY, notebook.stem, notebook, kept, None, needs, **facts)
     cohort, folder = _take_cohort(notebook, read, out, home)
-    facts |= {"synthetic": cohort.synthetic, **({"alone": True} if cohort.alone else {})}
+    facts["synthetic"] = cohort.synthetic or bool(facts["synthetic"])
+    facts |= {"alone": True} if cohort.alone else {}
     links = {"cohort": folder}
     run = make_run(out / STUDY, notebook.stem, notebook, kept, cohort.digest, needs, links, **facts)
     _check_cohort(run, notebook, cohort, folder)

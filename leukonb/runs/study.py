@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Places', 'parse_yaml', 'Study', 'list_studies', 'load_study', 'parse_setting', 'leave_out', 'set_run',
-           'apply_settings', 'shrink_to_smoke', 'PlannedRun', 'is_lacking', 'plan_study', 'index_study_cohort']
+           'apply_settings', 'shrink_to_smoke', 'PlannedRun', 'is_lacking', 'list_titles', 'plan_study',
+           'index_study_cohort']
 
 # %% ../../nbs/runs/study.ipynb #aa0ea4b4
 import codecs, graphlib, inspect, itertools, re
@@ -498,6 +499,21 @@ def _write_title(title: str, grid: dict[str, list], values: dict[str, Any]) -> s
     "The title of one point of a grid: the run's, and the values that differ between points."
     differing = ", ".join(f"{name} {values[name]}" for name in grid if len(grid[name]) > 1)
     return f"{title}: {differing}" if differing else title
+
+# %% ../../nbs/runs/study.ipynb #f313ca93
+def list_titles(
+    study: Study,
+    name: str,  # of a run, as `_runs` has it: of one point of a grid
+) -> set[str]:  # of those points that may have this name; empty where the study has no such run
+    "What a study calls a run."
+    titles = set()
+    for of, stated in study.runs.items():
+        if name == of or name.startswith(f"{of}."):
+            grid = _read_grid(study, of)
+            for suffix, values in _list_points(grid):
+                if of + suffix == name:
+                    titles.add(_write_title(stated.get("title", of), grid, values))
+    return titles
 
 # %% ../../nbs/runs/study.ipynb #fbe5659f
 def _find_notebook(study: Study, name: str) -> Path:

@@ -186,8 +186,10 @@ def _read_cells(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:  # of each 
 
 
 def _show_cells(run: Run) -> list[str]:
-    "What a page shows of each cell, as text."
-    return ["\n".join([source, *map(_show_output, outputs)]) for source, outputs in _read_cells(run)]
+    "What a page shows of each cell, as text: its kind, source, pictures pasted into it, and outputs."
+    cells, read = _read_cells(run), read_json(run.notebook)["cells"]
+    heads = [canonical([cell.get("cell_type"), cell.get("attachments") or {}]) for cell in read]
+    return ["\n".join([h, source, *map(_show_output, out)]) for h, (source, out) in zip(heads, cells)]
 
 
 _FACT = re.compile(r"<tr><th scope='row'>(.*?)</th><td>(.*?)</td></tr>")
