@@ -2,6 +2,7 @@
 #               leakage on synthetic cells, drawn so that each leak can be seen; with DATA=folder, quick on its images.
 #               PATTERN says which part of a file's path is its subject, such as PATTERN='(P[0-9]+)_'; SPLIT=0.5/0.2/0.3 how
 #               few subjects are shared out among training, validation and test.
+# make lab      JupyterLab on the notebooks; in a container, where one is root: make lab LAB='--allow-root --ip 0.0.0.0'
 # make test     every check
 # make test-extras   the checks that need large packages beside, installed first
 # make outputs  run the notebooks and save what they show (NOTEBOOK=files: these)
@@ -17,6 +18,7 @@ WORKERS ?= 2
 NOTEBOOK ?=
 GROUP ?=
 SEED ?= 0
+LAB ?=
 BIN := .venv/bin
 TARGET := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 STAMP := .venv/.ready-$(TARGET)
@@ -46,7 +48,7 @@ test-faults: $(STAMP)
 
 lab: $(STAMP)
 	$(BIN)/python -m ipykernel install --prefix .venv --name python3 --display-name leukonb
-	$(BIN)/jupyter lab --notebook-dir nbs
+	$(BIN)/jupyter lab --notebook-dir nbs $(LAB)
 
 site: $(STAMP)
 	$(BIN)/leukonb site --out $(OUT)
