@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,17 +38,21 @@ def _own_folder() -> Path | None:
     return Path(named).resolve()
 
 # %% ../../nbs/runs/notebook.ipynb #b4f5d31a
-def _shipped_folders() -> list[Path]:
-    "Folders with leukonb's own experiments: a checkout's `nbs`, here or beside the package; the package."
-    checkouts = [_package().parent / "nbs", *(p / "nbs" for p in [Path.cwd(), *Path.cwd().parents])]
-    found = [p.resolve() for p in [*checkouts, _package()] if (p / "experiments").is_dir()]
-    return list(dict.fromkeys(found))
+def _list_places() -> Iterator[Path]:
+    "Where leukonb's own experiments may be: in a checkout's `nbs`, here or beside the package; the package."
+    yield _package().parent / "nbs"
+    yield from (place / "nbs" for place in [Path.cwd(), *Path.cwd().parents])
+    yield _package()
+
+
+def _shipped_folders() -> Iterator[Path]:
+    "Folders with leukonb's own experiments."
+    return (place.resolve() for place in _list_places() if (place / "experiments").is_dir())
 
 # %% ../../nbs/runs/notebook.ipynb #dd55f397
 def experiment_folders() -> list[Path]:
     "The folders of experiments, in the order of search; a `Refusal` where there are none."
-    own, shipped = _own_folder(), _shipped_folders()[:1]
-    if not (folders := [*([own] if own else []), *shipped]):
+    if not (folders := [*filter(None, [_own_folder(), next(_shipped_folders(), None)])]):
         raise Refusal(
             "no folder nbs/experiments found; run leukonb inside its checkout, or name a folder by --nbs"
         )
@@ -63,13 +68,32 @@ def notebooks_folder() -> Path:
     return experiment_folders()[0].parent
 
 # %% ../../nbs/runs/notebook.ipynb #6cba61fe
+_RECENT = 10**9  # nanoseconds; the clocks of disks are coarser than ours
+
+
+@lru_cache(maxsize=64)
+def _list_once(folder: Path, pattern: str, changed: int) -> tuple[Path, ...]:
+    "The files of a kind in a folder that was changed at a time, by their names."
+    return tuple(sorted(folder.glob(pattern)))
+
+
+def _list_files(folder: Path, pattern: str) -> tuple[Path, ...]:
+    "The files of a kind in a folder by their names; none where there is no such folder."
+    try:
+        changed = folder.stat().st_mtime_ns
+    except OSError:
+        return ()
+    is_recent = abs(time.time_ns() - changed) < _RECENT
+    return (_list_once.__wrapped__ if is_recent else _list_once)(folder, pattern, changed)
+
+
 def find_named(
     pattern: str,  # of files in the folders of experiments, such as '*.ipynb' or 'studies/*.yml'
 ) -> dict[str, list[Path]]:
     "The files of a kind by name, the user's own before leukonb's."
     found: dict[str, list[Path]] = {}
     for folder in experiment_folders():
-        for path in sorted(folder.glob(pattern)):
+        for path in _list_files((folder / pattern).parent, Path(pattern).name):
             found.setdefault(path.stem, []).append(path)
     return dict(sorted(found.items()))
 
