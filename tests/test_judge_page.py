@@ -323,10 +323,10 @@ def test_under_the_intervals_stands_how_well_such_intervals_hold(monkeypatch):
     monkeypatch.setattr(coverage, "read_coverage", lambda: pd.DataFrame(rows))
     judged = judge(arms())
     shown = {method: page.describe_coverage(judged, method=method) for method in ("", "once")}
-    assert "94 % of 1,000" in shown[""][0] and "91 % of 1,000" in shown["once"][0]
-    said = set(shown[""][0].split(":")[0].split(", "))
+    assert "in 94 %." in shown[""][0] and "in 91 %." in shown["once"][0]
+    said = set(shown[""][0].split("as follows: ")[1].removesuffix(" in 94 %.").split(", "))
     assert said == {name_score(name) for name in metrics.NAMES}
-    assert "80 % of 1,000" in page.describe_coverage(judge(arms(), method="percentile"))[0]
+    assert "in 80 %." in page.describe_coverage(judge(arms(), method="percentile"))[0]
     assert "only at 95 %" in page.describe_coverage(judge(arms(), level=0.9))[0]
     assert page.describe_coverage(judge(splits(), train_subjects=17)) == [page.OVER_SPLITS]
 

@@ -1,6 +1,7 @@
 """The pages of a judgement: names as they were typed, refusals before anything is written, every interval with how well it holds."""
 
 import json
+import re
 from html import unescape
 from types import SimpleNamespace
 
@@ -285,14 +286,26 @@ def test_a_page_of_many_subjects_leaves_nobody_out_and_says_so(one_arm):
     [
         ("Scores with their intervals", "default", metrics.NAMES),
         ("Each subject counted once", "once", clustered.ONCE),
-        ("Operating points", "default", ("sensitivity", "specificity")),
     ],
 )
 def test_under_every_table_of_intervals_stands_how_well_each_of_them_holds(one_arm, heading, method, names):
-    lines = [line.split(": ", 1) for line in section(one_arm, heading).splitlines() if ": " in line]
+    shown = section(one_arm, heading)
+    held = shown.split("How often the interval of each score held the true value")[1].split("\nHow many ")[0]
+    assert shown.count("1,000 simulated studies of 11 subjects (7 ALL, 4 HEM)") == 1
     for name in names:
-        said = [text for of, text in lines if name_score(name) in of.split(", ")]
-        assert said == [coverage.describe(name, method, 6, 7)], name
+        count = coverage.count_holding(name, method, 6, 7)
+        alone = re.compile(rf"(^|, )\s*{re.escape(name_score(name))}[ ,]")
+        (row,) = [line for line in held.splitlines() if alone.search(line)]
+        assert f"{100 * count.held:.0f} % ({100 * count.low:.0f} %" in row, name
+        assert f" {100 * count.worst:.0f} % " in row, name
+
+
+def test_under_the_operating_points_stand_the_counts_of_both_rates(one_arm):
+    shown = section(one_arm, "Operating points")
+    for name in ("sensitivity", "specificity"):
+        count = coverage.count_holding(name, "default", 6, 7)
+        worst = f" ({100 * count.worst:.0f} % at worst)" if count.worst < count.held else ""
+        assert f"{name} in {100 * count.held:.0f} %{worst}" in shown
 
 
 @pytest.mark.parametrize(
