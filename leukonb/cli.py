@@ -253,6 +253,13 @@ def _add_crate(verbs: Any) -> None:
     p.add_argument("--to", type=Path, metavar="DIR", help="where it goes (default _crates/STUDY)")
     _add_folders(p)
 
+# %% ../nbs/cli.ipynb #553365a3
+def _add_devices(verbs: Any) -> None:
+    p = verbs.add_parser("devices", help="what Keras computes on here, and how fast: a measure of seconds")
+    text = "the device to measure, such as cpu or gpu:0 (default: the one that Keras takes)"
+    p.add_argument("--device", metavar="NAME", help=text)
+    p.add_argument("--seconds", type=float, default=5, help="to measure for, compiling aside (default 5)")
+
 # %% ../nbs/cli.ipynb #8af40e1b
 _ABOUT = """From a folder of cell images to a published, reproducible report on leukemic-cell classification.
 For research; never a diagnosis."""
@@ -266,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for add in (_add_phantom, _add_audit, _add_run, _add_status, _add_evaluate, _add_predict):
         add(verbs)
-    for add in (_add_plan, _add_features, _add_site, _add_verify, _add_crate):
+    for add in (_add_plan, _add_features, _add_site, _add_verify, _add_crate, _add_devices):
         add(verbs)
     return parser
 
@@ -556,6 +563,15 @@ def _predict(a: Namespace) -> None:
     print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")
     if {"subject", "label"} <= set(table):
         print(f"subjects and labels are in the table: leukonb evaluate {a.out} judges the scores")
+
+# %% ../nbs/cli.ipynb #fac1ba75
+@_verb
+def _devices(a: Namespace) -> int:
+    from leukonb.verbs.devices import measure_devices
+
+    found = measure_devices(a.device, a.seconds)
+    print("\n".join(found.lines()))
+    return _say(found.warning, 1) if found.warning else 0
 
 # %% ../nbs/cli.ipynb #f5da3767
 @_verb

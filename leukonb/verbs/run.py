@@ -8,6 +8,7 @@ __all__ = ['write_settings', 'own_experiments', 'PreparedStudy', 'count_runs', '
 
 # %% ../../nbs/verbs/run.ipynb #a0177b08
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ import pandas as pd
 import yaml
 from ..files import Refusal, digest, digest_file
 from ..runs import demands, study as studies
+from ..runs.device import list_cards, warn_idle_card
 from ..runs.notebook import Parameter, read_parameters
-from ..runs.sweep import execute_plan
+from ..runs.sweep import ThisMachine, execute_plan
 from ..runs.track import check_tracker, track_runs
 from ..runs.watch import show_progress
 from .extras import needs_training, require_extra
@@ -86,8 +88,19 @@ def check_training(
     planned: Iterable[studies.PlannedRun],
 ) -> None:
     "A `Refusal` where a run that is not done trains and the network library is not installed."
-    if any(needs_training(notebook) for notebook in {p.notebook for p in planned if not p.run.done}):
+    if _trains(planned):
         require_extra("train")
+
+
+def _say_idle_card(planned: Iterable[studies.PlannedRun]) -> None:
+    "Say aloud, before a training, that this machine has a graphics card and Keras finds none."
+    if list_cards() and _trains(planned) and (line := warn_idle_card()):
+        print(f"leukonb: {line}", file=sys.stderr, flush=True)
+
+
+def _trains(planned: Iterable[studies.PlannedRun]) -> bool:
+    "Whether a run that is not done opens the network library."
+    return any(needs_training(notebook) for notebook in {p.notebook for p in planned if not p.run.done})
 
 # %% ../../nbs/verbs/run.ipynb #3b06985f
 _NETWORKS = frozenset(
@@ -230,6 +243,8 @@ def execute_study(
 ) -> list[dict[str, Any]]:  # the status of each run, in the plan's order
     "Do every run of a prepared study that is not done."
     check_tracker(track)
+    if pool is None or isinstance(pool, ThisMachine):
+        _say_idle_card(prepared.planned)
 
     def execute(show: Callable | None) -> list[dict[str, Any]]:
         return execute_plan(prepared.planned, show=show, pool=pool, mine=mine)
