@@ -181,6 +181,18 @@
     }
   });
 
+  // ---- a button that copies a program
+  for (const frame of all("main .code-copy-outer-scaffold")) {
+    const button = document.createElement("button");
+    button.className = "code-copy-button";
+    button.title = "Copy this program";
+    button.innerHTML = '<i class="bi" aria-hidden="true"></i>';
+    button.addEventListener("click", () => navigator.clipboard.writeText(frame.querySelector("code").innerText).then(
+      () => { button.classList.add("code-copy-button-checked"); button.title = "Copied"; },
+      () => { button.title = "The browser lets no page copy here"; }));
+    if (!frame.querySelector("button")) frame.append(button);
+  }
+
   // ---- search
   const bar = ["#quarto-header .navbar-container", "#quarto-header .container-fluid", "header"]
     .map((what) => document.querySelector(what)).find(Boolean);

@@ -429,7 +429,8 @@ def _copy_without_execution(source: Path, to: Path) -> None:
             for data in (o.get("data", {}) for o in cell.outputs):
                 if "application/vnd.plotly.v1+json" in data:
                     data.pop("text/html", None)  # JupyterLab draws the other; this wants the site's plotly.js
-    nbformat.write(nb, to, indent=None)  # a line for each number is half a file
+    whole = json.loads(nbformat.writes(nb, split_lines=False))  # nbformat writes a line for each number
+    write_text(to, json.dumps(whole, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 # %% ../../nbs/verbs/site.ipynb #bb86baf3
 def ended_pages(

@@ -30,9 +30,8 @@ _UNNEEDED = re.compile(
 # %% ../../nbs/verbs/site_size.ipynb #df51c617
 _FOLDED = re.compile(r"<details class=['\"](?:code-fold|made)['\"]>.*?</details>", re.S)
 _FRAME = re.compile(
-    r"<div class=\"code-copy-outer-scaffold\">\s*<div class=\"sourceCode[^>]*>"
-    r"(<pre)[^>]*(><code)[^>]*(>.*?</code></pre>)"
-    r"\s*</div>\s*<button[^>]*class=\"code-copy-button\".*?</button>\s*</div>",
+    r"<div class=\"sourceCode[^>]*>(<pre)[^>]*(><code)[^>]*(>.*?</code></pre>)\s*</div>"
+    r"\s*<button[^>]*class=\"code-copy-button\".*?</button>",
     re.S,
 )
 _MARKS = re.compile(r"</?span[^>]*>|<a href=\"#cb[^>]*></a>")
@@ -51,7 +50,8 @@ def _fewer_marks(source: str) -> str:
 
 def drop_unneeded(page: str) -> str:
     "A page without what no page needs."
-    page = _FOLDED.sub(lambda m: _MARKS.sub("", _FRAME.sub(r"\1\2\3", m[0])), _UNNEEDED.sub("", page))
+    page = _FRAME.sub(r'\1\2 class="sourceCode"\3', _UNNEEDED.sub("", page))
+    page = _FOLDED.sub(lambda m: _MARKS.sub("", m[0]), page)
     return _SOURCE.sub(lambda m: _fewer_marks(m[0]), page)
 
 # %% ../../nbs/verbs/site_size.ipynb #138ffe1d
