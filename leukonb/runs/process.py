@@ -201,7 +201,9 @@ def _execute_notebook(run: Run) -> None:
             progress_bar=False,
             log_output=False,
             start_timeout=120,
-            config=Config({"KernelManager": {"transport": "ipc"}}),
+            config=Config(
+                {"KernelManager": {"transport": "ipc"}, "NotebookClient": {"shutdown_kernel": "immediate"}}
+            ),
         )
     finally:
         if partial.exists():
@@ -531,7 +533,8 @@ def _follow(
                 return _preempt(child) if began else None
             if follow:
                 follow(run)
-            time.sleep(0.1 if time.monotonic() - asked < 3 else 0.5)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(0.1 if time.monotonic() - asked < 3 else 0.5)
         return _describe_lost(child, run)
     finally:
         kill_tree(child)

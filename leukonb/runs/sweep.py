@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RETRIES', 'fits_beside', 'count_cores', 'machine_memory', 'Pool', 'ThisMachine', 'Stopped', 'Lost', 'execute_plan',
-           'pick_shard']
+           'join_plans', 'pick_shard']
 
 # %% ../../nbs/runs/sweep.ipynb #0c42d47b
 import itertools, os, signal, threading, time
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from ..files import Refusal, write_json
@@ -240,11 +240,14 @@ def _end(sweep: _Sweep, future: Future) -> None:
 
 # %% ../../nbs/runs/sweep.ipynb #fbe16dc3
 def _write_plan(planned: list[PlannedRun]) -> None:
-    "Write `plan.json`, so that `list_status` can list what has not begun."
+    "Write each study's `plan.json`, so that `list_status` can list what has not begun."
     names = [f"{p.run.experiment}/{p.run.folder.name}" for p in planned]
-    rows = [{"run": name, "needs": [names[n] for n in p.needs]} for name, p in zip(names, planned)]
-    if planned:
-        write_json(planned[0].run.folder.parents[1] / "plan.json", rows)
+    studies: dict[Path, list[dict[str, Any]]] = {}
+    for name, p in zip(names, planned):
+        row = {"run": name, "needs": [names[n] for n in p.needs]}
+        studies.setdefault(p.run.folder.parents[1], []).append(row)
+    for folder, rows in studies.items():
+        write_json(folder / "plan.json", rows)
 
 # %% ../../nbs/runs/sweep.ipynb #a607970c
 def _show_going(sweep: _Sweep) -> None:
@@ -294,6 +297,19 @@ def execute_plan(
         i: {**p.run.status, "kept": True, "shard": True} for i, p in enumerate(planned) if i not in mine
     }
     return [sweep.states[i] if i in mine else others[i] for i in range(len(planned))]
+
+# %% ../../nbs/runs/sweep.ipynb #8378233c
+def join_plans(
+    plans: Sequence[Sequence[PlannedRun]],  # from `plan_study`, each of another study
+) -> list[PlannedRun]:  # one study after the other
+    "Several studies as one plan, so that their runs go side by side; a `Refusal` for a study named twice."
+    joined: list[PlannedRun] = []
+    for plan in plans:
+        taken = {p.run.folder.parents[1] for p in joined}
+        if twice := taken.intersection(p.run.folder.parents[1] for p in plan):
+            raise Refusal(f"study {twice.pop().name} is named twice; name each study once")
+        joined += [replace(p, needs=[len(joined) + n for n in p.needs]) for p in plan]
+    return joined
 
 # %% ../../nbs/runs/sweep.ipynb #41029d59
 def _read_share(share: str) -> tuple[int, int]:
