@@ -290,7 +290,192 @@
     }
   }
 
-  const kinds = { operating: Operating, leakage: Leakage };
+  // ---- the cells
+  class Cells extends Instrument {
+    kept = ["source", "arm", "subject", "kind", "order", "view", "mark"];
+    page = 0;
+    chosen = -1;
+    constructor(root) {
+      super(root);
+      this.rows = this.place("sheet");
+      all("[data-turn]", root).forEach((button) => button.addEventListener("click", () => { this.page += +button.dataset.turn; this.show(); }));
+      this.rows.addEventListener("click", (event) => {
+        const button = event.target.closest("button");
+        if (button) { this.choose(+button.dataset.cell); this.place("large").focus(); }
+      });
+      this.canvas = make("canvas", { role: "img" });
+      this.canvas.addEventListener("click", (event) => this.pick(event));
+      this.place("map").append(this.canvas, make("figcaption"));
+      this.sheet = new Image();
+      this.sheet.addEventListener("load", () => this.value("view") === "map" && this.drawMap());
+    }
+    get size() { return innerWidth < 600 ? 48 : 96; }
+    enter() {
+      const { source } = this, words = [["", `all ${source.subjects.length}`], ...source.subjects.map((name, i) => [i, name])];
+      this.chosen = -1;
+      this.page = 0;
+      this.fill("arm", source.arms.map((name, i) => [i, name]));
+      this.fill("subject", words);
+      this.named.get("view").closest("label").hidden = !source.map;
+      if (!source.map) this.set("view", "sheet");
+      const marks = [["class", "class"], ["looks", "size and mean colour"], ...(source.pictures ? [["picture", "picture"]] : [])];
+      this.fill("mark", source.colour[0] ? marks : marks.slice(0, 1));
+      this.sheet.src = source.pictures ? source.pictures.address : "data:,";
+      this.most = Math.max(...source.area.map((area) => area || 0), 1);
+    }
+    restore() {
+      super.restore();
+      const asked = readAddress().get("cell");
+      if (asked) this.chosen = this.source.cell.findIndex((cell) => asked.length > 5 && cell.startsWith(asked));
+      this.page = this.chosen >= 0 ? Math.max(0, Math.floor(this.order().indexOf(this.chosen) / this.size)) : 0;
+    }
+    changed(name, quietly) { this.page = 0; super.changed(name, quietly); }
+    scores() { return this.source.scores[+this.value("arm")] || this.source.scores[0]; }
+    isALL(i) { return this.source.label[i] === 0; }
+    calledALL(i) { return this.scores()[i] >= 5000; }
+    isWrong(i) { return this.isALL(i) !== this.calledALL(i); }
+    // The cells that are asked for, in the order that is asked for.
+    order() {
+      const { source } = this, scores = this.scores(), subject = this.value("subject"), kind = this.value("kind");
+      const wanted = { every: () => true, wrong: (i) => this.isWrong(i), missed: (i) => this.isALL(i) && !this.calledALL(i),
+        alarm: (i) => !this.isALL(i) && this.calledALL(i), ALL: (i) => this.isALL(i), HEM: (i) => !this.isALL(i) }[kind] || (() => true);
+      const error = (i) => Math.abs(scores[i] - (this.isALL(i) ? 10000 : 0));
+      const by = { error: (i) => -error(i), high: (i) => -scores[i], low: (i) => scores[i], size: (i) => -(source.area[i] || 0),
+        subject: (i) => source.subject[i] }[this.value("order")] || (() => 0);
+      const found = source.cell.map((_, i) => i).filter((i) => (subject === "" || source.subject[i] === +subject) && wanted(i));
+      return found.sort((a, b) => by(a) - by(b) || a - b);
+    }
+    describe(i) {
+      const { source } = this;
+      return `${this.isALL(i) ? "ALL" : "HEM"}, subject ${source.subjects[source.subject[i]]}, score ${score(this.scores()[i] / 10000)}, called ${this.calledALL(i) ? "ALL" : "HEM"}, ${this.isWrong(i) ? "wrongly" : "rightly"}`;
+    }
+    // A picture where there is one, otherwise a disc of the cell's area in its mean colour.
+    face(i, side) {
+      const { pictures, area, colour } = this.source, node = make("span", { class: "face" });
+      node.style.width = node.style.height = `${side}px`;
+      if (pictures) {
+        const x = i % pictures.columns, y = Math.floor(i / pictures.columns);
+        node.style.backgroundImage = `url("${pictures.address}")`;
+        node.style.backgroundSize = `${pictures.columns * side}px ${pictures.rows * side}px`;
+        node.style.backgroundPosition = `${-x * side}px ${-y * side}px`;
+        return node;
+      }
+      const disc = make("span", { class: "disc" }), across = area[i] ? Math.sqrt(area[i] / this.most) * side * 0.94 : side * 0.6;
+      disc.style.width = disc.style.height = `${across}px`;
+      disc.style.background = colour[i] ? `#${colour[i]}` : "#9aa0aa";
+      node.append(disc);
+      return node;
+    }
+    show() {
+      const order = this.order(), pages = Math.max(1, Math.ceil(order.length / this.size)), map = this.value("view") === "map";
+      this.page = Math.min(pages - 1, Math.max(0, this.page));
+      const first = this.page * this.size, shown = order.slice(first, first + this.size), wrong = order.filter((i) => this.isWrong(i)).length;
+      this.tell(order.length ? `${count(order.length)} cells, ${count(wrong)} of them called wrongly by ${this.source.arms[+this.value("arm")]}.` : "No such cell.");
+      this.place("range").textContent = order.length ? `${count(first + 1)} to ${count(first + shown.length)} of ${count(order.length)}` : "none";
+      this.root.querySelector("[data-turn='-1']").disabled = this.page === 0;
+      this.root.querySelector("[data-turn='1']").disabled = this.page === pages - 1;
+      this.root.querySelector(".turn").hidden = map;
+      this.rows.hidden = map;
+      this.place("map").hidden = !map;
+      this.named.get("mark").closest("label").hidden = !map || this.named.get("mark").options.length < 2;
+      this.showKey(map, order);
+      if (map) this.drawMap(); else this.rows.replaceChildren(...shown.map((i) => this.tile(i)));
+      this.showLarge();
+      this.write();
+    }
+    write() {
+      const chosen = Object.fromEntries(this.kept.filter((name) => this.value(name) && (this.named.get(name).selectedIndex > 0 || name === "source")).map((name) => [name, this.value(name)]));
+      writeAddress(this.chosen >= 0 ? { ...chosen, cell: this.source.cell[this.chosen] } : chosen);
+    }
+    tile(i) {
+      const kinds = ["tile", this.isALL(i) ? "round" : "square", this.isWrong(i) ? "wrong" : "", this.source.pictures ? "pictured" : "", i === this.chosen ? "chosen" : ""];
+      const node = make("button", { type: "button", class: kinds.filter(Boolean).join(" "), title: this.describe(i) }, this.face(i, this.source.pictures ? 46 : 56));
+      node.dataset.cell = i;
+      node.setAttribute("aria-label", this.describe(i));
+      node.setAttribute("aria-pressed", String(i === this.chosen));
+      return node;
+    }
+    showKey(map, order) {
+      const { colours } = this.data, looks = this.value("mark"), plain = map && looks === "class";
+      const sign = (kind, colour, text) => make("span", { class: "sign" }, draw("svg", { width: 18, height: 18, "aria-hidden": "true" },
+        kind === "round" ? draw("circle", { cx: 9, cy: 9, r: 6, fill: plain ? colour : "none", stroke: colour, "stroke-width": 2.5 })
+          : kind === "square" ? draw("rect", { x: 3, y: 3, width: 12, height: 12, fill: plain ? colour : "none", stroke: colour, "stroke-width": 2.5 })
+            : draw("path", { d: "M4 4L14 14M14 4L4 14", stroke: colour, "stroke-width": 2.5 })), ` ${text}`);
+      this.place("key").replaceChildren(sign("round", colours.ALL, "ALL"), sign("square", colours.HEM, "HEM"), map && order.length > 600 ? "Crosses on those called wrongly where at most 600 cells are shown." : sign("cross", "#b3412e", "called wrongly"));
+    }
+    choose(i) { this.chosen = i; this.show(); }
+    step(by) {
+      const order = this.order(), at = order.indexOf(this.chosen), next = order[(at + by + order.length) % order.length];
+      this.page = Math.floor(order.indexOf(next) / this.size);
+      this.choose(next);
+    }
+    showLarge() {
+      const place = this.place("large"), { source } = this, i = this.chosen;
+      place.hidden = i < 0;
+      if (i < 0) return place.replaceChildren();
+      const [fold, image, number] = source.origin[i] || [], name = [image === null || image === undefined ? "" : `image ${image}`, number === null || number === undefined ? "" : `cell ${number}`, fold === null || fold === undefined ? "" : `fold ${fold}`].filter(Boolean).join(", ");
+      const facts = [["class", this.isALL(i) ? "ALL" : "HEM"], ["subject", source.subjects[source.subject[i]]],
+        ...source.arms.map((arm, a) => [arm, `${score(source.scores[a][i] / 10000)}: ${source.scores[a][i] >= 5000 ? "ALL" : "HEM"}${source.scores[a][i] >= 5000 === this.isALL(i) ? "" : ", wrongly"}`]),
+        ...(source.area[i] ? [["area", `${count(Math.round(source.area[i]))} px² of a frame of 450 px`]] : []),
+        ...(name ? [["its name says", name]] : []), ["digest of its file", `${source.cell[i]}…`]];
+      const list = make("dl", {}, ...facts.flatMap(([what, value]) => [make("dt", {}, what), make("dd", {}, value)]));
+      const button = (text, act) => { const node = make("button", { type: "button" }, text); node.addEventListener("click", act); return node; };
+      const face = make("div", { class: `paper ${this.isALL(i) ? "round" : "square"} ${source.pictures ? "pictured" : ""}` }, this.face(i, innerWidth < 600 ? 150 : 200));
+      const turn = make("div", { class: "turn" }, button("Previous", () => { this.step(-1); this.place("large").focus(); }), button("Next", () => { this.step(1); this.place("large").focus(); }), button("Close", () => this.choose(-1)));
+      const maps = source.maps ? [make("p", {}, make("a", { href: source.maps }, "Maps of where the network looks"), ", for some of these cells")] : [];
+      place.replaceChildren(face, make("div", {}, make("h2", { class: "chosen-cell" }, this.describe(i)), list, ...maps, turn));
+    }
+    // ---- the map
+    drawMap() {
+      const { source, canvas } = this, { x, y, shares, of } = source.map, looks = this.value("mark"), order = this.order();
+      const wide = this.roomOf("map", 900), high = Math.round(Math.min(620, wide * 0.8)), ratio = devicePixelRatio || 1, edge = 30;
+      canvas.width = wide * ratio; canvas.height = high * ratio;
+      canvas.style.width = `${wide}px`; canvas.style.height = `${high}px`;
+      const pen = canvas.getContext("2d"), { ALL, HEM } = this.data.colours, most = Math.min(44, Math.max(14, 700 / Math.sqrt(order.length)));
+      pen.scale(ratio, ratio);
+      pen.fillStyle = "#fff"; pen.fillRect(0, 0, wide, high);
+      pen.fillStyle = "#4b515c"; pen.font = "13px system-ui, sans-serif"; pen.textAlign = "center";
+      pen.fillText(`first component, ${share(shares[0])} of the variance`, wide / 2, high - 6);
+      pen.save(); pen.translate(13, high / 2); pen.rotate(-Math.PI / 2); pen.fillText(`second component, ${share(shares[1])}`, 0, 0); pen.restore();
+      this.at = (i) => [edge + x[i] / 1000 * (wide - 2 * edge), high - edge - y[i] / 1000 * (high - 2 * edge)];
+      const half = (i) => (looks === "class" ? (order.length > 1500 ? 2.6 : 4) : Math.max(2, Math.sqrt((source.area[i] || this.most / 3) / this.most) * most / 2));
+      const outline = (i, reach) => { const [px, py] = this.at(i); pen.beginPath(); if (this.isALL(i)) pen.arc(px, py, reach, 0, 7); else pen.rect(px - reach, py - reach, 2 * reach, 2 * reach); };
+      pen.globalAlpha = looks === "class" && order.length > 1500 ? 0.6 : 0.9;
+      for (const i of [...order].sort((a, b) => a - b)) {
+        const [px, py] = this.at(i), colour = this.isALL(i) ? ALL : HEM;
+        if (looks === "picture" && source.pictures && this.sheet.naturalWidth) {
+          const { size, columns } = source.pictures;
+          pen.drawImage(this.sheet, i % columns * size, Math.floor(i / columns) * size, size, size, px - most / 2, py - most / 2, most, most);
+          pen.strokeStyle = colour; pen.lineWidth = 1.5; outline(i, most / 2); pen.stroke();
+          continue;
+        }
+        pen.fillStyle = looks === "class" || !source.colour[i] ? colour : `#${source.colour[i]}`;
+        outline(i, half(i)); pen.fill();
+        if (looks !== "class") { pen.strokeStyle = colour; pen.lineWidth = 1; pen.stroke(); }
+      }
+      pen.globalAlpha = 1;
+      for (const i of this.crossed(order)) {
+        const [px, py] = this.at(i);
+        pen.strokeStyle = "#b3412e"; pen.lineWidth = 1.2; pen.beginPath(); pen.moveTo(px - 3, py - 3); pen.lineTo(px + 3, py + 3); pen.moveTo(px + 3, py - 3); pen.lineTo(px - 3, py + 3); pen.stroke();
+      }
+      if (this.chosen >= 0) { pen.strokeStyle = "#22262e"; pen.lineWidth = 3; outline(this.chosen, Math.max(9, looks === "picture" ? most / 2 + 3 : half(this.chosen) + 5)); pen.stroke(); }
+      canvas.setAttribute("aria-label", `Map of ${count(order.length)} cells by the first two principal components of an embedding; the same cells are listed under Show as: cells beside each other`);
+      this.place("map").querySelector("figcaption").textContent = `Principal components (PCA) of ${count(source.map.features)} features of ${of}. Touch or click a cell to see it large.`;
+    }
+    // Crosses on a thousand cells hide what they are on.
+    crossed(order) { return order.length > 600 ? [] : order.filter((i) => this.isWrong(i)); }
+    pick(event) {
+      const box = this.canvas.getBoundingClientRect(), [px, py] = [event.clientX - box.left, event.clientY - box.top];
+      let best = -1, least = 400;
+      for (const i of this.order()) {
+        const [x, y] = this.at(i), far = (x - px) ** 2 + (y - py) ** 2;
+        if (far < least) { least = far; best = i; }
+      }
+      if (best >= 0) this.choose(best);
+    }
+  }
+
+  const kinds = { operating: Operating, leakage: Leakage, cells: Cells };
   for (const root of all(".instrument[data-instrument]")) {
     const Kind = kinds[root.dataset.instrument];
     if (Kind) new Kind(root).start();

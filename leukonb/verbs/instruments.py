@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PREVALENCES', 'Triple', 'Instrument', 'data_html', 'frame_html', 'measure_operating', 'make_operating_page',
-           'measure_leakage', 'make_leakage_page', 'make_instruments', 'say_what_moves', 'add_to_menu']
+           'measure_leakage', 'make_leakage_page', 'make_cells_page', 'make_instruments', 'say_what_moves',
+           'add_to_menu']
 
-# %% ../../nbs/verbs/instruments.ipynb #08cee718
+# %% ../../nbs/verbs/instruments.ipynb #d79260dc
 import json, posixpath, re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -19,9 +20,10 @@ from ..files import read_table
 from ..numbers import format_number
 from ..runs.published import is_published
 from ..runs.record import Run
+from . import cell_explorer
 from .scored_cells import Scored, THRESHOLDS, find_scored, keep_judgeable, measure_points
 
-# %% ../../nbs/verbs/instruments.ipynb #2c176b1b
+# %% ../../nbs/verbs/instruments.ipynb #6190e5aa
 class Instrument(NamedTuple):
     "A page of the site on which a reader moves something."
 
@@ -49,7 +51,7 @@ def _whole_numbers(value: Any) -> Any:
         return None if not np.isfinite(value) else int(value) if value.is_integer() else value
     return value
 
-# %% ../../nbs/verbs/instruments.ipynb #724bae89
+# %% ../../nbs/verbs/instruments.ipynb #3467fb5b
 _NO_SCRIPT = "<noscript><p>This page moves by a script, and scripts are switched off here.</p></noscript>"
 
 
@@ -81,7 +83,7 @@ def _slider(name: str, label: str, least: float, most: float, step: float, value
         f'<input type="range" name="{name}" {ends}></label>'
     )
 
-# %% ../../nbs/verbs/instruments.ipynb #fa2e46f2
+# %% ../../nbs/verbs/instruments.ipynb #656ed0ed
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 50
 
@@ -101,7 +103,7 @@ def _say_cells(rows: pd.DataFrame) -> str:
     kinds = f"{people.get('ALL', 0)} with ALL, {people.get('HEM', 0)} without"
     return f"{rows.cell.nunique():,} cells of {rows.identity.nunique()} people ({kinds})"
 
-# %% ../../nbs/verbs/instruments.ipynb #22f7e16b
+# %% ../../nbs/verbs/instruments.ipynb #da1c2766
 def _head(scored: Scored, link: Mapping[Path, str]) -> dict[str, Any]:
     "What every instrument says of the cells that it shows."
     run = scored.runs[0]
@@ -125,7 +127,7 @@ def measure_operating(
     ]
     return {"thresholds": THRESHOLDS, "prevalences": PREVALENCES, "colours": COLOURS, "sources": sources}
 
-# %% ../../nbs/verbs/instruments.ipynb #bea29871
+# %% ../../nbs/verbs/instruments.ipynb #b431e038
 _FEW = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -170,7 +172,7 @@ def make_operating_page(
     ]
     return Instrument("explore/threshold.ipynb", "Move the threshold", claim, parts)
 
-# %% ../../nbs/verbs/instruments.ipynb #3d0b42e0
+# %% ../../nbs/verbs/instruments.ipynb #e1731e2c
 _OPERATING = (
     '<p class="about"></p><div class="panels">'
     '<figure class="paper" data-place="scores"></figure><figure class="paper" data-place="benefit"></figure></div>'
@@ -189,7 +191,7 @@ _BEWARE_OPERATING = (
     "classifier would be used.</p>"
 )
 
-# %% ../../nbs/verbs/instruments.ipynb #b4db7080
+# %% ../../nbs/verbs/instruments.ipynb #bfa07ea0
 _AUROC = r"AUROC (claimed|honest|given away), split by (.+)"
 _KINDS = ("claimed", "honest", "given away")
 Triple = tuple[float, float, float]  # a number with the ends of its interval
@@ -214,7 +216,7 @@ def _read_scores(run: Run) -> dict[str, dict[tuple[str, ...], Triple]]:
     f1 = {(r["what"], r["split by"]): (r["value"], r["low"], r["high"]) for r in rows}
     return {"AUROC": _read_triples(run, _AUROC), "weighted F1": f1}
 
-# %% ../../nbs/verbs/instruments.ipynb #dc18ca3c
+# %% ../../nbs/verbs/instruments.ipynb #3dbfdaa4
 _PLAIN = (
     ("ways", r"AUROC of (boosting on plain cues), by (.+)"),
     ("shortcuts", r"AUROC of (all together), by (.+)"),
@@ -239,7 +241,7 @@ def _read_splits(run: Run, way: str) -> list[list[float]]:
 
 _UNIT_NAMES = {"copies": "image, over copies", "subject": "released subject"}
 
-# %% ../../nbs/verbs/instruments.ipynb #442fe674
+# %% ../../nbs/verbs/instruments.ipynb #74905efa
 def _describe_way(run: Run, runs: Sequence[Run], way: str, link: Mapping[Path, str]) -> dict[str, Any]:
     "What the leakage page holds of one way of splitting."
     scores, plain = _read_scores(run), _find_plain(runs, way)
@@ -275,7 +277,7 @@ def measure_leakage(
             sources.append({**head, "said": said, "ways": [_describe_way(run, runs, w, link) for w in ways]})
     return sorted((s for s in sources if s["ways"]), key=lambda source: source["drawn"])
 
-# %% ../../nbs/verbs/instruments.ipynb #7b12c32e
+# %% ../../nbs/verbs/instruments.ipynb #8b891fb9
 def _tabulate_ways(source: Mapping[str, Any]) -> pd.DataFrame:
     "AUROC under each way of splitting."
     columns = ("claimed by its own test", "left on people in no part", "given away")
@@ -306,7 +308,7 @@ def make_leakage_page(
     ]
     return Instrument("explore/split.ipynb", "Switch the split", claim, parts)
 
-# %% ../../nbs/verbs/instruments.ipynb #546c96c7
+# %% ../../nbs/verbs/instruments.ipynb #f8725382
 _RADIOS = '<fieldset class="control wide"><legend>Split by</legend><div data-place="ways"></div></fieldset>'
 _LEAKAGE = (
     '<p class="about"></p><figure class="paper" data-place="claims"></figure>'
@@ -323,7 +325,37 @@ _BEWARE_LEAKAGE = (
     "may be chance.</p>"
 )
 
-# %% ../../nbs/verbs/instruments.ipynb #91aa6c74
+# %% ../../nbs/verbs/instruments.ipynb #defabd2d
+_VIEWS = {"sheet": "cells beside each other", "map": "a map (PCA of an embedding)"}
+
+
+def make_cells_page(
+    found: Sequence[Scored],
+    studies: Mapping[str, tuple[str, Sequence[Run]]],  # {name: (title, finished runs)}
+    link: Mapping[Path, str],  # for a run's folder, the address of its page
+) -> Instrument:
+    "The page on which each test cell can be looked at."
+    sources = []
+    for scored in found:
+        runs = studies[scored.study][1]
+        held = cell_explorer.measure_cells_shown(scored, runs)
+        sources.append({**_head(scored, link), **held, "maps": cell_explorer.find_explanation(runs, link)})
+    controls = [
+        _choice("source", "Cells"),
+        _choice("arm", "Classifier"),
+        _choice("subject", "Subject"),
+        cell_explorer.choice_html("kind", "Which", cell_explorer.KINDS),
+        cell_explorer.choice_html("order", "Order", cell_explorer.ORDERS),
+        cell_explorer.choice_html("view", "Show as", _VIEWS),
+        _choice("mark", "Marks show"),
+    ]
+    claim = "Every cell that no classifier here was trained on, with what each of them says of it: by subject, score, error and size, or on a map."
+    data = {"colours": COLOURS, "sources": sources}
+    frame = frame_html("cells", "Look at the test cells", controls, cell_explorer.PLACES, data)
+    parts = [cell_explorer.ABOUT, frame, cell_explorer.BEWARE]
+    return Instrument("explore/cell_explorer.ipynb", "Look at the test cells", claim, parts)
+
+# %% ../../nbs/verbs/instruments.ipynb #daf5b237
 def make_instruments(
     studies: Mapping[str, tuple[str, Sequence[Run]]],  # {name: (title, finished runs)}
     addresses: Mapping[Path, str],  # for a run's folder, the address of its page from the site's root
@@ -332,10 +364,12 @@ def make_instruments(
     link = {folder: posixpath.relpath(address, "explore") for folder, address in addresses.items()}
     found, left = keep_judgeable(find_scored(studies))
     sources = measure_leakage(studies, link)
-    made = [make_operating_page(found, left, link)] if found else []
-    return made + ([make_leakage_page(sources)] if sources else [])
+    leak = [make_leakage_page(sources)] if sources else []
+    if not found:
+        return leak
+    return [make_operating_page(found, left, link), *leak, make_cells_page(found, studies, link)]
 
-# %% ../../nbs/verbs/instruments.ipynb #1af29997
+# %% ../../nbs/verbs/instruments.ipynb #e7b4f1d5
 _SAME = {
     "explore/operating_point.ipynb": "explore/threshold.ipynb",
     "explore/error_atlas.ipynb": "explore/cell_explorer.ipynb",
@@ -360,7 +394,7 @@ def say_what_moves(
     also = f" On this site: <a href='{address}'>{escape(named[same])}</a>." if same in named else ""
     return f"<p class='worth'>{still}{also}</p>"
 
-# %% ../../nbs/verbs/instruments.ipynb #2787177b
+# %% ../../nbs/verbs/instruments.ipynb #ed837fbb
 def add_to_menu(
     menu: Sequence[dict[str, Any]],  # entries and sections of the site's menu
     made: Sequence[Instrument],
