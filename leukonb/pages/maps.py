@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from ..data import morphology
-from ..draw.cells import picture_address, pick_cells
-from ..draw.look import ACCENT, COLOURS, INK, MUTED, blank_figure, error_bars, in_run
+from ..draw.cells import keeps_pictures, picture_address, pick_cells, publish_pictures
+from ..draw.look import ACCENT, COLOURS, INK, MUTED, blank_figure, error_bars, in_run, show_sentences
 from ..files import Refusal, write_text
 from ..model import explain
 
@@ -129,25 +129,27 @@ def show_sheet(
     size: int = 120,  # pixels of a picture
     missing: Iterable[str] = (),  # sentences on what could not be shown
 ) -> None:
-    "Show rows of a cell and its maps, and keep them as figures/<name>.html where a run is going on."
-    from IPython.display import publish_display_data
+    """Show rows of a cell and its maps.
 
+    Where a run on drawn cells is going on, they are kept as figures/<name>.html."""
     sentences = "".join(f"<p class='worth'>{escape(text)}</p>" for text in missing)
     html = sentences + render_sheet(images, maps, texts, marks, size)
-    if in_run():
+    if in_run() and keeps_pictures():
         write_text(f"figures/{name}.html", html)
-    publish_display_data({"text/plain": f"{len(texts)} cells with {', '.join(maps)}", "text/html": html})
+    publish_pictures(html, f"{len(texts)} cells with {', '.join(maps)}", texts)
 
 # %% ../../nbs/pages/maps.ipynb #149f177d
 def show_kept_sheet(
     folder: Path | str,  # of an explanation run
     name: str,  # of a sheet
 ) -> None:
-    "Show a sheet that another run has kept."
-    from IPython.display import publish_display_data
-
-    html = (Path(folder) / "figures" / f"{name}.html").read_text(encoding="utf-8")
-    publish_display_data({"text/plain": f"the cells of {name}", "text/html": html})
+    "Show a sheet that another run has kept; in words that there is none, where its cells are real."
+    file = Path(folder) / "figures" / f"{name}.html"
+    if file.is_file():
+        publish_pictures(file.read_text(encoding="utf-8"), f"the cells of {name}")
+    else:
+        said = f"The maps of {name} are of real cells, and no record keeps them; the page of their run shows them."
+        show_sentences([said])
 
 # %% ../../nbs/pages/maps.ipynb #f246f111
 _DYES = ("#3557a8", "#d08a1d", "#58a6c9", "#7c4a21", "#22262e")

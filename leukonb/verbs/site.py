@@ -24,6 +24,7 @@ import nbformat, yaml
 from nbformat import NotebookNode
 from ..files import Refusal, write_text
 from ..pictures import NO_SUBJECTS
+from ..draw.cells import place_pictures
 from ..draw.look import figure_html, table_html
 from .home import describe_citation, describe_home, find_citation
 from .licences import describe_licences, list_licences
@@ -152,14 +153,15 @@ def relink_text(
 
 # %% ../../nbs/verbs/site.ipynb #2da24ee0
 def _relink_cell(cell: NotebookNode, folder: Path, page: str, places: Mapping[str, str]) -> None:
-    "Rewrite the links of a cell and its outputs."
+    "Rewrite the links of a cell and its outputs; pictures that lie beside the record get their place."
     if cell.cell_type == "markdown":
         cell.source = relink_text(cell.source, folder, page, places)
     for output in cell.get("outputs", []):
         data = output.get("data", {})
         for kind in ("text/html", "text/markdown"):
             if kind in data:
-                data[kind] = relink_text("".join(data[kind]), folder, page, places)
+                text = place_pictures("".join(data[kind]), folder)
+                data[kind] = relink_text(text, folder, page, places)
 
 # %% ../../nbs/verbs/site.ipynb #ad9d82dc
 def _as_html(data: Mapping[str, Any], name: str) -> str | None:
