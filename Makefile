@@ -12,7 +12,7 @@ PYTHON ?= python3
 DATA ?=
 PATTERN ?=
 SPLIT ?=
-STUDY ?= $(if $(DATA),quick,real quick leakage)
+STUDY ?= $(if $(DATA),quick,real leakage quick)
 OUT ?= _runs
 WORKERS ?= 2
 NOTEBOOK ?=
@@ -27,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: report test outputs house test-extras test-faults lab site lock clean
 
 report: $(STAMP)
-	for study in $(STUDY); do $(BIN)/leukonb run $$study --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") $(if $(PATTERN),--subject-pattern '$(PATTERN)') $(if $(SPLIT),--split $(SPLIT)) || exit $$?; done
+	$(BIN)/leukonb run $(STUDY) --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") $(if $(PATTERN),--subject-pattern '$(PATTERN)') $(if $(SPLIT),--split $(SPLIT))
 	$(BIN)/leukonb site --out $(OUT)
 
 test: $(STAMP)

@@ -90,7 +90,8 @@ def _add_cohort(p: argparse.ArgumentParser) -> None:
 
 def _add_run(verbs: Any) -> None:
     p = verbs.add_parser("run", help="do every run of a study that is not done")
-    p.add_argument("study", metavar="STUDY", help="a study's name, such as quick, or a .yml file")
+    text = "a study's name, such as quick, or a .yml file; the runs of several go side by side"
+    p.add_argument("study", nargs="+", metavar="STUDY", help=text)
     text = "a folder of images, or a .zip or .tar of one; without it the study draws its synthetic cohort"
     p.add_argument("--data", type=Path, metavar="DIR", help=text)
     p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
@@ -403,18 +404,21 @@ def _features(a: Namespace) -> None:
 def _run(a: Namespace) -> int:
     from leukonb.runs.sweep import pick_shard
     from leukonb.runs.track import check_tracker
-    from leukonb.verbs.run import count_runs, execute_study, prepare_study
+    from leukonb.verbs.run import count_runs, execute_study, join_studies, prepare_study
 
     check_tracker(a.track)
     place = _place(a)
     options = (a.data, a.set, a.smoke, a.subject_pattern, a.command)
-    cohort = dict(split=a.split, features=a.features, positive=a.positive)
-    prepared = prepare_study(a.study, a.out, *options, trains_here=place is None, threads=a.threads, **cohort)
-    for name, why in prepared.left_out.items():
+    terms = dict(trains_here=place is None, threads=a.threads, split=a.split)
+    terms |= dict(features=a.features, positive=a.positive)
+    studies = [prepare_study(name, a.out, *options, **terms) for name in a.study]
+    for name, why in (item for study in studies for item in study.left_out.items()):
         print(f"left out, with what needs it: {name}: {why}")
+    prepared = join_studies(studies)
     mine = pick_shard(prepared.planned, a.shard) if a.shard else set(range(len(prepared.planned)))
-    shard = f", {count_runs(len(mine)).split()[0]} of them in shard {a.shard}" if a.shard else ""
-    print(prepared.describe() + shard, flush=True)
+    whole = "them" if len(studies) == 1 else f"all {count_runs(len(prepared.planned))}"
+    shard = f", {len(mine)} of {whole} in shard {a.shard}" if a.shard else ""
+    print("\n".join(study.describe() for study in studies) + shard, flush=True)
     if a.dry_run:
         return _list_runs(prepared, mine)
     states = execute_study(prepared, _pool(a, place), mine, track=a.track)
@@ -596,9 +600,10 @@ def _status(a: Namespace) -> None:
 # %% ../nbs/cli.ipynb #45e72528
 @_verb
 def _site(a: Namespace) -> None:
-    from leukonb.verbs import site
+    from leukonb.verbs import site, site_root
 
-    built = site.build_site(a.out, a.to)
+    if (built := site_root.make_site(a.out, a.to)) is None:
+        return
     print(f"the site is in {built}, {site.describe_size(built)}; open index.html there")
     if a.serve is not None:
         site.serve_site(built, a.serve)

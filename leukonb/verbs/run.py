@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['write_settings', 'own_experiments', 'PreparedStudy', 'count_runs', 'check_training', 'check_records', 'keep_features',
-           'prepare_study', 'execute_study', 'tabulate_runs']
+           'prepare_study', 'join_studies', 'execute_study', 'tabulate_runs']
 
 # %% ../../nbs/verbs/run.ipynb #a0177b08
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 import pandas as pd
@@ -20,7 +20,7 @@ from ..files import Refusal, digest, digest_file
 from ..runs import demands, study as studies
 from ..runs.device import list_cards, warn_idle_card
 from ..runs.notebook import Parameter, read_parameters
-from ..runs.sweep import ThisMachine, execute_plan
+from ..runs.sweep import ThisMachine, execute_plan, join_plans
 from ..runs.track import check_tracker, track_runs
 from ..runs.watch import show_progress
 from .extras import needs_training, require_extra
@@ -232,6 +232,15 @@ def _prepare_on_cohort(
         planned = plan()
     save_cohort(cohort, folder)
     return PreparedStudy(study, planned, cohort.cells, cohort.synthetic, left_out)
+
+# %% ../../nbs/verbs/run.ipynb #00058ea5
+def join_studies(
+    prepared: Sequence[PreparedStudy],  # at least one
+) -> PreparedStudy:  # the first, with the runs of all
+    "Studies whose runs go side by side, in the order given; a `Refusal` for one that is named twice."
+    if len(prepared) == 1:
+        return prepared[0]
+    return replace(prepared[0], planned=join_plans([study.planned for study in prepared]))
 
 # %% ../../nbs/verbs/run.ipynb #1c516387
 def execute_study(
