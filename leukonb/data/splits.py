@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['PARTS', 'Quota', 'share_out', 'subject_quotas', 'split_by_identity', 'split_by_subject', 'summarise_split',
            'check_whole', 'digest_split', 'drop_repeats', 'assign_whole_folds', 'split_challenge',
-           'describe_exclusions', 'split_monte_carlo', 'split_by_image', 'name_shown', 'count_shown', 'keep_one',
-           'describe_shown', 'split_by_cell', 'add_copies', 'split_by_copies', 'draw_split', 'reserve_identities']
+           'describe_exclusions', 'list_directions', 'split_between_folds', 'split_monte_carlo', 'split_by_image',
+           'name_shown', 'count_shown', 'keep_one', 'describe_shown', 'split_by_cell', 'add_copies', 'split_by_copies',
+           'draw_split', 'reserve_identities']
 
 # %% ../../nbs/data/splits.ipynb #f660380e
 import hashlib
@@ -257,10 +258,21 @@ def split_challenge(
     return split
 
 # %% ../../nbs/data/splits.ipynb #a0dfebb6
+def _describe_direction(learnt: int, asked: int, subjects: list[str], images: int) -> str:
+    "Which fold is trained on, which is tested, and who is left out of the test."
+    said = f"Trained on fold {learnt}, tested on fold {asked}"
+    if not images:
+        return f"{said}. Nobody is known to stand in both."
+    who = f"subject {', '.join(subjects)} of fold {asked} stands in fold {learnt}, too"
+    return f"{said}: {who}, and {images:,} images are left out of the test."
+
+
 def describe_exclusions(
-    split: pd.DataFrame,  # from `split_challenge` or `draw_split`
+    split: pd.DataFrame,  # from `split_challenge`, `split_between_folds` or `draw_split`
 ) -> list[str]:  # sentences
     "What a reader must know of a split; nothing for one that leaves nothing out."
+    if "folds" in split.attrs:
+        return [_describe_direction(*split.attrs["folds"], **split.attrs["left out of the test"])]
     out = split.attrs.get("left out")
     if out is None:
         return []
@@ -271,6 +283,38 @@ def describe_exclusions(
         f"Subject {subjects} of the training part is of an identity of the preliminary test. "
         f"The test is kept as it was released; {out['images']:,} images of the training part are left out."
     ]
+
+# %% ../../nbs/data/splits.ipynb #f2bc36ef
+def list_directions(
+    cells: pd.DataFrame,  # with fold
+) -> list[tuple[int, int]]:
+    "Every pair of folds, trained on the first and tested on the second; a `Refusal` where there is one fold."
+    folds = sorted(cells.fold.dropna().unique())
+    if len(folds) < 2:
+        raise Refusal(f"the cohort has fewer than two folds ({len(folds)}); those of C-NMC 2019 have three")
+    return [(int(learnt), int(asked)) for learnt in folds for asked in folds if learnt != asked]
+
+# %% ../../nbs/data/splits.ipynb #9cd6519a
+def split_between_folds(
+    cells: pd.DataFrame,  # the cohort's table
+    validation: float = 0.2,  # share of the subjects of the fold that is trained on
+    seed: int = 0,
+    iteration: int = 0,  # which direction, of `list_directions`
+) -> pd.DataFrame:  # `attrs['left out of the test']`: subjects and images of people who stand in both folds
+    "Training and validation from one fold; the test is another, without the people who stand in both."
+    rows = _usable(cells)
+    directions = list_directions(rows)
+    if not 0 <= iteration < len(directions):
+        raise Refusal(f"iteration {iteration} is no direction between folds; there are {len(directions)}")
+    learnt, asked = directions[iteration]
+    learning, test = rows[rows.fold == learnt], rows[rows.fold == asked]
+    met = test.identity.isin(set(learning.identity))
+    quotas = (1.0 - validation - 1e-9, float(validation), 0)
+    inner = _split_groups(learning, learning.identity, "identity", quotas, seed, iteration)
+    split = pd.concat([inner, _table(test[~met], "test", iteration, "identity")], ignore_index=True)
+    out = {"subjects": sorted(test.subject[met].unique()), "images": int(met.sum())}
+    split.attrs |= {"left out of the test": out, "folds": (learnt, asked)}
+    return check_whole(split)
 
 # %% ../../nbs/data/splits.ipynb #e59b5eca
 def split_monte_carlo(
@@ -417,6 +461,11 @@ def _challenge(cells, train, validation, test, seed, iteration):
     "The challenge, called as the others are; its quotas are those of the release."
     return split_challenge(cells, validation, seed, iteration)
 
+
+def _between_folds(cells, train, validation, test, seed, iteration):
+    "Fold to fold, called as the others are; its quotas are those of the release."
+    return split_between_folds(cells, validation, seed, iteration)
+
 # %% ../../nbs/data/splits.ipynb #26df5a8d
 def _check_judgeable(split):
     "The split, if its test part has two identities of each class: one person a class gives no interval."
@@ -438,6 +487,7 @@ _BY = {
     "cell": split_by_cell,
     "copies": split_by_copies,
     "challenge": _challenge,
+    "folds": _between_folds,
 }
 
 # %% ../../nbs/data/splits.ipynb #e803e0db
@@ -454,7 +504,8 @@ def draw_split(
     """One split of the kind named, its promise checked.
 
     `unit` is 'identity'; or 'subject', 'cell', 'image' or 'copies', only to measure what those are worth; or
-    'challenge', which tests on the preliminary part, whatever `train` and `test` are.
+    'challenge', which tests on the preliminary part, or 'folds', which tests on another fold, whatever `train`
+    and `test` are.
     """
     if unit not in _BY:
         raise Refusal(f"cells cannot be split by {unit!r}; choose one of {', '.join(_BY)}")
