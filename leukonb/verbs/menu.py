@@ -43,6 +43,7 @@ _WORDS = {
     "simulation": "Reliability of tests",
     "trained-splits": "Many splits, trained",
     "training": "Training",
+    "transfer": "Elsewhere",
     "ways": "Ways of classifying",
 }
 
