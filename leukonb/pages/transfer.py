@@ -15,7 +15,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..data import morphology, phantom, splits
-from ..data.pixels import Pixels
+from ..data.cohort import COLUMNS
+from ..data.pixels import Pixels, decode_image, from_arrays
 from ..draw.look import ACCENT, INK, MUTED, blank_figure, error_bars
 from ..evidence import predictions
 from ..files import Refusal, digest
@@ -188,17 +189,16 @@ def describe_losses(
 def draw_people(
     subjects: int,
     cells: int,  # of each on average
-    size: int,  # pixels of the frame
+    size: int,  # pixels at which they are measured
     seed: int = 0,
+    frame: int = 450,  # pixels of the frame that they are drawn in, as released
 ) -> tuple[Pixels, pd.DataFrame]:  # images, and a row for each cell as in a cohort
     "A synthetic cohort in memory, none of whose people bears the name of a real one."
-    from leukonb.data.cohort import COLUMNS
-    from leukonb.data.pixels import from_arrays
-
-    images, table = phantom.sample_cohort(subjects, seed, size, cells)
+    images, table = phantom.sample_cohort(subjects, seed, frame, cells)
     named = "drawn " + table.subject
     rows = table.assign(subject=named, identity=named, dataset="phantom").reindex(columns=list(COLUMNS))
-    return from_arrays(images, rows), rows.astype(COLUMNS)
+    small = np.stack([decode_image(phantom.encode_bmp(image), size) for image in images])
+    return from_arrays(small, rows), rows.astype(COLUMNS)
 
 # %% ../../nbs/pages/transfer.ipynb #a2ccfe84
 def scale_within(
