@@ -7,6 +7,7 @@
 # make test-extras   the checks that need large packages beside, installed first
 # make outputs  run the notebooks and save what they show (NOTEBOOK=files: these)
 # make house    how dense the notebooks are, in numbers (NOTEBOOKS=files: of these)
+# make test-quarto   the pages of the site as Quarto builds them, where it is on the PATH
 # make test-faults   break everything on purpose, the long ways too (GROUP=runs: one group), and record how it ended
 PYTHON ?= python3
 DATA ?=
@@ -24,7 +25,7 @@ TARGET := $(if $(shell nvidia-smi -L 2>/dev/null),gpu,cpu)
 STAMP := .venv/.ready-$(TARGET)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: report test outputs house test-extras test-faults lab site lock clean
+.PHONY: report test outputs house test-extras test-faults test-quarto lab site lock clean
 
 report: $(STAMP)
 	$(BIN)/leukonb run $(STUDY) --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") $(if $(PATTERN),--subject-pattern '$(PATTERN)') $(if $(SPLIT),--split $(SPLIT))
@@ -45,6 +46,11 @@ outputs: $(STAMP)
 # The record is a file of the package; the site's table of faults is made from it.
 test-faults: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "fault$(if $(GROUP),(group='$(GROUP)'))" --faults-seed $(SEED) --faults-record leukonb/pages/faults.json
+
+# The pages of the site as Quarto builds them, where it is on the PATH; smalldocs builds them in `make test`.
+test-quarto: $(STAMP)
+	@command -v quarto >/dev/null || { echo "quarto is not on the PATH: get it from https://quarto.org" >&2; exit 1; }
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests/test_site_root.py tests/test_site_pages.py tests/test_site.py
 
 lab: $(STAMP)
 	$(BIN)/python -m ipykernel install --prefix .venv --name python3 --display-name leukonb

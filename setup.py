@@ -11,7 +11,7 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
-NAMES = ("train", "gpu", "imagenet", "cluster", "mlflow", "dev", "extras-tests")
+NAMES = ("train", "gpu", "imagenet", "cluster", "mlflow", "export", "dev", "extras-tests")
 EXTRAS = {name: name.replace("-", "_") for name in NAMES}
 
 
@@ -22,7 +22,7 @@ def words(key):
 def travelling():
     """The files outside the package that a wheel holds inside it: {place in the package: file}."""
     nbs = here / "nbs"
-    found = [nbs / "_quarto.yml", nbs / "index.ipynb"]
+    found = [nbs / "_quarto.yml", nbs / "library.yml", nbs / "index.ipynb"]
     found += [p for kind in ("*.ipynb", "studies/*.yml") for p in sorted((nbs / "experiments").glob(kind))]
     found += [p for p in sorted((nbs / "_published").rglob("*")) if p.is_file()]
     return {Path("leukonb") / p.relative_to(nbs): p for p in found} | {

@@ -32,4 +32,4 @@ def test_a_word_is_explained_shortly_and_links_to_its_page(word, text):
 
 def test_the_site_publishes_it():
     assert list_library(GLOSSARY.parent)[GLOSSARY] == "library/glossary.ipynb"
-    assert "nbs/glossary.ipynb" in (ROOT / "_quarto.yml").read_text(encoding="utf-8")
+    assert "nbs/glossary.ipynb" in (ROOT / "nbs/library.yml").read_text(encoding="utf-8")

@@ -717,7 +717,7 @@ def stage_home(
 def _library_sections(config: dict, nbs: Path, pages: Mapping[Path, str]) -> list[dict]:
     "The library in the order of the root's file, then what that does not name."
     left, sections = dict(pages), []
-    for section in config["website"]["sidebar"]["contents"]:
+    for section in config["library"]:
         named = [nbs.parent / h for h in section["contents"]]
         those = [left.pop(p) for p in named if p in left]
         folders = {posixpath.dirname("library" + h.removeprefix("nbs")) for h in section["contents"]}
@@ -759,11 +759,16 @@ def _list_sidebar(
 
 # %% ../../nbs/verbs/site.ipynb #b3318815
 def _read_look(nbs: Path) -> dict:
-    "How the site looks: `_quarto.yml` beside the notebooks, or in the folder above."
+    "How the site looks, from `_quarto.yml` beside the notebooks or above them; with the order of the library."
     for folder in (nbs.parent, nbs):
         if (folder / "_quarto.yml").is_file():
-            return yaml.safe_load((folder / "_quarto.yml").read_text(encoding="utf-8"))
-    raise Refusal(f"{nbs.parent / '_quarto.yml'} is not there; it says how the site looks")
+            break
+    else:
+        raise Refusal(f"{nbs.parent / '_quarto.yml'} is not there; it says how the site looks")
+    config = yaml.safe_load((folder / "_quarto.yml").read_text(encoding="utf-8"))
+    order, menu = nbs / "library.yml", config["website"]["sidebar"].get("contents", [])
+    named = yaml.safe_load(order.read_text(encoding="utf-8")) if order.is_file() else menu
+    return config | {"library": [part for part in named if isinstance(part, dict) and "contents" in part]}
 
 # %% ../../nbs/verbs/site.ipynb #841f4025
 def _find_places(
@@ -875,6 +880,12 @@ def stage_readable(
     return list(runs)
 
 # %% ../../nbs/verbs/site.ipynb #dc02e4e2
+_FOR_QUARTO = {
+    "html-math-method": "mathml",
+    "grid": {"sidebar-width": "230px", "body-width": "860px", "margin-width": "190px"},
+}
+
+
 def _stage_look(config: dict, to: Path) -> None:
     "Write how the site looks, with its style sheet."
     folders = ("runs", "published", "library", "explore")
@@ -884,7 +895,10 @@ def _stage_look(config: dict, to: Path) -> None:
         "licences.ipynb",
         *(f"{folder}/**/*.ipynb" for folder in folders),
     ]
-    config["project"] |= {"render": rendered}
+    config = {k: v for k, v in config.items() if k != "library"} | {"execute": {"enabled": False}}
+    project = {k: v for k, v in config["project"].items() if k not in ("pre-render", "post-render")}
+    config["project"] = project | {"render": rendered}
+    config["format"]["html"] |= _FOR_QUARTO
     config["website"] |= {"search": False, "navbar": config["website"].get("navbar", {}) | {"search": False}}
     write_text(to / "_quarto.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     for name in ("site.css", "head.html"):
