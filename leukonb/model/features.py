@@ -9,7 +9,7 @@ __all__ = ['BATCH', 'CHUNK', 'Embedder', 'open_network', 'measure_images', 'meas
 # %% ../../nbs/model/features.ipynb #ca57cf06
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -234,9 +234,18 @@ def name_unit(
     return next((unit for start, unit in _UNITS.items() if cue.startswith(start)), "none")
 
 # %% ../../nbs/model/features.ipynb #8f32a83c
+def _open_frozen(network: "Network | Mapping[str, Any]") -> "Network":
+    "A network from its fields; Keras is loaded for it, which takes four seconds."
+    if not isinstance(network, Mapping):
+        return network
+    from leukonb.model.network import Network
+
+    return Network(**network)
+
+
 def pool_cohort(
     cohort: Cohort,
-    network: "Network",  # whose backbone is frozen; its name is 'measured' where the features are at hand
+    network: "Network | Mapping[str, Any]",  # or its fields; backbone 'measured' where there is a table
     store: str | Path,  # the folder of decoded images
     folder: str | Path,  # where computed features are kept
 ) -> "heads.PooledFeatures":
@@ -245,11 +254,13 @@ def pool_cohort(
     from leukonb.model import heads
 
     measured = load_measured(cohort)
-    if (measured is not None) != (network.backbone == "measured"):
+    backbone = network["backbone"] if isinstance(network, Mapping) else network.backbone
+    if (measured is not None) != (backbone == "measured"):
         wanted = "backbone: measured" if measured else "the name of a backbone"
-        raise Refusal(f"backbone {network.backbone!r} does not fit this cohort; give {wanted}")
+        raise Refusal(f"backbone {backbone!r} does not fit this cohort; give {wanted}")
     if measured is None:
-        return heads.pool_features(network, pixels.decode_cohort(cohort, network.size, store), folder)
+        frozen = _open_frozen(network)
+        return heads.pool_features(frozen, pixels.decode_cohort(cohort, frozen.size, store), folder)
     if measured.embedding is None:
         raise Refusal("this table of measured cells has no embedding; measure the cells with --weights")
     first = ~cohort.cells.cell.duplicated().to_numpy()
