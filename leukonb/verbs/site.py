@@ -429,6 +429,8 @@ def _copy_without_execution(source: Path, to: Path) -> None:
         if cell.cell_type == "code":
             cell.outputs = [_unplaced_output(o) for o in cell.outputs]
             for data in (o.get("data", {}) for o in cell.outputs):
+                if "text/html" in data:
+                    data.pop("text/plain", None)  # the same once more, for a terminal
                 if "application/vnd.plotly.v1+json" in data:
                     data.pop("text/html", None)  # JupyterLab draws the other; this wants the site's plotly.js
     whole = json.loads(nbformat.writes(nb, split_lines=False))  # nbformat writes a line for each number
@@ -759,7 +761,7 @@ def _list_sidebar(
 
 # %% ../../nbs/verbs/site.ipynb #b3318815
 def _read_look(nbs: Path) -> dict:
-    "How the site looks, from `_quarto.yml` beside the notebooks or above them; with the order of the library."
+    "How the site looks: `_quarto.yml` beside the notebooks or above them, and the order of the library."
     for folder in (nbs.parent, nbs):
         if (folder / "_quarto.yml").is_file():
             break

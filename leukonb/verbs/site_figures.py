@@ -52,12 +52,22 @@ def _keep_shape(text: str) -> str:
     shown = text.replace("<", "&lt;").replace(">", "&gt;")
     return _MEANT.sub(r"<\1>", shown)
 
+# %% ../../nbs/verbs/site_figures.ipynb #8f47266b
+def _half_size(packed: Mapping[str, Any]) -> dict[str, Any]:
+    "Plotly's packed form of an array, with seven digits for each number where they will do."
+    whole = np.frombuffer(base64.b64decode(packed["bdata"]), "f8")
+    if np.any(np.abs(whole) >= 2**24):
+        return dict(packed)
+    return {**packed, "dtype": "f4", "bdata": base64.b64encode(whole.astype("f4").tobytes()).decode()}
+
 # %% ../../nbs/verbs/site_figures.ipynb #f96c4d83
 def escape_names(
     value: Any,  # of a figure
     key: str = "",  # that it stands under
 ) -> Any:
     "A part of a figure, in which no name is read as HTML."
+    if isinstance(value, Mapping) and value.get("dtype") == "f8":
+        value = _half_size(value)
     if isinstance(value, Mapping):
         return {k: escape_names(v, k if key != "template" else key) for k, v in value.items()}
     if isinstance(value, list):
