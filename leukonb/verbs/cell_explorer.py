@@ -18,7 +18,6 @@ from ..data.cohort import Cohort, load_cohort
 from ..data.measured import load_measured
 from ..data.morphology import cell_mask
 from ..draw.cells import decode_thumbnails
-from ..draw.look import COLOURS
 from ..files import Refusal
 from ..runs.record import Run
 from .scored_cells import Scored
@@ -86,7 +85,7 @@ def see_cells(
     cells: Sequence[str],  # n digests, each once
     cohort: Cohort | None,  # that they are of
 ) -> Look:
-    "What cells look like, from their pictures or from what was measured on them; NaN where neither is at hand."
+    "What cells look like, from their pictures or what was measured on them; NaN where neither is at hand."
     if cohort is not None:
         table = cohort.cells.drop_duplicates("cell").set_index("cell").reindex(cells)
         measured = load_measured(cohort)
@@ -258,18 +257,23 @@ def choice_html(
 PLACES = (
     '<p class="about"></p><p class="key paper" data-place="key"></p>'
     '<div data-place="large" class="large" hidden></div>'
-    '<div class="turn" role="group" aria-label="Pages of cells"><button type="button" data-turn="-1">Earlier cells</button>'
+    '<div class="turn" role="group" aria-label="Pages of cells">'
+    '<button type="button" data-turn="-1">Earlier cells</button>'
     '<span data-place="range"></span><button type="button" data-turn="1">Later cells</button></div>'
     '<div class="sheet paper" data-place="sheet" role="group" aria-label="Cells"></div>'
     '<figure class="paper" data-place="map" hidden></figure>'
 )
 ABOUT = (
-    "<p>Each mark is one cell that no classifier here was trained on. A round frame is a cell of a person with ALL, a square one of a "
-    "person without; a cross says that the classifier calls it wrongly at a threshold of 0.5. Choose one to see it large, "
+    "<p>Each mark is one cell that no classifier here was trained on. A round frame is a cell of a "
+    "person with ALL, a square one of a "
+    "person without; a cross says that the classifier calls it wrongly at a threshold of 0.5. Choose "
+    "one to see it large, "
     "with what each classifier says of it. The address of the page then leads to it.</p>"
 )
 BEWARE = (
-    "<p>What not to conclude: that a cell is easy or hard because it looks so. A label is that of the person the cell was taken "
-    "from, and a person with ALL has healthy cells, too. The map is the projection of an embedding on two directions (PCA): cells that lie apart on it "
+    "<p>What not to conclude: that a cell is easy or hard because it looks so. A label is that of the "
+    "person the cell was taken "
+    "from, and a person with ALL has healthy cells, too. The map is the projection of an embedding on "
+    "two directions (PCA): cells that lie apart on it "
     "are apart, cells that lie together may not be alike.</p>"
 )

@@ -70,7 +70,7 @@
   };
   const link = (address, text) => (address ? make("a", { href: address }, text) : text);
 
-  // What is chosen stands in the address, so that it can be sent to somebody; Back leads to what was there before.
+  // What is chosen stands in the address, so that it can be sent to somebody.
   const readAddress = () => new Map([...new URLSearchParams(location.hash.slice(1))]);
   const writeAddress = (chosen) => {
     const text = "#" + new URLSearchParams(Object.entries(chosen)).toString();
@@ -428,7 +428,7 @@
     // ---- the map
     drawMap() {
       const { source, canvas } = this, { x, y, shares, of } = source.map, looks = this.value("mark"), order = this.order();
-      const wide = this.roomOf("map", 900), high = Math.round(Math.min(620, wide * 0.8)), ratio = devicePixelRatio || 1, edge = 30;
+      const wide = this.roomOf("map", 900), high = Math.round(Math.min(620, wide * 0.8)), ratio = devicePixelRatio || 1, edge = looks === "picture" ? 48 : 30;
       canvas.width = wide * ratio; canvas.height = high * ratio;
       canvas.style.width = `${wide}px`; canvas.style.height = `${high}px`;
       const pen = canvas.getContext("2d"), { ALL, HEM } = this.data.colours, most = Math.min(44, Math.max(14, 700 / Math.sqrt(order.length)));
@@ -445,7 +445,9 @@
         const [px, py] = this.at(i), colour = this.isALL(i) ? ALL : HEM;
         if (looks === "picture" && source.pictures && this.sheet.naturalWidth) {
           const { size, columns } = source.pictures;
+          pen.save(); outline(i, most / 2); pen.clip();
           pen.drawImage(this.sheet, i % columns * size, Math.floor(i / columns) * size, size, size, px - most / 2, py - most / 2, most, most);
+          pen.restore();
           pen.strokeStyle = colour; pen.lineWidth = 1.5; outline(i, most / 2); pen.stroke();
           continue;
         }

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from ..draw.look import COLOURS, format_intervals, table_html
 from ..files import read_table
-from ..numbers import format_number
 from ..runs.published import is_published
 from ..runs.record import Run
 from . import cell_explorer
@@ -64,7 +63,8 @@ def frame_html(
 ) -> str:
     "An instrument: controls, a line that is read out when something has changed, and places for the rest."
     return (
-        f'<div class="instrument" data-instrument="{kind}" role="group" aria-label="{escape(label)}">{_NO_SCRIPT}'
+        f'<div class="instrument" data-instrument="{kind}" role="group" '
+        f'aria-label="{escape(label)}">{_NO_SCRIPT}'
         f'<div class="controls">{"".join(controls)}</div><p class="drawn" hidden></p>'
         f'<p class="said" role="status" aria-live="polite"></p>{places}{data_html(data)}</div>'
     )
@@ -162,7 +162,7 @@ def make_operating_page(
         ),
     ]
     caption = f"{first['title']}, {first['arms'][0]['name']}: intervals of 95 % over people"
-    claim = "What a threshold makes of a classifier's scores: the calls, how often they are right, and what they are worth."
+    claim = "What a threshold makes of a classifier's scores: the calls, and what they are worth."
     parts = [
         _ABOUT_OPERATING,
         frame_html("operating", "Move the threshold", controls, _OPERATING, data),
@@ -175,8 +175,10 @@ def make_operating_page(
 # %% ../../nbs/verbs/instruments.ipynb #e1731e2c
 _OPERATING = (
     '<p class="about"></p><div class="panels">'
-    '<figure class="paper" data-place="scores"></figure><figure class="paper" data-place="benefit"></figure></div>'
-    '<div class="table-wrap" data-place="confusion"></div><div class="table-wrap" data-place="values"></div>'
+    '<figure class="paper" data-place="scores"></figure><figure class="paper" data-place="benefit">'
+    "</figure></div>"
+    '<div class="table-wrap" data-place="confusion"></div>'
+    '<div class="table-wrap" data-place="values"></div>'
 )
 _ABOUT_OPERATING = (
     "<p>Each cell has a score from 0 to 1. A cell is called ALL from the threshold upwards. Move it to the "
@@ -185,8 +187,10 @@ _ABOUT_OPERATING = (
     "person are alike.</p>"
 )
 _BEWARE_OPERATING = (
-    "<p>What not to conclude: that the threshold which looks best here is that good on other people. It would be "
-    "chosen on the people it is judged on. A study chooses it on its validation people, or decides it beforehand. "
+    "<p>What not to conclude: that the threshold which looks best here is that good on other people. "
+    "It would be "
+    "chosen on the people it is judged on. A study chooses it on its validation people, or decides it "
+    "beforehand. "
     "Predictive values and net benefit assume that sensitivity and specificity are the same where the "
     "classifier would be used.</p>"
 )
@@ -213,7 +217,9 @@ def _read_rows(run: Run, name: str) -> list[dict[str, Any]]:
 def _read_scores(run: Run) -> dict[str, dict[tuple[str, ...], Triple]]:
     "For each score, what was claimed, left and given away under each way of splitting."
     rows = _read_rows(run, "weighted-f1.csv")
-    f1 = {(r["what"], r["split by"]): (r["value"], r["low"], r["high"]) for r in rows}
+    f1: dict[tuple[str, ...], Triple] = {
+        (r["what"], r["split by"]): (r["value"], r["low"], r["high"]) for r in rows
+    }
     return {"AUROC": _read_triples(run, _AUROC), "weighted F1": f1}
 
 # %% ../../nbs/verbs/instruments.ipynb #3dbfdaa4
@@ -297,7 +303,7 @@ def make_leakage_page(
     first = sources[0]
     controls = [_choice("source", "Cells"), _choice("score", "Score"), _RADIOS]
     caption = f"{first['title']}: AUROC by way of splitting ({first['said']})"
-    claim = "The same classifier on the same cells: what the split's own test claims, and what is left on people in no part of it."
+    claim = "What a split's own test claims, and what is left on people in no part of the split."
     parts = [
         _ABOUT_LEAKAGE,
         frame_html(
@@ -316,12 +322,15 @@ _LEAKAGE = (
 )
 _ABOUT_LEAKAGE = (
     "<p>A split by image may put one picture of a person's cells into training and the next into the test. "
-    "Then a classifier is asked about people it knows. Before any split, some people were set apart; what is "
+    "Then a classifier is asked about people it knows. Before any split, some people were set apart; "
+    "what is "
     "left on them is nearer to the truth about new people.</p>"
 )
 _BEWARE_LEAKAGE = (
-    "<p>What not to conclude: that two ways differ because their marks do. With few people the intervals are wide, "
-    "and marks within each other's interval say little. A difference that is not above 0 with its whole interval "
+    "<p>What not to conclude: that two ways differ because their marks do. With few people the "
+    "intervals are wide, "
+    "and marks within each other's interval say little. A difference that is not above 0 with its "
+    "whole interval "
     "may be chance.</p>"
 )
 
@@ -349,7 +358,7 @@ def make_cells_page(
         cell_explorer.choice_html("view", "Show as", _VIEWS),
         _choice("mark", "Marks show"),
     ]
-    claim = "Every cell that no classifier here was trained on, with what each of them says of it: by subject, score, error and size, or on a map."
+    claim = "Every cell that no classifier here was trained on, with what each of them says of it."
     data = {"colours": COLOURS, "sources": sources}
     frame = frame_html("cells", "Look at the test cells", controls, cell_explorer.PLACES, data)
     parts = [cell_explorer.ABOUT, frame, cell_explorer.BEWARE]

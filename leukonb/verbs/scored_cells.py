@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['THRESHOLDS', 'Scored', 'find_scored', 'measure_points', 'keep_judgeable']
 
-# %% ../../nbs/verbs/scored_cells.ipynb #013e9fe0
+# %% ../../nbs/verbs/scored_cells.ipynb #4d48a310
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 import numpy as np
 import pandas as pd
 from ..evidence import intervals, utility
@@ -17,7 +16,7 @@ from ..evidence.predictions import read_predictions
 from ..files import Refusal
 from ..runs.record import Run
 
-# %% ../../nbs/verbs/scored_cells.ipynb #d4c31d13
+# %% ../../nbs/verbs/scored_cells.ipynb #79a73b4b
 _SCORING = ("folds", "training", "classical")  # experiments that leave the scores of each cell
 _MOST, _READ = 6, 40  # classifiers of a study that are shown, and runs that are looked into for them
 
@@ -45,11 +44,12 @@ class Scored:
         "The predictions of one classifier."
         return self.table[self.table.arm == arm].reset_index(drop=True)
 
-# %% ../../nbs/verbs/scored_cells.ipynb #7e52c9ce
+# %% ../../nbs/verbs/scored_cells.ipynb #b4738f13
 def _read_tested(run: Run) -> pd.DataFrame:
     "What a run scored in the test part of its first iteration; no row where it kept no scores."
-    path = run.folder / "predictions.parquet"
-    if run.experiment not in _SCORING or not path.is_file():
+    path, stated = run.folder / "predictions.parquet", run.manifest.get("inputs", {}).get("parameters", {})
+    apart = stated.get("unit", "identity") == "identity"
+    if run.experiment not in _SCORING or not apart or not path.is_file():
         return pd.DataFrame({"arm": []})
     try:
         rows = read_predictions(path)
@@ -66,7 +66,7 @@ def _tested_alike(runs: Iterable[Run]) -> list[tuple[Run, pd.DataFrame]]:
     alike = [(run, rows) for run, rows in tested if set(rows.cell) == set(tested[0][1].cell)]
     return alike[:_MOST]
 
-# %% ../../nbs/verbs/scored_cells.ipynb #c3b07115
+# %% ../../nbs/verbs/scored_cells.ipynb #f18d0b55
 def _name_apart(pairs: Sequence[tuple[Run, pd.DataFrame]]) -> list[pd.DataFrame]:
     "The tables, an arm that two runs have called by the run's name."
     often = Counter(arm for _, rows in pairs for arm in rows.arm.unique())
@@ -87,7 +87,7 @@ def find_scored(
             found.append(Scored(name, title, tuple(run for run, _ in pairs), table))
     return sorted(found, key=lambda scored: scored.drawn)
 
-# %% ../../nbs/verbs/scored_cells.ipynb #1729bd9f
+# %% ../../nbs/verbs/scored_cells.ipynb #a1bd6cba
 THRESHOLDS = tuple(np.round(np.arange(1, 100) / 100, 2).tolist())
 
 
@@ -115,7 +115,7 @@ def measure_points(
         points.append([*called, *known[called]])
     return points
 
-# %% ../../nbs/verbs/scored_cells.ipynb #63369a06
+# %% ../../nbs/verbs/scored_cells.ipynb #54028ea3
 def keep_judgeable(
     found: Iterable[Scored],
 ) -> tuple[list[Scored], list[str]]:  # those with intervals, and a sentence on each of the others
