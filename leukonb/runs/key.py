@@ -520,7 +520,9 @@ def _list_versions(
 # %% ../../nbs/runs/key.ipynb #326ae4b7
 def library_versions() -> dict[str, str]:
     "The versions of Python, as in '3.12', and of the libraries that compute, those that are installed."
-    return {"python": ".".join(platform.python_version_tuple()[:2]), **_list_versions(_COMPUTE)}
+    idle = {"jax", "torch"} - {_keras_settings()["backend"]}
+    counted = " ".join(name for name in _COMPUTE.split() if name not in idle)
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **_list_versions(counted)}
 
 # %% ../../nbs/runs/key.ipynb #ea9ebed9
 _KERAS = {"backend": "tensorflow", "floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
