@@ -11,6 +11,7 @@ __all__ = ['ARMS', 'HeadRecipe', 'learning_rates', 'check_recipe', 'part_masks',
 # %% ../../nbs/model/heads.ipynb #1098c2c8
 import math
 import os
+import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from ..files import Refusal, atomic, digest, write_json
 if TYPE_CHECKING:
     import keras
     from leukonb.data.pixels import Pixels
+    from leukonb.model.batched_heads import BatchedHeads
     from leukonb.model.network import Network
 
 # %% ../../nbs/model/heads.ipynb #8f5dc5fc
@@ -286,6 +288,12 @@ _PIECE = 1 << 14
 # of the moments, as Keras rounds them where it corrects their bias, whatever the precision
 _FADING = (float(np.float32(0.9)), float(np.float32(0.999)))
 
+
+def _pace(step: int, rate: float) -> float:
+    "How far a step goes, from 1 up: the learning rate, and what takes the bias out of both moments."
+    unbiased = math.sqrt(1 - _FADING[1] ** step) / (1 - _FADING[0] ** step)
+    return rate * 0.1 * unbiased / math.sqrt(0.001)
+
 # %% ../../nbs/model/heads.ipynb #d043f0b1
 def _adamw(
     w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, step: int, rate: float, recipe: HeadRecipe
@@ -294,8 +302,7 @@ def _adamw(
     number, norm = w.dtype.type, math.sqrt(float(np.dot(g, g)))
     if recipe.clip and norm > recipe.clip:
         g *= number(recipe.clip / norm)
-    unbiased = math.sqrt(1 - _FADING[1] ** step) / (1 - _FADING[0] ** step)
-    alpha, least = number(rate * 0.1 * unbiased / math.sqrt(0.001)), number(1e-7 / math.sqrt(0.001))
+    alpha, least = number(_pace(step, rate)), number(1e-7 / math.sqrt(0.001))
     fade, room = number(1 - rate * recipe.decay), np.empty(_PIECE, w.dtype)
     for start in range(0, len(w), _PIECE):
         part = slice(start, start + _PIECE)
@@ -327,6 +334,7 @@ class _Group:
     rows: list  # training cells of each
     scale: np.ndarray  # 1/deviation and mean/deviation, (heads, 1, width)
     centre: np.ndarray
+    room: int  # heads at the start
 
     def part(self, which: list[int]) -> "_Group":
         "The group of some of its heads, copied."
@@ -336,7 +344,7 @@ class _Group:
         )
         running = {name: array[which].copy() for name, array in self.running.items()}
         rows = [self.rows[i] for i in which]
-        return _Group(heads, flat, first, second, running, steps, rows, scale, centre)
+        return _Group(heads, flat, first, second, running, steps, rows, scale, centre, self.room)
 
 # %% ../../nbs/model/heads.ipynb #1e66a48a
 @dataclass
@@ -350,6 +358,7 @@ class _Data:
     seed: int
     mean: np.ndarray  # of each split's training cells
     deviation: np.ndarray
+    batched: "BatchedHeads | None" = None  # what makes compiled steps; None for those of NumPy
 
 # %% ../../nbs/model/heads.ipynb #e4d704ba
 def _start(data: _Data, form: dict, heads: Sequence[int]) -> _Group:
@@ -367,7 +376,8 @@ def _start(data: _Data, form: dict, heads: Sequence[int]) -> _Group:
     mean, deviation = data.mean[places][:, None], data.deviation[places][:, None]
     scale, centre = (1 / deviation).astype(kind), (mean / deviation).astype(kind)
     moments = np.zeros_like(flat), np.zeros_like(flat)
-    return _Group(places, flat, *moments, running, steps[order], [rows[i] for i in order], scale, centre)
+    rows, room = [rows[i] for i in order], len(places)
+    return _Group(places, flat, *moments, running, steps[order], rows, scale, centre, room)
 
 # %% ../../nbs/model/heads.ipynb #98c599ae
 def draw_batches(
@@ -383,11 +393,15 @@ def draw_batches(
     return mixed[: steps * recipe.batch].reshape(steps, recipe.batch)
 
 # %% ../../nbs/model/heads.ipynb #164723f0
+def _draw_kept(stream: np.random.Generator, recipe: HeadRecipe, share: float, width: int) -> np.ndarray:
+    "Which units of a layer a head keeps in a step, bool (batch, width)."
+    return stream.random((recipe.batch, width), np.float32) >= share
+
+
 def _draw_mask(streams: Sequence, recipe: HeadRecipe, share: float, width: int) -> np.ndarray:
     "Which units of a layer a step keeps, over the share kept, (heads, batch, width)."
     over = np.dtype(recipe.precision).type(1 / (1 - share))
-    kept = [s.random((recipe.batch, width), np.float32) >= share for s in streams]
-    return np.stack([k * over for k in kept])
+    return np.stack([_draw_kept(s, recipe, share, width) * over for s in streams])
 
 
 def _drop(streams: Sequence, recipe: HeadRecipe, width: int) -> list[np.ndarray | None]:
@@ -419,12 +433,17 @@ def _step(
     return loss
 
 # %% ../../nbs/model/heads.ipynb #14c71471
+def _drawn(group: _Group, data: _Data, epoch: int) -> tuple[list, list]:
+    "The batches of an epoch for each head, and its stream of dropout."
+    numbers = [int(data.parts["iterations"][i]) for i in group.heads]
+    batches = [draw_batches(r, data.recipe, data.seed, n, epoch) for r, n in zip(group.rows, numbers)]
+    return batches, [random_stream(data.seed, n, "dropout", epoch) for n in numbers]
+
+
 def _epoch(group: _Group, form: dict, data: _Data, epoch: int) -> np.ndarray:
     "One pass over each head's training cells; the mean loss of each."
     recipe, total, gradient = data.recipe, np.zeros(len(group.heads)), np.empty_like(group.flat)
-    numbers = [int(data.parts["iterations"][i]) for i in group.heads]
-    batches = [draw_batches(r, recipe, data.seed, n, epoch) for r, n in zip(group.rows, numbers)]
-    streams = [random_stream(data.seed, n, "dropout", epoch) for n in numbers]
+    batches, streams = _drawn(group, data, epoch)
     for step in range(group.steps.max()):
         k = int((group.steps > step).sum())
         cells = np.stack([b[step] for b in batches[:k]])
@@ -434,6 +453,83 @@ def _epoch(group: _Group, form: dict, data: _Data, epoch: int) -> np.ndarray:
             arrays = (group.flat[i], gradient[i], group.first[i], group.second[i])
             _adamw(*arrays, done + 1, float(learning_rates(recipe, done, steps)), recipe)
     return total / group.steps
+
+# %% ../../nbs/model/heads.ipynb #b9c97d96
+_DISPATCH = 8  # steps handed over at a time
+
+
+def _draw_step(data: _Data, batch: np.ndarray, stream: np.random.Generator, epoch: int, step: int) -> dict:
+    "What one head is given in one of its steps: cells, kept units, pace, fade."
+    recipe, done, steps = data.recipe, epoch * len(batch) + step, len(batch) * data.recipe.epochs
+    rate, widths = float(learning_rates(recipe, done, steps)), (data.features.shape[1], *recipe.units)
+    kept = [_draw_kept(stream, recipe, s, w) if s else None for s, w in zip(recipe.dropouts, widths)]
+    numbers = {"pace": _pace(done + 1, rate), "fade": 1 - rate * recipe.decay, "active": True}
+    return {"cells": batch[step], "kept": kept, **numbers}
+
+
+def _empty_draws(data: _Data, room: int) -> dict:
+    "Draws for as many steps as a dispatch has, in which no head moves."
+    recipe, form = data.recipe, (_DISPATCH, room)
+    widths = (data.features.shape[1], *recipe.units)
+    kept = [np.zeros((*form, recipe.batch, w), bool) if s else None for s, w in zip(recipe.dropouts, widths)]
+    numbers = {name: np.ones(form, recipe.precision) for name in ("pace", "fade")}
+    cells, active = np.zeros((*form, recipe.batch), np.int32), np.zeros(form, bool)
+    return {"cells": cells, "kept": kept, **numbers, "active": active}
+
+# %% ../../nbs/model/heads.ipynb #ebb1903b
+def _draw_steps(data: _Data, batches: list, streams: list, room: int, epoch: int, begin: int) -> dict:
+    "The draws of a dispatch, from step `begin` on."
+    draws = _empty_draws(data, room)
+    for head, (batch, stream) in enumerate(zip(batches, streams)):
+        for at, step in enumerate(range(begin, min(begin + _DISPATCH, len(batch)))):
+            for name, value in _draw_step(data, batch, stream, epoch, step).items():
+                if name != "kept":
+                    draws[name][at, head] = value
+                    continue
+                for mask, kept in zip(draws["kept"], value):
+                    if mask is not None:
+                        mask[at, head] = kept
+    return draws
+
+# %% ../../nbs/model/heads.ipynb #29421efb
+_ARRAYS = {"weights": "flat", "first": "first", "second": "second"}  # of a state, and of a group
+
+
+def _state(group: _Group, form: dict) -> dict:
+    "A group's arrays by name, filled up with repeats of its heads to the number at the start."
+    take = np.resize(np.arange(len(group.heads)), group.room)
+    arrays = {name: view_weights(getattr(group, of)[take], form) for name, of in _ARRAYS.items()}
+    running = {name: values[take] for name, values in group.running.items()}
+    return {**arrays, "running": running, "loss": {"sum": np.zeros(group.room, group.flat.dtype)}}
+
+
+def _frame(group: _Group) -> dict:
+    "The scaler of each head's split, filled up in the same way."
+    take = np.resize(np.arange(len(group.heads)), group.room)
+    return {"scale": group.scale[take], "centre": group.centre[take]}
+
+# %% ../../nbs/model/heads.ipynb #765f1258
+def _take_back(group: _Group, form: dict, state: dict) -> np.ndarray:
+    "Write a state into a group's arrays; the sum of each head's losses."
+    count = len(group.heads)
+    for name, of in _ARRAYS.items():
+        for weight, into in view_weights(getattr(group, of), form).items():
+            into[:] = state[name][weight][:count]
+    for name, into in group.running.items():
+        into[:] = state["running"][name][:count]
+    return state["loss"]["sum"][:count].astype(float)
+
+
+def _epoch_compiled(group: _Group, form: dict, data: _Data, epoch: int) -> np.ndarray:
+    "One pass over each head's training cells by compiled steps; the mean loss of each."
+    from leukonb.model.batched_heads import to_arrays
+
+    assert data.batched is not None
+    (batches, streams), state, frame = _drawn(group, data, epoch), _state(group, form), _frame(group)
+    for begin in range(0, most := int(group.steps.max()), _DISPATCH):
+        draws = _draw_steps(data, batches, streams, group.room, epoch, begin)
+        state = data.batched.learn(state, draws, frame, min(_DISPATCH, most - begin))
+    return _take_back(group, form, to_arrays(state)) / group.steps
 
 # %% ../../nbs/model/heads.ipynb #cfd751e5
 def _f1(right: int, wrong: int) -> float:
@@ -457,6 +553,20 @@ def _score_head(flat: np.ndarray, running: dict, form: dict, data: _Data, rows, 
     w, statistics = view_weights(flat[None], form), {k: v[None] for k, v in running.items()}
     logits = _logits(w, statistics, data.features[rows][None] * scale, centre)[0]
     return _sigmoid(logits[:, 1].astype(float) - logits[:, 0])
+
+# %% ../../nbs/model/heads.ipynb #2c28fed5
+def _validate(group: _Group, form: dict, data: _Data) -> list[np.ndarray]:
+    "For each head of a group the probability of ALL of its validation cells."
+    held = [np.flatnonzero(data.parts["validation"][i]) for i in group.heads]
+    if data.batched is None:
+        heads = [(group.flat[i], {k: v[i] for k, v in group.running.items()}) for i in range(len(held))]
+        frames = zip(heads, held, group.scale, group.centre)
+        return [_score_head(*state, form, data, rows, *frame) for state, rows, *frame in frames]
+    most = int(data.parts["validation"].sum(1).max())
+    cells = np.stack([np.resize(held[i % len(held)], most) for i in range(group.room)])
+    logits = data.batched.logits(_state(group, form), cells, _frame(group)).astype(float)
+    scores = _sigmoid(logits[..., 1] - logits[..., 0])
+    return [one[: len(rows)] for one, rows in zip(scores, held)]
 
 # %% ../../nbs/model/heads.ipynb #c0ccf0fe
 @dataclass
@@ -490,14 +600,13 @@ def _train_group(data: _Data, arm: str, heads: Sequence[int], finished: Callable
     "Train a group to the end; `finished(arm, head, ...)` is called for each head as it ends."
     form = weight_shapes(data.features.shape[1], arm == ARMS[0], data.recipe)
     group, progress = _start(data, form, heads), {int(i): _Progress([]) for i in heads}
-    held = {int(i): np.flatnonzero(data.parts["validation"][i]) for i in heads}
+    learn = _epoch if data.batched is None else _epoch_compiled
     for epoch in range(1, data.recipe.epochs + 1):
-        losses, going = _epoch(group, form, data, epoch - 1), []
+        losses, going = learn(group, form, data, epoch - 1), []
+        said = _validate(group, form, data)
         for place, head in enumerate(map(int, group.heads)):
             state, one = (group.flat[place], {k: v[place] for k, v in group.running.items()}), progress[head]
-            frame = (group.scale[place], group.centre[place])
-            scores = _score_head(*state, form, data, held[head], *frame)
-            f1 = weighted_f1(data.truth[held[head]], scores >= 0.5)
+            f1 = weighted_f1(data.truth[data.parts["validation"][head]], said[place] >= 0.5)
             one.note(epoch, losses[place], f1, state, data.recipe.least)
             if one.waited < data.recipe.patience and epoch < data.recipe.epochs:
                 going.append(place)
@@ -525,10 +634,10 @@ def _groups(count: int, arm: str, size: int) -> list[tuple[str, list[int]]]:
     return [(arm, list(range(i, min(i + size, count)))) for i in range(0, count, size)]
 
 
-def _size(data: _Data, arm: str, memory: float) -> int:
+def _size(data: _Data, arm: str, memory: float, most: int = 8) -> int:
     "How many heads of an arm fit."
     shapes = weight_shapes(data.features.shape[1], arm == ARMS[0], data.recipe)
-    return max(1, min(8, int(memory / (20 * sum(map(math.prod, shapes.values()))))))
+    return max(1, min(most, int(memory / (20 * sum(map(math.prod, shapes.values()))))))
 
 # %% ../../nbs/model/heads.ipynb #94495d4e
 class _Collected:
@@ -622,6 +731,37 @@ def _read_heads(file: Path | None) -> TrainedHeads:
         raise Refusal("the heads that were trained are gone; they would have to be trained again") from None
     return TrainedHeads(pd.DataFrame(tables["heads"]), scores, pd.DataFrame(tables["history"]), seconds)
 
+# %% ../../nbs/model/heads.ipynb #b577f21a
+_ON_GPU = 1e10  # bytes for the weights and moments of a group on a graphics card
+
+
+def _takes_compiled(compiled: bool | None) -> bool:
+    "Whether steps are compiled: as told, else where Keras runs on JAX; Keras is not loaded to find out."
+    if compiled is not None:
+        return compiled
+    loaded = sys.modules.get("keras")
+    return (loaded.config.backend() if loaded else os.environ.get("KERAS_BACKEND")) == "jax"
+
+
+def _with_compiled(data: _Data, compiled: bool | None) -> tuple[_Data, bool]:
+    "The data with what makes compiled steps, where they are; whether a graphics card makes them."
+    if not _takes_compiled(compiled):
+        return data, False
+    from leukonb.model.batched_heads import BatchedHeads
+    from leukonb.model.training import describe_device
+
+    return replace(data, batched=BatchedHeads(data.features, data.truth, data.recipe)), describe_device()[
+        "gpu"
+    ]
+
+
+def _job_sizes(data: _Data, arms: Sequence[str], workers: int, memory: float, gpu: bool) -> dict[str, int]:
+    "How many heads of each arm learn side by side."
+    count = len(data.parts["iterations"])
+    if gpu:
+        return {arm: _size(data, arm, _ON_GPU, count) for arm in arms}
+    return {arm: min(_size(data, arm, memory), -(-count // workers)) for arm in arms}
+
 # %% ../../nbs/model/heads.ipynb #6c924848
 def train_heads(
     features: np.ndarray,  # (n, width), pooled, of a frozen backbone
@@ -637,6 +777,7 @@ def train_heads(
     | Path
     | None = None,  # gets progress.json and the heads' scores, from which a page is drawn again
     keep: bool = False,  # the weights too
+    compiled: bool | None = None,  # whether Keras's backend makes the steps, or NumPy; None is the faster one
 ) -> TrainedHeads:
     "Train every arm of every split: batched, and as if each were alone."
     recipe, began = check_recipe(recipe), time.perf_counter()
@@ -645,11 +786,12 @@ def train_heads(
     data = _Data(x, truth, parts, recipe, seed, *fit_scalers(features, parts["train"]))
     if (short := parts["train"].sum(1).min()) < recipe.batch:
         raise Refusal(f"{short} training cells do not fill a batch of {recipe.batch}; use a smaller batch")
-    sizes = {arm: group or min(_size(data, arm, memory), -(-count // workers)) for arm in arms}
-    jobs = [job for arm in arms for job in _groups(count, arm, sizes[arm])]
     file = Path(folder) / f"heads-{_digest_task(data, arms)[:16]}.npz" if folder and not keep else None
     if os.environ.get("LEUKONB_REDRAW"):
         return _read_heads(file)
+    data, gpu = _with_compiled(data, compiled)
+    sizes = dict.fromkeys(arms, group) if group else _job_sizes(data, arms, workers, memory, gpu)
+    jobs = [job for arm in arms for job in _groups(count, arm, sizes[arm])]
     into, counter = _Collected(arms, count, data, keep), _Counter(folder, len(arms) * count)
 
     def finished(arm: str, head: int, *rest: Any) -> None:
