@@ -192,8 +192,7 @@ def predict(
     all_output: int | None = None,  # of networks from elsewhere: which of two outputs is ALL, 0 or 1
     views: int = 1,  # 1, or 8 for the mean over the turned and mirrored views
     abstain: float | None = None,  # error rate to keep by saying 'unsure'; a call for every cell unless given
-    runtime: str
-    | None = None,  # what computes: 'keras', 'onnx', 'openvino'; the fastest installed unless given
+    runtime: str | None = None,  # 'keras', 'onnx' or 'openvino'; the fastest installed unless given
     batch: int = 256,  # images held at a time
     progress: bool = True,  # a bar where there are several batches
 ) -> pd.DataFrame:
