@@ -330,10 +330,13 @@ def _child_environment(
     threads: int,
     gpu: bool = True,  # whether the run wants one
     redraw: bool = False,  # whether nothing may be trained
+    compiled: str = "",  # where JAX keeps what it has compiled
 ) -> dict[str, str]:
     "The variables of a run's process: threads pinned, a temporary folder, the machine's GPUs or none."
     own, paths = os.environ.get("LEUKONB_NBS"), [folder, os.environ.get("JUPYTER_PATH")]
+    kept = {"JAX_COMPILATION_CACHE_DIR": compiled} if compiled else {}
     return {
+        **kept,
         **{name: value for name, value in os.environ.items() if name not in _AT_EACH_START},
         **pin_threads(threads),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
@@ -488,7 +491,8 @@ def _execute(
     prepare_folder(run, notebook, threads, redraw)
     with tempfile.TemporaryDirectory(prefix="leukonb-") as private, open(run.folder / "log.txt", "ab") as log:
         _write_kernel(Path(private))
-        environment = _child_environment(private, threads, gpu, redraw)
+        compiled = run.folder.resolve().parents[2] / "_cohorts" / "compiled"
+        environment = _child_environment(private, threads, gpu, redraw, str(compiled))
         child = _start_child(run, limit, environment, log)
         ended = _follow(child, run, limit, stop, follow)
     if not ended:

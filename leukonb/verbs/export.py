@@ -221,7 +221,8 @@ def compare_scores(
 def _find_reason(said: str) -> str:
     "The line of a long error that names what is not supported, else its first."
     lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
-    telling = [line for line in lines if re.search("No translator|[Nn]ot supported|[Uu]nsupported", line)]
+    known = re.compile("No translator|[Nn]ot supported|[Uu]nsupported")
+    telling = [line for line in lines if known.search(line) and "http" not in line]
     return (telling or lines or [""])[0][:200]
 
 # %% ../../nbs/verbs/export.ipynb #37f514a2
