@@ -223,6 +223,8 @@ def _add_predict(verbs: Any) -> None:
     p.add_argument("--subject-pattern", metavar="REGEX", help=_PATTERN)
     text = "of a network that leukonb has not trained: which of its two outputs is ALL, 0 (the first) or 1"
     p.add_argument("--all-output", type=int, choices=(0, 1), help=text)
+    text = "what computes: keras, onnx or openvino (default: with many images the fastest installed)"
+    p.add_argument("--runtime", metavar="NAME", help=text)
 
 # %% ../nbs/cli.ipynb #e0d40ede
 def _add_status(verbs: Any) -> None:
@@ -255,6 +257,18 @@ def _add_crate(verbs: Any) -> None:
     _add_folders(p)
 
 # %% ../nbs/cli.ipynb #553365a3
+def _add_export(verbs: Any) -> None:
+    p = verbs.add_parser("export", help="a trained network for other programs: ONNX, OpenVINO, SavedModel")
+    p.add_argument("model", metavar="MODEL", type=Path, help="a .keras file that a run has written")
+    p.add_argument("--to", required=True, metavar="FORMAT", help="onnx, openvino or saved_model")
+    text = "a new file (.onnx, .xml) or folder (default: beside the model, under its name)"
+    p.add_argument("--out", type=Path, metavar="PATH", help=text)
+    text = "decided beforehand, noted in the file and not applied (default 0.5)"
+    p.add_argument("--threshold", type=float, default=0.5, help=text)
+    text = "of a network that leukonb has not trained: which of its two outputs is ALL, 0 (the first) or 1"
+    p.add_argument("--all-output", type=int, choices=(0, 1), help=text)
+
+
 def _add_devices(verbs: Any) -> None:
     p = verbs.add_parser("devices", help="what Keras computes on here, and how fast: a measure of seconds")
     text = "the device to measure, such as cpu or gpu:0 (default: the one that Keras takes)"
@@ -274,7 +288,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for add in (_add_phantom, _add_audit, _add_run, _add_status, _add_evaluate, _add_predict):
         add(verbs)
-    for add in (_add_plan, _add_features, _add_site, _add_verify, _add_crate, _add_devices):
+    for add in (_add_plan, _add_features, _add_site, _add_verify, _add_crate):
+        add(verbs)
+    for add in (_add_export, _add_devices):
         add(verbs)
     return parser
 
@@ -555,7 +571,7 @@ def _predict(a: Namespace) -> None:
     check_file(a.out, "table of predictions")
     models = [a.model, *(path for path in a.paths if path.suffix == ".keras")]
     images = [path for path in a.paths if path.suffix != ".keras"]
-    given = {k: getattr(a, k) for k in ("views", "abstain", "subject_pattern", "all_output")}
+    given = {k: getattr(a, k) for k in ("views", "abstain", "subject_pattern", "all_output", "runtime")}
     if not images:
         raise Refusal("no images are named, only models; name images or folders of images after them")
     table = api.predict(models, images, **given)
@@ -567,6 +583,13 @@ def _predict(a: Namespace) -> None:
     print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")
     if {"subject", "label"} <= set(table):
         print(f"subjects and labels are in the table: leukonb evaluate {a.out} judges the scores")
+
+# %% ../nbs/cli.ipynb #8059e314
+@_verb
+def _export(a: Namespace) -> None:
+    from leukonb.verbs.export import export_model
+
+    print(export_model(a.model, a.to, a.out, a.threshold, a.all_output))
 
 # %% ../nbs/cli.ipynb #fac1ba75
 @_verb
