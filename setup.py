@@ -11,7 +11,7 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="], interpolation=None)
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
-NAMES = ("train", "gpu", "imagenet", "cluster", "mlflow", "export", "dev", "extras-tests")
+NAMES = ("train", "gpu", "imagenet", "cluster", "mlflow", "pdf", "export", "dev", "extras-tests")
 EXTRAS = {name: name.replace("-", "_") for name in NAMES}
 
 

@@ -26,6 +26,7 @@ from ..files import Refusal, write_text
 from ..pictures import NO_SUBJECTS
 from ..draw.cells import place_pictures
 from ..draw.look import figure_html, table_html
+from .article_pdf import find_maker, make_pdf
 from .home import describe_citation, describe_home, find_citation
 from .licences import describe_licences, list_licences
 from .instruments import Instrument, add_to_menu, make_instruments, say_what_moves
@@ -300,7 +301,14 @@ def published_files(run: Run) -> dict[Path, str]:
     place = f"files/{'published/' * is_published(run)}{'/'.join(run.folder.parts[-3:])}"
     if run.done:
         files = [p for kind in _PUBLISHED for p in sorted(run.folder.glob(kind))] + [run.notebook]
-        return {p: f"{place}/{p.name}" for p in files if p.is_file()}
+        offered = {p: f"{place}/{p.name}" for p in files if p.is_file()}
+        article = run.folder / "article.md"
+        made = (
+            {article.with_suffix(".pdf"): f"{place}/article.pdf"}
+            if article in offered and find_maker()
+            else {}
+        )
+        return offered | made
     notebook = kept_notebook(run)
     offered = {run.folder / "run.json": f"{place}/run.json"}
     return offered | ({notebook: f"{place}/{run.experiment}.ipynb"} if notebook else {})
@@ -414,7 +422,9 @@ def copy_offers(
     "Copy what a run offers into the built site."
     for source, place in published_files(run).items():
         (site / place).parent.mkdir(parents=True, exist_ok=True)
-        if source.suffix == ".ipynb":
+        if source.name == "article.pdf":
+            make_pdf(source.with_suffix(".md"), site / place)
+        elif source.suffix == ".ipynb":
             _copy_without_execution(source, site / place)
         else:
             shutil.copyfile(source, site / place)
