@@ -167,7 +167,9 @@ def test_a_cell_is_found_looked_at_and_linked_to(show, built):
     said = page.locator(".large").inner_text()
     assert worst.cell[:12] in said and f"subject {worst.subject}," in said
     assert str(int(worst.score * 1000) / 1000)[:4] in said and "perfect" in said
-    shape = page.evaluate("document.querySelector('.large .face').style.backgroundImage.slice(0, 20)")
+    shape = page.evaluate(
+        "getComputedStyle(document.querySelector('.large .face')).backgroundImage.slice(0, 20)"
+    )
     assert shape == 'url("data:image/webp'
     link = page.evaluate("location.hash")
     assert worst.cell[:12] in link

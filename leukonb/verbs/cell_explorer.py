@@ -42,7 +42,7 @@ class Look(NamedTuple):
     pictures: list[np.ndarray]  # uint8 (size, size, 3); empty where there are none
 
 # %% ../../nbs/verbs/cell_explorer.ipynb #e312b060
-_LARGE, _SMALL, _FEW, _MOST = 96, 48, 400, 2000
+_LARGE, _SMALL, _FEW, _MOST = 96, 48, 400, 8000
 
 
 def _measure_picture(image: np.ndarray) -> tuple[float, np.ndarray]:
@@ -74,8 +74,7 @@ def _see_pictures(rows: pd.DataFrame, cohort: Cohort) -> Look:
     size = _LARGE if len(rows) <= _FEW else _SMALL
     whole = decode_thumbnails(cohort.root, rows.path, rows.cell, 2 * size)
     areas, colours = zip(*(_measure_picture(picture) for picture in whole))
-    kept = crop_pictures(whole, size) if len(rows) <= _MOST else []
-    return Look(np.array(areas), np.array(colours), kept)
+    return Look(np.array(areas), np.array(colours), crop_pictures(whole, size))
 
 # %% ../../nbs/verbs/cell_explorer.ipynb #04a7359c
 _CHANNELS = ["colour.mean_red", "colour.mean_green", "colour.mean_blue"]
@@ -93,7 +92,7 @@ def see_cells(
             cues = measured.cues.set_axis(measured.cells.cell)
             cues = cues[~cues.index.duplicated()].reindex(cells)
             return Look(cues["size.area"].to_numpy(float), cues[_CHANNELS].to_numpy(float), [])
-        if measured is None and table.path.notna().all():
+        if measured is None and len(cells) <= _MOST and table.path.notna().all():
             try:
                 return _see_pictures(table.reset_index(), cohort)
             except Refusal:  # a picture is gone or changed
@@ -143,12 +142,12 @@ def project_cells(
 
 # %% ../../nbs/verbs/cell_explorer.ipynb #0bd4fb51
 def _pack_pictures(pictures: Sequence[np.ndarray]) -> dict[str, Any] | None:
-    "All pictures as one, in rows of twenty, as a data address; nothing where there are none."
+    "All pictures as one, in rows of twenty or eighty, as a data address; nothing where there are none."
     if not pictures:
         return None
     from PIL import Image
 
-    size, columns = len(pictures[0]), 20
+    size, columns = len(pictures[0]), 20 if len(pictures) <= _FEW else 80
     sheet = np.zeros((-(-len(pictures) // columns) * size, columns * size, 3), np.uint8)
     for i, picture in enumerate(pictures):
         top, left = i // columns * size, i % columns * size

@@ -320,6 +320,9 @@
       if (!source.map) this.set("view", "sheet");
       const marks = [["class", "class"], ["looks", "size and mean colour"], ...(source.pictures ? [["picture", "picture"]] : [])];
       this.fill("mark", source.colour[0] ? marks : marks.slice(0, 1));
+      if (!this.faces) document.head.append(this.faces = make("style"));
+      // Said once for all cells, since the address holds the pictures themselves.
+      this.faces.textContent = source.pictures ? `.instrument .pictured .face { background-image: url("${source.pictures.address}"); }` : "";
       this.sheet.src = source.pictures ? source.pictures.address : "data:,";
       this.most = Math.max(...source.area.map((area) => area || 0), 1);
     }
@@ -355,7 +358,6 @@
       node.style.width = node.style.height = `${side}px`;
       if (pictures) {
         const x = i % pictures.columns, y = Math.floor(i / pictures.columns);
-        node.style.backgroundImage = `url("${pictures.address}")`;
         node.style.backgroundSize = `${pictures.columns * side}px ${pictures.rows * side}px`;
         node.style.backgroundPosition = `${-x * side}px ${-y * side}px`;
         return node;

@@ -18,6 +18,7 @@ from ..runs.record import Run
 
 # %% ../../nbs/verbs/scored_cells.ipynb #79a73b4b
 _SCORING = ("folds", "training", "classical")  # experiments that leave the scores of each cell
+_APART = ("identity", "challenge", "folds")  # splits that have nobody in two parts
 _MOST, _READ = 6, 40  # classifiers of a study that are shown, and runs that are looked into for them
 
 
@@ -48,7 +49,7 @@ class Scored:
 def _read_tested(run: Run) -> pd.DataFrame:
     "What a run scored in the test part of its first iteration; no row where it kept no scores."
     path, stated = run.folder / "predictions.parquet", run.manifest.get("inputs", {}).get("parameters", {})
-    apart = stated.get("unit", "identity") == "identity"
+    apart = stated.get("unit", "identity") in _APART
     if run.experiment not in _SCORING or not apart or not path.is_file():
         return pd.DataFrame({"arm": []})
     try:
