@@ -11,6 +11,7 @@ from leukonb.files import Refusal, refusal_line
 from leukonb.pages import report
 from leukonb.pictures import NO_SUBJECTS, count_alone
 from leukonb.verbs import people, predict, run, site
+from leukonb.verbs.audit import count_in_words
 
 
 def draw(folder, names, size=12):
@@ -27,6 +28,9 @@ def says_alone(found):
     lines = "\n".join(audit.list_findings(audit.audit_cohort(found)))
     assert found.alone == len(found.cells) == found.cells.identity.nunique()
     assert f"note: {len(found.cells)} of {len(found.cells)} images have no subject" in lines
+    record = audit.audit_cohort(found)
+    assert count_in_words(record).endswith(f"{len(found.cells)} images, subjects unknown")
+    assert count_in_words({**record, "alone": 2}).endswith(" identities; 2 images of unknown subjects")
     assert NO_SUBJECTS in lines
     return True
 
@@ -180,6 +184,8 @@ def test_one_class_is_named_to_be_told_from_the_rest(tmp_path):
         assert "ALL stands for" in found.problems.reason.iloc[0]
         line = refusal_line(cohort.index_cohort, source, "none", positive="Late")
         assert "--positive Late" in line and "Benign" in line and "name one of several" in line
+    line = refusal_line(cohort.index_cohort, draw(tmp_path / "odd", ["blast cells/1.png", "normal/2.png"]))
+    assert "have no label" in line and "--positive" in line
     with pytest.raises(Refusal, match="goes with --features or --data"):
         run.prepare_study("quick", tmp_path / "_runs", positive="Late")
 

@@ -142,6 +142,7 @@ def audit_cohort(
         "cells": int(cells.cell.nunique()),
         "subjects": int(cells.subject.nunique()),
         "identities": int(cells.identity.nunique()),
+        "alone": cohort.alone,  # images whose subject nobody knows, each counted as one
         "shown": splits.count_shown(cells),
         "parts": _records(count_by_part(cells)),
         "folds": _records(count_by_fold(cells)),

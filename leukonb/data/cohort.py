@@ -279,7 +279,8 @@ def _name_dataset(rows, reading, dataset):
 
 # %% ../../nbs/data/cohort.ipynb #9c275bd1
 _REMEDIES = {
-    "label": "put them in folders named all and hem, or list them in a CSV with path, label, subject",
+    "label": "put them in folders named all and hem, name the folder of what counts as ALL by --positive, "
+    "or list them in a CSV with path, label, subject",
     "subject": "give a subject pattern (none where nobody knows whose cells they are), "
     "or list them in a CSV with path, label, subject",
 }

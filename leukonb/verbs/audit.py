@@ -48,8 +48,11 @@ def count_in_words(
 ) -> str:
     "The data set, its images, subjects and identities, in one line."
     name = f"{record['dataset']}{', synthetic' if record['synthetic'] else ''}"
+    if record["alone"] == record["images"]:
+        return f"{name}: {record['images']:,} images, subjects unknown"
     counts = (f"{record[what]:,} {what}" for what in ("images", "subjects", "identities"))
-    return f"{name}: {', '.join(counts)}"
+    unknown = f"; {record['alone']:,} images of unknown subjects" if record["alone"] else ""
+    return f"{name}: {', '.join(counts)}{unknown}"
 
 # %% ../../nbs/verbs/audit.ipynb #1afd35e9
 def _compare_pixels(found, indexed):
