@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -24,8 +24,13 @@ from ..data.pixels import Pixels, decode_cohort
 from ..data import splits
 from ..evidence import intervals, metrics, predictions, resampled
 from ..files import Refusal, read_json, write_json
-from ..model import features as features_of, heads, network as networks, training
+from ..model import features as features_of, heads
 from ..draw.look import ACCENT, INK, MUTED, blank_figure, error_bars, format_intervals
+
+# %% ../../nbs/pages/leakage.ipynb #4c8804c4
+if TYPE_CHECKING:
+    from leukonb.model.network import Network
+    from leukonb.model.training import TrainingRecipe
 
 # %% ../../nbs/pages/leakage.ipynb #6efff4ed
 UNITS = {
@@ -142,8 +147,8 @@ def _quiet() -> Iterator[None]:
 def train_and_score(
     cells: pd.DataFrame,  # the cohort's table
     images: Pixels,
-    net: networks.Network,
-    recipe: training.TrainingRecipe,
+    net: "Network",
+    recipe: "TrainingRecipe",
     how: Protocol,
     unit: str,
     iteration: int,
@@ -151,6 +156,7 @@ def train_and_score(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # predictions of its own test part, and of the reserved identities
     "A network trained on one split, and its scores."
     import keras
+    from leukonb.model import network as networks, training
 
     keras.utils.clear_session()
     split, apart = how.draw(cells, unit, iteration)
@@ -178,8 +184,8 @@ def _tell_progress(folder: str | Path, done: int, total: int, began: float) -> N
 def train_networks(
     cells: pd.DataFrame,
     images: Pixels,
-    net: networks.Network,
-    recipe: training.TrainingRecipe,
+    net: "Network",
+    recipe: "TrainingRecipe",
     how: Protocol,
     iterations: int,
     folder: str | Path,  # for the trainings
@@ -228,7 +234,7 @@ FeatureFinder = Callable[[pd.DataFrame], heads.PooledFeatures]  # of a pool of c
 
 def compute_features(
     images: Pixels,
-    net: networks.Network,  # whose backbone is frozen
+    net: "Network",  # whose backbone is frozen
     folder: str | Path,  # for computed features
     augmentation: str = "paper",  # that makes the copies
     seed: int = 0,  # of the pool of copies
@@ -236,6 +242,8 @@ def compute_features(
     "What a frozen backbone sees of images and of their augmented copies, once they are asked for."
 
     def compute(pool: pd.DataFrame) -> heads.PooledFeatures:
+        from leukonb.model import training
+
         return heads.pool_features(net, training.pool_copies(images, pool, augmentation, seed), folder)
 
     return compute
@@ -243,7 +251,7 @@ def compute_features(
 
 def describe_features(
     cohort: Cohort,
-    net: networks.Network,  # whose backbone is frozen; 'measured' where the cohort has no images
+    net: "Network",  # whose backbone is frozen; 'measured' where the cohort has no images
     store: str | Path,  # the folder of decoded images
     *options: Any,  # of `compute_features`
 ) -> FeatureFinder:
