@@ -504,8 +504,8 @@ def draw_split(
     """One split of the kind named, its promise checked.
 
     `unit` is 'identity'; or 'subject', 'cell', 'image' or 'copies', only to measure what those are worth; or
-    'challenge', which tests on the preliminary part, or 'folds', which tests on another fold, whatever `train`
-    and `test` are.
+    'challenge', which tests on the preliminary part, or 'folds', which tests on another fold, whatever
+    `train` and `test` are.
     """
     if unit not in _BY:
         raise Refusal(f"cells cannot be split by {unit!r}; choose one of {', '.join(_BY)}")

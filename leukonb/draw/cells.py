@@ -74,7 +74,8 @@ def _stand_in(name: str, text: str, captions: Iterable[str]) -> str:
     said = (
         f"{escape(text)}, which are real and not kept in the record; a site shows them where their images are"
     )
-    return f"<details class='kept-out' data-pictures='{name}'><summary>{said}</summary><ol>{listed}</ol></details>"
+    inner = f"<summary>{said}</summary><ol>{listed}</ol>"
+    return f"<details class='kept-out' data-pictures='{name}'>{inner}</details>"
 
 
 def publish_pictures(

@@ -9,6 +9,7 @@ __all__ = ['ARMS', 'METRICS', 'frame_measurements', 'choose_arms', 'split_folds'
 
 # %% ../../nbs/pages/folds.ipynb #ba4d6f7e
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -104,8 +105,8 @@ def add_trained(
         direction = directions[number] if number < len(directions) else ""
         if not direction or set(test.cell) != set(tables[direction].cell):
             raise Refusal(
-                f"the network {arm!r}, split {number}, was not tested on the cells of {direction or 'two folds'}; "
-                "train it with unit: folds and the iteration of its direction"
+                f"the network {arm!r}, split {number}, was not tested on the cells of "
+                f"{direction or 'two folds'}; train it with unit: folds and the iteration of its direction"
             )
         joined[direction] = predictions.concatenate_tables([joined[direction], test.assign(iteration=0)])
     return joined
@@ -113,7 +114,7 @@ def add_trained(
 # %% ../../nbs/pages/folds.ipynb #32e53a3c
 def describe_trainings(
     names: Sequence[str],  # of the trainings
-    facts: Sequence[Mapping[str, object]],  # of each: parameters, epoch, epochs, seconds, device
+    facts: Sequence[Mapping[str, Any]],  # of each: parameters, epoch, epochs, seconds, device
 ) -> list[str]:  # sentences
     "What each network is, how long its training took, and on what."
     said = []
@@ -121,9 +122,10 @@ def describe_trainings(
         given = fact["parameters"]
         start = "from scratch" if given["weights"] is None else f"from {given['weights']} weights"
         gated = "with" if given["attention"] else "without"
-        shape = f"{given['backbone']}, {gated} attention, {start}, {given['size']} px, batches of {given['batch']}"
-        spent = f"epoch {fact['epoch']} kept of {fact['epochs']}, {fact['seconds'] / 60:.1f} min on {fact['device']}"
-        said.append(f"{name}: {shape}; {spent}.")
+        fed = f"{given['size']} px, batches of {given['batch']}"
+        shape = f"{given['backbone']}, {gated} attention, {start}, {fed}"
+        spent = f"{fact['seconds'] / 60:.1f} min on {fact['device']}"
+        said.append(f"{name}: {shape}; epoch {fact['epoch']} kept of {fact['epochs']}, {spent}.")
     return said
 
 # %% ../../nbs/pages/folds.ipynb #6282a0ac
@@ -133,14 +135,13 @@ def describe_not_run(
     "That the paper's network was not trained here, what it would take, and the command."
     if any(name.startswith("EfficientNetV2B3") for name in backbones):
         return []
-    options = "training.backbone=EfficientNetV2B3 training.size=384 training.batch=8 training.epochs=100"
-    command = " ".join(
-        ["leukonb run real-images --data DIR", *(f"--set {option}" for option in options.split())]
-    )
+    options = "backbone=EfficientNetV2B3 size=384 batch=8 epochs=100".split()
+    command = " ".join(["leukonb run real-images --data DIR", *(f"--set training.{o}" for o in options)])
     return [
         "The paper's network, EfficientNetV2-B3 with Squeeze-and-Excitation at 384 px, was not trained from "
-        "scratch here. An estimate, not a measurement: at the 7 hours that its 100 epochs take on 8,500 cells "
-        f"and an 8 GB graphics card, two to three hours a direction; days on two cores. The command: {command}"
+        "scratch here. An estimate, not a measurement: its 100 epochs take 7 hours on 8,500 cells and a "
+        "graphics card of 8 GB, so two to three hours a direction; on two cores, days. "
+        f"The command: {command}"
     ]
 
 # %% ../../nbs/pages/folds.ipynb #7de1d387

@@ -166,7 +166,8 @@ def show_kept_sheet(
     if file.is_file():
         publish_pictures(file.read_text(encoding="utf-8"), f"the cells of {name}")
     else:
-        said = f"The maps of {name} are of real cells, and no record keeps them; the page of their run shows them."
+        why = "and no record keeps them; the page of their run shows them"
+        said = f"The maps of {name} are of real cells, {why}."
         show_sentences([said])
 
 # %% ../../nbs/pages/maps.ipynb #f246f111
