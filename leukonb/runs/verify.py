@@ -20,7 +20,7 @@ from .kernel import compose_page
 from .notebook import find_experiment
 from .process import execute_run
 from .reads import find_changed_reads
-from .published import find_published
+from .published import STATEMENT, find_published, is_published
 from .record import Run, changed_inputs, check_files, compare_libraries
 from .record import describe_environment, is_whole, read_runs, say_odd, show_provenance
 from .seal import find_changed
@@ -124,8 +124,24 @@ def _drop_times(table: pd.DataFrame) -> pd.DataFrame:
     return table[rest].sort_values(rest, ignore_index=True)
 
 # %% ../../nbs/runs/verify.ipynb #8ea3cc7f
+def _is_left_out(name: str, folder: Path) -> bool:
+    "Whether a published record states a file's digest and does not keep the file."
+    kept = read_json(folder / STATEMENT)["files"] if (folder / STATEMENT).is_file() else None
+    return kept is not None and name not in kept and not (folder / name).exists()
+
+
+def _compare_left_out(path: Path, stated: str) -> tuple[str, str]:
+    "How a file of the repetition compares with a digest, all that a published record has of it."
+    if not path.is_file():
+        return "missing", "not written this time"
+    same, note = digest_file(path) == stated, "by its digest; the published record leaves the file out"
+    return "equal" if same else "differs", note
+
+
 def _compare_file(name: str, stated: str, old: Path, new: Path) -> tuple[str, str]:
     "How a file of a run, with its stated digest, compares in the two folders: status and note."
+    if _is_left_out(name, old):
+        return _compare_left_out(new / name, stated)
     if not (old / name).is_file():
         return "missing", "gone from the run's folder"
     if digest_file(old / name) != stated:
@@ -319,23 +335,65 @@ def all_equal(
     "Whether all of a run came out again, times aside."
     return bool(table.status.isin(["equal", "timed"]).all())
 
+# %% ../../nbs/runs/verify.ipynb #65e81cab
+def _bring_cohort(digest: str, place: Path, out: Path) -> Path | None:
+    "The folder of the cohort with a digest: one indexed here, or a table of the package's; else None."
+    from leukonb.data.cohort import save_cohort
+    from leukonb.data.measured import measured_cohort, shipped_table
+
+    known = out.resolve() / "_cohorts" / digest[:16]
+    if (known / "cohort.json").is_file():
+        return known
+    for table in sorted(shipped_table().parent.glob("*.parquet")):
+        cohort, folder = measured_cohort(table, place / "_cohorts")
+        if cohort.digest == digest:
+            return save_cohort(cohort, folder)
+    return None
+
+
+def _bring_reads(run: Run, place: Path, out: Path, limit: float) -> Run:
+    "A run with the places of what it reads; for a published record these are looked for, or made again."
+    if not is_published(run):
+        return run
+    inputs, paths = run.manifest["inputs"], dict(run.manifest["paths"])
+    digest, named = inputs.get("data"), inputs.get("files", {})
+    for name, given in run.manifest["paths"].items():
+        if name in named:  # a file, which nothing here could take the place of
+            continue
+        found = []
+        for path in given if isinstance(given, list) else [given]:
+            there = (run.folder / path).resolve()
+            if digest and not there.exists():
+                there = _bring_cohort(digest, place, out) or there
+            elif (there / STATEMENT).is_file():
+                there = _make_again(Run.read(there), place, out, limit).folder
+            found.append(os.path.relpath(there, run.folder.resolve()))
+        paths[name] = found if isinstance(given, list) else found[0]
+    return Run(run.folder, {**run.manifest, "paths": paths}, run.sources)
+
 # %% ../../nbs/runs/verify.ipynb #9c9fe749
+def _make_again(run: Run, place: Path, out: Path, limit: float) -> Run:
+    "A finished run made again in a folder; a `Refusal` where that cannot be, or does not end well."
+    kept = run.folder / ".source.ipynb"
+    new = repeat_run(_bring_reads(run, place, out, limit), place)
+    notebook = kept if kept.is_file() else find_experiment(run.experiment)
+    ended = execute_run(new, notebook, limit, run.manifest.get("environment", {}).get("threads"))
+    if ended["status"] != "done":
+        raise Refusal(f"run again, {run.folder.name} is {ended['status']}: {ended.get('error', '')}")
+    return new
+
+
 def verify_run(
     run: Run,  # a finished one
     limit: float = 6 * 3600,  # seconds that the repetition may take
+    out: str | Path = "_runs",  # the folder of all runs, where the cohort of a published record may be
 ) -> pd.DataFrame:  # as from `compare_runs`
     """Run a finished run again in a temporary folder, from the notebook that was kept with it, and compare.
 
     A `Refusal` where what the run read has changed, or where the repetition does not end well.
     """
-    kept = run.folder / ".source.ipynb"
     with tempfile.TemporaryDirectory(prefix="leukonb-verify-") as place:
-        new = repeat_run(run, Path(place).resolve())
-        notebook = kept if kept.is_file() else find_experiment(run.experiment)
-        ended = execute_run(new, notebook, limit, run.manifest.get("environment", {}).get("threads"))
-        if ended["status"] != "done":
-            raise Refusal(f"run again, {run.folder.name} is {ended['status']}: {ended.get('error', '')}")
-        return compare_runs(run, new)
+        return compare_runs(run, _make_again(run, Path(place).resolve(), Path(out), limit))
 
 # %% ../../nbs/runs/verify.ipynb #4edaea04
 def describe_remedy(
