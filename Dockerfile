@@ -6,6 +6,8 @@
 # Images of your own, read only: -v /path/to/images:/images:ro ... make report DATA=/images OUT=/home/leukonb/out/_runs
 FROM python:3.12-slim-bookworm
 
+# Debian keeps one version of a package at a time: one named here would soon be gone. The Python is what decides numbers.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends git make \
     && rm -rf /var/lib/apt/lists/*

@@ -76,8 +76,9 @@ $(STAMP): .lock/$(TARGET).txt .lock/machine.py setup.py settings.ini
 	fi
 	mv .venv/.unfinished $@
 
-.venv/.ready-extras: .lock/extras.txt $(STAMP)
+.venv/.ready-extras: .lock/extras.txt .lock/mlflow.txt $(STAMP)
 	$(call exact,.lock/extras.txt)
+	$(call exact,.lock/mlflow.txt)
 	touch $@
 
 # Install exactly what a file of .lock names.
@@ -90,13 +91,16 @@ fi
 endef
 
 # Resolve settings.ini anew for Python 3.11 to 3.13 (needs uv); the only step that changes .lock. The extras of the tests
-# come last and keep to the versions of the others.
+# come last and keep to the versions of the others. MLflow has a file of its own, for it wants other versions of packages
+# that compute nothing.
 NAMED = $(PYTHON) -c 'import configparser as c, sys; p = c.ConfigParser(delimiters=["="], interpolation=None); p.read("settings.ini"); print(*(w for k in sys.argv[1:] for w in p["DEFAULT"][k + "requirements"].split()), sep="\n")'
 COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -
 lock:
 	$(NAMED) "" dev_ train_ | $(COMPILE) -o .lock/cpu.txt
 	$(NAMED) "" dev_ gpu_ | $(COMPILE) -o .lock/gpu.txt
 	$(NAMED) extras_tests_ | $(COMPILE) -c .lock/cpu.txt -o .lock/extras.txt
+	cp .lock/cpu.txt .lock/mlflow.txt
+	$(NAMED) "" dev_ train_ mlflow_ | $(COMPILE) -o .lock/mlflow.txt
 
 clean:
 	rm -rf .venv _runs _data _site _proc

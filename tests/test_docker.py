@@ -1,7 +1,9 @@
-"""The Dockerfile, read as Docker reads it: there is no Docker where the tests run, and what it names must be there."""
+"""The Dockerfile: read as Docker reads it, linted by hadolint, and built where there is a Docker."""
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,4 +77,26 @@ def test_a_fault_in_it_is_found(old, new):
 def test_nothing_goes_into_the_image_that_git_leaves_out():
     ignored, left_out = ((ROOT / name).read_text().splitlines() for name in (".gitignore", ".dockerignore"))
     wanted = [line.strip().rstrip("/") for line in ignored if line.strip() and not line.startswith("#")]
-    assert wanted and {line if "/" in line else f"**/{line}" for line in wanted} <= set(left_out)
+    assert wanted and {f"**/{line.lstrip('/')}" if "/" not in line[1:] else line for line in wanted} <= set(
+        left_out
+    )
+
+
+@pytest.mark.extras
+def test_hadolint_finds_nothing_in_it(tmp_path):
+    hadolint = shutil.which("hadolint")
+    assert hadolint, "make test-extras installs it"
+    text = (ROOT / "Dockerfile").read_text()
+    for content, code in ((text, 0), (text.replace("python:3.12-slim-bookworm", "python:latest"), 1)):
+        (tmp_path / "Dockerfile").write_text(content)
+        words = [hadolint, "--no-color", "--failure-threshold", "warning", tmp_path / "Dockerfile"]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == code, done.stdout
+
+
+@pytest.mark.extras
+def test_docker_builds_it():
+    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        pytest.skip("no Docker answers here")
+    done = subprocess.run(["docker", "build", "-q", "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
