@@ -215,7 +215,7 @@ def _mover_ends(
     moved[0, :2], moved[1, 2:] = ends
     away = _score_shares(name, moved, cells) - _score_shares(name, shares[:, None], cells)
     down, up = stretch * np.hypot(away[:2], away[2:])
-    least = -1.0 if name == "mcc" else 0.0
+    least = -1.0 if name in metrics.SIGNED else 0.0
     return max(least, scores[name] - down), min(1.0, scores[name] + up)
 
 # %% ../../nbs/evidence/clustered.ipynb #f253701a
@@ -225,10 +225,10 @@ def worth(
     errors: Errors,
     level: float = 0.95,
 ) -> tuple[float, float]:  # the score as a share from 0 to 1, and its effective cells
-    "The effective sample of a score; the MCC is mapped to 0 to 1."
+    "The effective sample of a score; one from -1 to 1 is mapped to 0 to 1."
     share, of_share = scores[name], ("sensitivity", "specificity")
     own = [errors["calls"][of_share.index(name)]] if name in of_share else list(errors[name])
-    if name == "mcc":
+    if name in metrics.SIGNED:
         share, own = (share + 1) / 2, [e._replace(variance=e.variance / 4, pooled=e.pooled / 4) for e in own]
     if name in metrics.THRESHOLD_FREE:
         own = [e._replace(variance=max(e.variance, e.pooled)) for e in own]

@@ -134,7 +134,7 @@ def _scatters(name: str, arms: Sequence[clustered.Linearised], apart: Sequence[c
 def _ends_of_strangers(name: str, arms: Sequence[clustered.Linearised], level: float) -> tuple[float, float]:
     "The ends of a difference from the interval of each arm, both taken to be independent."
     one, other = ((arm.scores[name], *clustered.score_ends(name, arm, level)[:2]) for arm in arms)
-    return clustered.strangers_ends(one, other, 2.0 if name == "mcc" else 1.0)
+    return clustered.strangers_ends(one, other, 2.0 if name in metrics.SIGNED else 1.0)
 
 # %% ../../nbs/evidence/paired.ipynb #f1232762
 def _ends(
@@ -152,7 +152,7 @@ def _ends(
     one, other = (_variance(arm.errors[name]) for arm in arms)
     r = (one + other - _variance(apart)) / (2 * np.sqrt(one * other))
     low, high = clustered.difference_ends(first, second, float(np.clip(r, -1, 1)), level)
-    return (2 * low, 2 * high) if name == "mcc" else (low, high)
+    return (2 * low, 2 * high) if name in metrics.SIGNED else (low, high)
 
 # %% ../../nbs/evidence/paired.ipynb #cd8b8b06
 def _stacked(both: pd.DataFrame, unit: str) -> tuple[pd.DataFrame, np.ndarray, int, np.ndarray]:
