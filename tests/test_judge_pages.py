@@ -12,7 +12,7 @@ from IPython.utils.capture import capture_output
 
 from leukonb import api
 from leukonb.draw.sections import escape_text
-from leukonb.evidence import calibration, clustered, coverage, metrics, multiclass, predictions
+from leukonb.evidence import clustered, coverage, metrics, miscalibration, multiclass, predictions
 from leukonb.evidence.multiclass import ClassWorld, draw_class_world
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal, write_json, write_table
@@ -311,8 +311,8 @@ def test_under_the_operating_points_stand_the_counts_of_both_rates(one_arm):
 @pytest.mark.parametrize(
     "heading, said",
     [
-        ("Scores with their intervals", calibration.INTERVAL_OF_ERROR),
-        ("Calibration", calibration.INTERVAL_OF_ERROR),
+        ("Scores with their intervals", miscalibration.INTERVAL_OF_ERROR),
+        ("Calibration", miscalibration.describe_miscalibration(6, 7)),
         ("Each subject counted once", "Share of cells called rightly against number of cells: ALL Spearman"),
         ("Each subject counted once", words.EFFECTS),
         ("Each subject counted once", "accuracy, by its intervals"),
@@ -364,7 +364,7 @@ def test_a_page_by_site_has_calibration_shift_and_the_sites_that_were_left_out(t
     shown = sentences_of(page)
     assert "calibration in the large" in shown and "chance to score higher" in shown
     assert "Whether a score differs by site: studentised permutation" in shown
-    assert "In a group: how often intervals of this kind" in shown and "was left out of training" in shown
+    assert "In a group: how well such intervals hold" in shown and "was left out of training" in shown
 
 
 def test_a_page_of_splits_says_what_it_leaves_out_and_shows_the_sites_left_out(tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ def select_judged(
 ) -> pd.DataFrame:
     "The test rows; a `Refusal` where an arm has none, or where there are several iterations."
     rows = average_views(table[table["split"] == "test"].reset_index(drop=True))
-    for arm in dict.fromkeys(table.arm):
+    for arm in table.arm.unique():
         if not (rows.arm == arm).any():
             counts = table.loc[table.arm == arm, "split"].value_counts()
             has = ", ".join(f"{n} {part}" for part, n in counts.items())
@@ -189,7 +189,7 @@ def judge_classes(
     test rows, where there are several iterations, or a single identity.
     """
     rows = select_judged(table)
-    by_arm = {arm: rows[rows.arm == arm].reset_index(drop=True) for arm in dict.fromkeys(rows.arm)}
+    by_arm = {arm: rows[rows.arm == arm].reset_index(drop=True) for arm in rows.arm.unique()}
     scores = [
         interval_classes(own, level, method=method, resamples=resamples, seed=seed).assign(arm=arm)
         for arm, own in by_arm.items()

@@ -21,6 +21,7 @@ from leukonb.evidence import (
     clustered,
     intervals,
     metrics,
+    miscalibration,
     networks,
     paired,
     predictions,
@@ -53,7 +54,7 @@ class Judgement:
     @property
     def arms(self) -> list[str]:
         "The arms, in the order of the table."
-        return list(dict.fromkeys(self.table.arm))
+        return list(self.table.arm.unique())  # of a million rows, in an instant
 
     def networks(self, arm: str) -> dict[tuple[int, int], pd.DataFrame]:
         "The rows of each network of an arm, by iteration and seed (`networks.split_networks`)."
@@ -83,10 +84,14 @@ def check_subjects(table: pd.DataFrame, source: str = "table") -> pd.DataFrame:
     for (arm, iteration), judged in rows.groupby(["arm", "iteration"]):
         n = judged.groupby("label").identity.nunique().reindex(["ALL", "HEM"], fill_value=0)
         if n.min() < least:
-            raise Refusal(
-                f"{source}: arm {arm}, iteration {iteration} judges {n.ALL} ALL and {n.HEM} HEM subjects; "
+            needs = (
                 "an interval over subjects needs at least 2 of each"
+                if least == 2
+                else "each split needs both; if each subject is tested in one split only, as where one is "
+                "left out at a time, leave the column iteration out, and all are judged as one test set"
             )
+            found = f"judges {n.ALL} ALL and {n.HEM} HEM subjects"
+            raise Refusal(f"{source}: arm {arm}, iteration {iteration} {found}; {needs}")
     return table
 
 # %% ../../nbs/evidence/judgement.ipynb #2cb96cbb
@@ -307,7 +312,7 @@ def _scores_over_splits(
     for name in metrics.NAMES:
         values = each[name].dropna().to_numpy()
         if len(values) >= 2:
-            bounds = (-1.0 if name == "mcc" else 0.0, 1.0)
+            bounds = (-1.0 if name in metrics.SIGNED else 0.0, 1.0)
             alike = metrics.are_alike(values)
             exact = _exact_over_splits(name, looked, each, level) if alike else (math.nan, math.nan)
             mean = _mean_over_splits(values, overlap, bounds, level, exact)
@@ -473,7 +478,7 @@ def judge_table(
     if not 0 <= threshold <= 1:
         raise Refusal(f"threshold {threshold!r} is not between 0 and 1")
     rows = predictions.select_test_rows(check_subjects(table))
-    by_arm = {arm: networks.split_networks(rows, arm) for arm in dict.fromkeys(rows.arm)}
+    by_arm = {arm: networks.split_networks(rows, arm) for arm in rows.arm.unique()}
     splits = rows.iteration.nunique()
     for a, b in itertools.combinations(by_arm, 2) if splits > 1 else ():
         _refuse_other_splits(by_arm[a], by_arm[b], a, b)
@@ -645,16 +650,21 @@ def _plain(rows: pd.DataFrame) -> list[dict]:
     return [{k: _number(v) for k, v in row.items()} for row in rows.to_dict("records")]
 
 # %% ../../nbs/evidence/judgement.ipynb #0d830d67
-def _describe_error(looked: Networks) -> dict[str, Any]:
+def _describe_error(looked: Networks, level: float) -> dict[str, Any]:
     "What the calibration error is of, what chance alone gives, and the error without it, over networks."
     each = [calibration.correct_calibration_error(rows) for rows in looked.values()]
     means = {k: float(np.mean([error[k] for error in each])) for k in ("by chance", "corrected")}
+    low = high = math.nan  # a mean over networks has no ends
+    if len(looked) == 1:
+        _, low, high = miscalibration.interval_corrected_error(next(iter(looked.values())), level=level)
     return {
         "bins": 10,
         "binning": "bins of equal numbers of cells",
-        "interval_of": "value",  # which has what chance adds; the corrected one has no interval
+        "interval_of": "value",  # which has what chance adds; the corrected one has its own
         "by_chance": _number(means["by chance"]),
         "corrected": _number(means["corrected"]),
+        "corrected_low": _number(low),
+        "corrected_high": _number(high),
     }
 
 
@@ -674,7 +684,7 @@ def _arm_record(judgement: Judgement, arm: str) -> dict:
     splits = len({i for i, _ in looked})
     seeds = len(looked) // splits
     if "ece" in scores:
-        scores["ece"] |= _describe_error(looked)
+        scores["ece"] |= _describe_error(looked, judgement.terms["level"])
     record: dict[str, Any] = {"scores": scores, "naive": naive, "remarks": judgement.remarks[arm]}
     record |= {"shown": networks.describe_networks(looked), "seeds": seeds, "splits": splits}
     record["people"] = {row.pop("label"): row for row in _plain(counts.drop(columns="arm"))}

@@ -16,7 +16,7 @@ import pandas as pd
 from . import intervals, predictions
 from .clustered import ClassError, beta_ends, effective_cells
 from .predictions import CLASS_SCORE
-from .tables import as_text, parse_numbers
+from .tables import as_text, match_names, parse_numbers
 from .worlds import draw_sizes
 from ..files import Refusal
 
@@ -105,27 +105,46 @@ def _describe_scale(values: np.ndarray) -> str:
     "What is wanted of scores, and what they seem to be instead."
     wanted = "probabilities of the classes are wanted, which sum to 1"
     if (values < 0).any():
-        return f"{wanted}; log-odds (logits) become that by the softmax, exp(x) / sum of exp(x)"
+        return f"{wanted}; if they are log-odds (logits), say --scale logit"
     is_percent = np.isclose(np.median(values.sum(1)), 100, atol=1)
-    return f"{wanted}; percentages are divided by 100" if is_percent else wanted
+    return f"{wanted}; if they are percentages, say --scale percent" if is_percent else wanted
+
+# %% ../../nbs/evidence/multiclass.ipynb #005b81fe
+def _rescale(values: np.ndarray, scale: str | None, source: str) -> tuple[np.ndarray, list[str]]:
+    "Probabilities from percentages or log-odds, as was said, and a sentence on it."
+    if scale is None or scale == "probability":
+        return values, []
+    if scale not in predictions.SCALES:
+        raise Refusal(f"there is no scale {scale!r} of scores; say one of {', '.join(predictions.SCALES)}")
+    if (values >= 0).all() and (np.abs(values.sum(1) - 1) < 1e-3).all():
+        raise Refusal(
+            f"{source}: the scores of each row sum to 1, as probabilities do; leave out the scale {scale}"
+        )
+    if scale == "percent":
+        return values / 100, ["Its scores were percentages."]
+    odds = np.exp(values - values.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True), ["Its scores were log-odds; their softmax is used."]
 
 # %% ../../nbs/evidence/multiclass.ipynb #74c2fc8f
-def _read_probabilities(table: pd.DataFrame, classes: Sequence[str], source: str) -> pd.DataFrame:
-    "The probability of each class in each row; a `Refusal` where they are none or do not sum to 1."
+def _read_probabilities(
+    table: pd.DataFrame, classes: Sequence[str], source: str, scale: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    "The probability of each class in each row, and what was done to get it; a `Refusal` where it is none."
     scores = _class_columns(table, classes, source)
-    values, wanted = scores.to_numpy(), _describe_scale(scores.to_numpy())
-    for name, column in zip(scores, values.T):
+    wanted = _describe_scale(scores.to_numpy()) if scale is None else f"the scale is said to be {scale}"
+    for name, column in scores.items():
         said = f"{name} is missing or no number; {wanted}"
-        _refuse_row(np.isnan(column), table.index, source, said)
+        _refuse_row((~np.isfinite(column)).to_numpy(), table.index, source, said)
+    values, said_of = _rescale(scores.to_numpy(), scale, source)
     odd = (values < 0) | (values > 1)
     if odd.any():
         row, column = np.argwhere(odd)[0]
         said = f"{scores.columns[column]} is {values[row, column]:g}; {wanted}"
-        _refuse_row(odd.any(1), table.index, source, said)
+        _refuse_row(np.asarray(odd.any(axis=1)), table.index, source, said)
     total = values.sum(1)
     wrong = np.abs(total - 1) > 1e-3
     _refuse_row(wrong, table.index, source, f"the scores sum to {total[wrong.argmax()]:.4g}; {wanted}")
-    return scores
+    return pd.DataFrame(values, table.index, scores.columns), said_of
 
 # %% ../../nbs/evidence/multiclass.ipynb #943e86d1
 def _plain(name: str) -> str:
@@ -135,8 +154,9 @@ def _plain(name: str) -> str:
 
 def _read_labels(column: pd.Series, classes: Sequence[str], source: str) -> pd.Series:
     "The class of each row; a `Refusal` for a label that no column has."
-    texts, known = as_text(column), {_plain(c): c for c in classes}
-    found = texts.map({text: known.get(_plain(text), "") for text in texts.unique()})
+    texts, exact, plain = as_text(column), {c.casefold(): c for c in classes}, [_plain(c) for c in classes]
+    known = {p: c for p, c in zip(plain, classes) if plain.count(p) == 1}
+    found = texts.map({x: exact.get(x.casefold()) or known.get(_plain(x), "") for x in texts.unique()})
     lost = (found == "").to_numpy()
     if lost.any():
         label, has = texts.iloc[int(lost.argmax())], ", ".join(classes)
@@ -165,10 +185,32 @@ def _stand_in(picked: Mapping[str, pd.Series], source: str) -> np.ndarray:
         )
     return np.where(group == judged[0], "ALL", "HEM")
 
+# %% ../../nbs/evidence/multiclass.ipynb #8db99557
+def _look_up(picked: Mapping[str, pd.Series], people: pd.DataFrame, source: str) -> dict[str, pd.Series]:
+    "Subject and identity of each cell from a second table; a `Refusal` for a cell that is not there once."
+    if "cell" not in picked:
+        raise Refusal(f"{source} has no column 'cell' to look up subjects by; map one to it with cell=NAME")
+    columns = [c for c in ("cell", "subject", "identity") if c in people]
+    known, cells = people[columns].drop_duplicates().reset_index(drop=True), as_text(picked["cell"])
+    place = match_names(cells, as_text(known.cell))
+    where, lost = people.attrs.get("source", "the table of subjects"), (place < 0).to_numpy()
+    said = f"cell {cells.iloc[int(lost.argmax())]} is not in {where}, or is there of several subjects"
+    _refuse_row(lost, cells.index, source, f"{said}; {lost.sum():,} of {len(lost):,} rows are of such cells")
+    found = known.take(place).set_axis(place.index)
+    identity = found["identity"] if "identity" in found else found["subject"]
+    return {"subject": found["subject"], "identity": identity}
+
 # %% ../../nbs/evidence/multiclass.ipynb #e0affddb
-def _pick(table: pd.DataFrame, mapping: Mapping[str, str] | None, source: str) -> dict[str, pd.Series]:
+def _pick(
+    table: pd.DataFrame,
+    mapping: Mapping[str, str] | None,
+    source: str,
+    people: pd.DataFrame | None = None,
+) -> dict[str, pd.Series]:
     "The columns that mean something to us; a `Refusal` without a subject, a label or a row."
     picked = predictions.pick_columns(table, mapping, source)
+    if people is not None:
+        picked |= _look_up(picked, people, source)
     for column in ("subject", "label"):
         if column not in picked:
             has = ", ".join(map(str, table.columns))
@@ -190,6 +232,9 @@ def check_classes(
     table: pd.DataFrame,  # with at least subject, label, and score_<class> for each class
     mapping: Mapping[str, str] | None = None,  # {our column: theirs}
     source: str = "table",  # what to call it in a refusal
+    *,
+    people: pd.DataFrame | None = None,  # cell, subject and, if known, identity: looked up by cell
+    scale: str | None = None,  # of the scores: 'percent' or 'logit', where they are no probabilities
 ) -> (
     pd.DataFrame
 ):  # the columns of `predictions.COLUMNS` without score, view where there is one, score_<class>
@@ -205,13 +250,17 @@ def check_classes(
         )
     if not table.attrs.get("numbered"):  # by `read_any_table`
         table = table.reset_index(drop=True)
-    picked = _pick(table, mapping, source)
-    scores = _read_probabilities(table, classes, source)
+    picked = _pick(table, mapping, source, people)
+    scores, made = _read_probabilities(table, classes, source, scale)
     kept = scores.assign(class_of_cell=_read_labels(picked["label"], classes, source))
     rows = pd.DataFrame({**picked, "label": _stand_in(picked, source), "score": 0.5}).join(kept)
     rows.attrs = {"numbered": True, "reading": table.attrs.get("reading", [])}
     checked = predictions.check_table(rows, None, source, keep=list(kept))
-    said = [*checked.attrs["reading"], *_describe_columns(picked)]
+    named = {ours: column for ours, column in picked.items() if people is None or ours in ("cell", "label")}
+    said = [*checked.attrs["reading"], *_describe_columns(named), *made]
+    if people is not None:
+        where = people.attrs.get("source", "a second table")
+        said.append(f"Its subjects were looked up in {where} by the names of the cells.")
     checked = checked.assign(label=checked.class_of_cell).drop(columns=["class_of_cell", "score"])
     is_called = bool(np.isin(checked[list(scores)].to_numpy(), (0.0, 1.0)).all())
     checked.attrs = {"classes": classes, "decisions": is_called, "reading": said}

@@ -11,8 +11,8 @@ __all__ = ['Arms', 'SECTIONS', 'NOT_SIMULATED', 'HELD', 'NOT_COUNTED', 'OVER_SPL
            'tabulate_spread', 'tabulate_comparisons', 'tabulate_tests', 'list_posteriors', 'list_subject_calls',
            'describe_verdicts', 'title_arm', 'join_verdicts', 'list_miscalled', 'tabulate_people',
            'tabulate_heterogeneity', 'list_validated', 'keep_probabilities', 'describe_probable', 'describe_calls',
-           'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration', 'tabulate_points',
-           'list_benefits', 'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
+           'describe_corrected', 'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration',
+           'tabulate_points', 'list_benefits', 'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ from leukonb.evidence import (
     calibration,
     clustered,
     intervals,
+    miscalibration,
     networks,
     resampled,
     subjects,
@@ -337,7 +338,7 @@ def tabulate_coverage(
 def name_error(judged: Judgement) -> list[str]:  # a sentence, or none
     "Which calibration error an interval is of, where one is shown."
     rows = judged.scores[judged.scores.metric == "ece"]
-    return [calibration.INTERVAL_OF_ERROR] if rows.low.notna().any() else []
+    return [miscalibration.INTERVAL_OF_ERROR] if rows.low.notna().any() else []
 
 # %% ../../nbs/pages/judge.ipynb #3426c15e
 def drop_single_arm(rows: pd.DataFrame) -> pd.DataFrame:
@@ -620,6 +621,22 @@ def describe_calls(arms: Arms) -> list[str]:  # sentences
     return [f"{', '.join(without)}: calls, 0 or 1; {needs}, are of the other arms."] if without else []
 
 # %% ../../nbs/pages/judge.ipynb #998e9b51
+def describe_corrected(judged: Judgement, arms: Arms) -> list[str]:  # sentences
+    "How well the interval of the corrected calibration error holds, and which arms are without one."
+    people, probable = judged.table.groupby("label").identity.nunique(), keep_probabilities(arms)
+    several = [arm for arm, looked in probable.items() if len(looked) > 1]
+    said = []
+    if len(several) < len(probable):
+        said.append(miscalibration.describe_miscalibration(int(people.ALL), int(people.HEM)))
+        said += ["It was counted at 95 % only."] if judged.terms["level"] != 0.95 else []
+    if several:
+        said.append(
+            f"{', '.join(several)}: a mean over networks, whose corrected error has no interval; what chance "
+            "alone gives stands beside it."
+        )
+    return said
+
+
 def rescale_networks(
     validated: Networks, looked: Networks, method: str
 ) -> dict[tuple[int, int], pd.DataFrame]:
@@ -653,7 +670,15 @@ def list_reliability(
     return curves
 
 
-def tabulate_calibration(arms: Arms, validated: Arms, bins: int) -> pd.DataFrame:
+def _state_corrected(looked: Networks, value: float, bins: int, level: float) -> str:
+    "The corrected error as text, of a single network with its interval."
+    low = high = np.nan
+    if len(looked) == 1:
+        _, low, high = miscalibration.interval_corrected_error(next(iter(looked.values())), bins, level)
+    return format_intervals(pd.DataFrame([{"value": value, "low": low, "high": high}]))[0]
+
+
+def tabulate_calibration(arms: Arms, validated: Arms, bins: int, level: float = 0.95) -> pd.DataFrame:
     "Calibration error and Brier score with its parts, of each arm as scored and mended; means over networks."
 
     def measure(rows: pd.DataFrame) -> pd.DataFrame:
@@ -664,10 +689,10 @@ def tabulate_calibration(arms: Arms, validated: Arms, bins: int) -> pd.DataFrame
             [{"of": "scores", **named, **{k: parts[k] for k in ("reliability", "resolution")}}]
         )
 
-    rows = [
-        networks.average_tables(looked, measure, ["of"]).assign(arm=arm, scores=how)
-        for arm, how, looked in list_mended(arms, validated)
-    ]
+    rows = []
+    for arm, how, looked in list_mended(arms, validated):
+        means = networks.average_tables(looked, measure, ["of"]).assign(arm=arm, scores=how)
+        rows.append(means.assign(corrected=_state_corrected(looked, means.corrected[0], bins, level)))
     table = pd.concat(rows, ignore_index=True).drop(columns=["of", "networks"])
     return table[["arm", "scores", *(c for c in table if c not in ("arm", "scores"))]]
 

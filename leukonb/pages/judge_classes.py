@@ -18,8 +18,9 @@ from .judge import drop_single_arm
 LEFT_OUT = (
     "Not on a page of several classes: each subject counted once, whether accuracy goes with the number of "
     "cells, groups of subjects, many splits, calibration, operating points, net benefit, how much hangs on "
-    "one subject or label, and a mixed model. A table of one class against the rest, with the columns label "
-    "and score, is judged with all of these."
+    "one subject or label, and a mixed model. Where each subject has cells of one class only, one class "
+    "against the rest is judged with all of these, for example with --map score=score_blast --label "
+    "blast=ALL and a --label NAME=HEM for each other class."
 )
 
 # %% ../../nbs/pages/judge_classes.ipynb #ee55e807

@@ -8,7 +8,7 @@ __all__ = ['parse_mapping', 'parse_labels', 'check_comparable', 'read_judged', '
            'was_refused', 'take_back', 'execute_judgement', 'publish_evidence']
 
 # %% ../../nbs/verbs/evaluate.ipynb #b447681d
-import ast, inspect, itertools, re, shutil, sys, warnings
+import ast, inspect, itertools, re, shlex, shutil, sys, warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 import pandas as pd
 from ..draw.look import table_html
-from ..evidence import class_judgement, judgement, metrics, multiclass, predictions, subgroups, utility
+from ..evidence import class_judgement, judgement, metrics, multiclass, oddities, predictions
+from ..evidence import subgroups, utility
 from ..evidence.tables import name_source, read_any_table
 from ..files import Refusal, digest_table, read_json, read_table, write_table
 from ..runs.keep import check_target, replacing
@@ -72,19 +73,44 @@ def _refuse_shared_validation(checked: pd.DataFrame, name: str) -> None:
             "iteration; thresholds and calibration would be chosen on people who are judged"
         )
 
+# %% ../../nbs/verbs/evaluate.ipynb #721038f4
+def _suggest_one_class(rows: pd.DataFrame, columns: Mapping[str, str] | None) -> str:
+    "How to judge one class of several against the rest, or why that cannot be done with this table."
+    classes, names = multiclass.find_classes(rows, columns), predictions.pick_columns(rows, columns)
+    if not {"subject", "label"} <= set(names):
+        return "leave it out"
+    subject, label = names["subject"], names["label"]
+    if label.groupby(subject.to_numpy()).nunique().max() > 1:
+        return (
+            "leave it out: subjects have cells of several classes here, so none can be set against the rest"
+        )
+    meanings = [f"{name}={'HEM' if number else 'ALL'}" for number, name in enumerate(classes)]
+    meant = " ".join(f"--label {shlex.quote(meaning)}" for meaning in meanings)
+    score = f"--map {shlex.quote(f'score={predictions.CLASS_SCORE}{classes[0]}')}"
+    return f"leave it out, or judge one class against the rest, for example {score} {meant}"
+
 # %% ../../nbs/verbs/evaluate.ipynb #fe4186e0
 def _read_classes(
-    rows: pd.DataFrame, columns: Mapping[str, str] | None, name: str, **options: Any
+    rows: pd.DataFrame,
+    columns: Mapping[str, str] | None,
+    name: str,
+    *,
+    subjects: pd.DataFrame | Path | str | None = None,
+    scale: str | None = None,
+    **options: Any,  # that only two classes have
 ) -> pd.DataFrame:
     "A checked table of several classes; a `Refusal` for an option that only two classes have."
     typed = {"labels": "--label", "keep": "--group"}
     for option, value in options.items():
-        if value is not None and value is not False and value != []:
+        if value is not None and value is not False and len(value if hasattr(value, "__len__") else " "):
             raise Refusal(
                 f"{name} has a score for each of several classes, and {typed.get(option, f'--{option}')} is "
-                "for tables of two; leave it out, or give a table of one class against the rest"
+                f"for tables of two; {_suggest_one_class(rows, columns)}"
             )
-    return multiclass.check_classes(rows, columns, name)
+    people = None if subjects is None else read_people(subjects)
+    if people is not None:
+        refuse_shared_names(rows, people, columns, name)
+    return multiclass.check_classes(rows, columns, name, people=people, scale=scale)
 
 # %% ../../nbs/verbs/evaluate.ipynb #0ba32b46
 def _count_networks(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -157,6 +183,7 @@ def read_judged(
     *,
     subjects: pd.DataFrame | Path | str | None = None,  # whose cells they are, see `read_people`
     compared: bool = True,  # whether its arms must have scored the same cells
+    threshold: float | None = None,  # of the score, to say how many cells lie on it
     **meaning: Any,  # keep, positive, scale and invert of `check_table`
 ) -> tuple[pd.DataFrame, str]:  # `attrs['reading']`: sentences on how it was read
     "The checked table and what it is called; a `Refusal` where it does not fit or has too few subjects."
@@ -168,6 +195,8 @@ def read_judged(
     index = rows.index if rows.attrs.get("numbered") else pd.RangeIndex(len(rows))
     if multiclass.find_classes(rows, columns):
         checked = _read_classes(rows, columns, name, labels=labels, subjects=subjects, **meaning)
+        oddities.refuse_shortened_names(checked, index, name)
+        oddities.refuse_same_tests(checked, name)
         _refuse_shared_validation(checked, name)
         class_judgement.select_judged(checked, name)
         check_comparable(checked, index, name)
@@ -176,10 +205,13 @@ def read_judged(
     if people is not None:
         refuse_shared_names(rows, people, columns, name)
     checked = predictions.check_table(rows, columns, name, labels, people=people, **meaning)
+    oddities.refuse_shortened_names(checked, index, name)
     _refuse_shared_validation(checked, name)
     judgement.check_subjects(checked, name)
     if compared:
         check_comparable(checked, index, name)
+    oddities.refuse_same_tests(checked, name)
+    checked.attrs["reading"] = [*checked.attrs["reading"], *oddities.find_oddities(checked, threshold)]
     return checked, name
 
 # %% ../../nbs/verbs/evaluate.ipynb #32992a56
@@ -282,6 +314,12 @@ def describe_table(
     )
 
 # %% ../../nbs/verbs/evaluate.ipynb #60bf1a5e
+def _ends_of_corrected(error: Mapping[str, Any]) -> str:
+    "The interval of a corrected calibration error as text, where it has one."
+    low, high = error.get("corrected_low"), error.get("corrected_high")
+    return "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+
+
 def describe_error(
     record: Mapping[str, Any],  # what evidence.json holds
 ) -> list[str]:  # a sentence, or none
@@ -293,10 +331,10 @@ def describe_error(
     first = next(iter(known.values()))
     each = [
         f"{arm + ': ' if len(record['arms']) > 1 else ''}{e['by_chance']:.3f} by chance alone if it were "
-        f"calibrated, {e['corrected']:.3f} when corrected for that"
+        f"calibrated, {e['corrected']:.3f}{_ends_of_corrected(e)} when corrected for that"
         for arm, e in known.items()
     ]
-    of = "The interval is of ece as it is computed, chance included."
+    of = "The interval beside ece is of ece as it is computed, chance included."
     return [f"ece is in {first['bins']} {first['binning']}; {'; '.join(each)}. {of}"]
 
 # %% ../../nbs/verbs/evaluate.ipynb #c64739ad
@@ -388,8 +426,8 @@ def judge_predictions(
     **terms: Any,  # threshold, train_subjects, level, method, resamples, permutations, seed
 ) -> Evidence:
     "The evidence on a table, computed at once; a `Refusal` where the table or a term does not fit."
-    _check_terms(terms)
-    checked, name = read_judged(table, columns, labels, **(reading or {}))
+    threshold = _check_terms(terms)["threshold"]
+    checked, name = read_judged(table, columns, labels, threshold=threshold, **(reading or {}))
     if checked.attrs.get("classes"):
         given = _terms_of_classes(terms)
         with _naming(name):
@@ -450,7 +488,8 @@ def plan_judgement(
     "The run that judges a table, its table kept; a `Refusal` where the table or a parameter does not fit."
     effective, group = _check_terms(terms), terms.get("group")
     keep = {"keep": [group]} if group else {}
-    checked, source = read_judged(table, columns, labels, **{**(reading or {}), **keep})
+    known = {"threshold": effective["threshold"], **(reading or {}), **keep}
+    checked, source = read_judged(table, columns, labels, **known)
     if group:
         for rows in (checked, predictions.select_test_rows(checked)):
             subgroups.place_subjects(rows, group, source)
