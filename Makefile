@@ -31,7 +31,7 @@ report: $(STAMP)
 	$(BIN)/leukonb run $(STUDY) --workers $(WORKERS) --out $(OUT) $(if $(DATA),--data "$(DATA)") $(if $(PATTERN),--subject-pattern '$(PATTERN)') $(if $(SPLIT),--split $(SPLIT))
 	$(BIN)/leukonb site --out $(OUT)
 
-test: $(STAMP)
+test: $(STAMP) .venv/.ready-jax
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/check.sh
 
 house: $(STAMP)
@@ -76,6 +76,11 @@ $(STAMP): .lock/$(TARGET).txt .lock/machine.py setup.py settings.ini
 	fi
 	mv .venv/.unfinished $@
 
+# JAX lies in a folder of its own: TensorFlow imports it wherever it finds it, two seconds long in each process.
+.venv/.ready-jax: .lock/jax.txt $(STAMP)
+	$(call exact,.lock/jax.txt --no-deps --target .venv/jax)
+	touch $@
+
 .venv/.ready-extras: .lock/extras.txt .lock/mlflow.txt $(STAMP)
 	$(call exact,.lock/extras.txt)
 	$(call exact,.lock/mlflow.txt)
@@ -95,10 +100,12 @@ endef
 # that compute nothing.
 NAMED = $(PYTHON) -c 'import configparser as c, sys; p = c.ConfigParser(delimiters=["="], interpolation=None); p.read("settings.ini"); print(*(w for k in sys.argv[1:] for w in p["DEFAULT"][k + "requirements"].split()), sep="\n")'
 COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -
+HELD = $(addprefix --no-emit-package ,numpy scipy ml-dtypes opt-einsum)
 lock:
 	$(NAMED) "" dev_ train_ | $(COMPILE) -o .lock/cpu.txt
 	$(NAMED) "" dev_ gpu_ | $(COMPILE) -o .lock/gpu.txt
 	$(NAMED) extras_tests_ | $(COMPILE) -c .lock/cpu.txt -o .lock/extras.txt
+	$(NAMED) jax_tests_ | $(COMPILE) -c .lock/cpu.txt $(HELD) -o .lock/jax.txt
 	cp .lock/cpu.txt .lock/mlflow.txt
 	$(NAMED) "" dev_ train_ mlflow_ | $(COMPILE) -o .lock/mlflow.txt
 
