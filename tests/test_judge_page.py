@@ -156,7 +156,10 @@ def test_the_calibration_error_says_what_chance_gives_and_corrects_for_it():
     assert found["bins"] == 10 and "equal numbers" in found["binning"]
     assert 0.01 < found["by_chance"] < 0.1 and 0 <= found["corrected"] < found["value"]
     assert found["low"] <= found["value"] <= found["high"]
-    assert "The interval beside ece is of ece as it is computed, chance included." in evaluate.describe_error(record)[0]
+    assert (
+        "The interval beside ece is of ece as it is computed, chance included."
+        in evaluate.describe_error(record)[0]
+    )
     off = calm.assign(score=np.where(calm.label == "ALL", 0.35, 0.2))
     wrong = calibration.correct_calibration_error(off)
     assert wrong["corrected"] > 0.9 * wrong["ece"] > 0.3
