@@ -88,7 +88,10 @@ def test_the_error_over_people_is_the_jackknife_s():
     [
         (lambda t: t.assign(**{"score_HEM": 0.0}), r"row 2: the scores sum to 0\.\d+; probabilities"),
         (lambda t: t.assign(**np.log(t[SCORES])), "row 2: score_B-ALL is -.*logits"),
-        (lambda t: t.assign(**100 * t[SCORES]), "row 2: score_B-ALL is .*if they are percentages, say --scale percent"),
+        (
+            lambda t: t.assign(**100 * t[SCORES]),
+            "row 2: score_B-ALL is .*if they are percentages, say --scale percent",
+        ),
         (lambda t: t.assign(**{"score_HEM": "?"}), "row 2: score_HEM is missing or no number"),
         (lambda t: t.assign(label=t.label.where(t.index != 4, "AML")), "row 6: label is 'AML'.*score_AML"),
         (lambda t: t.assign(label=t.label.where(t.index != 4, None)), "row 6: label is missing"),
