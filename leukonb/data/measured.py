@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'TABLE', 'Measured', 'round_features', 'restore_features', 'write_measured', 'read_measured',
-           'measured_cohort', 'load_measured', 'shipped_table']
+           'measured_cohort', 'load_measured', 'shipped_table', 'read_rounding']
 
 # %% ../../nbs/data/measured.ipynb #4a6f7747
 import json
@@ -19,8 +19,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import leukonb
 from .cohort import COLUMNS, Cohort
-from ..files import Refusal, atomic, digest, digest_file
+from ..files import Refusal, atomic, digest, digest_file, read_json
 
 # %% ../../nbs/data/measured.ipynb #3b930f21
 SCHEMA = 1
@@ -211,8 +212,21 @@ def shipped_table(
     name: str = "cnmc",
 ) -> Path:
     "The file of a table of measured cells in the package; a `Refusal` that names those there are."
-    folder = Path(__file__).parent
+    folder = Path(str(leukonb.__file__)).parent / "data"
     known = {file.stem: file for file in sorted(folder.glob("*.parquet"))}
     if name not in known:
         raise Refusal(f"there is no table of measured cells {name!r}; known: {', '.join(known) or 'none'}")
     return known[name]
+
+# %% ../../nbs/data/measured.ipynb #5a83989f
+def read_rounding(
+    name: str = "cnmc",
+) -> pd.DataFrame:  # held out, unrounded, rounded, difference; in `attrs` how it was measured
+    "What rounding cost a shipped table: the AUROC of a logistic regression on its features before and after."
+    file = shipped_table(name).with_name(f"{name}-rounding.json")
+    if not file.is_file():
+        raise Refusal(f"what rounding cost the table {name!r} was not measured")
+    facts = read_json(file)
+    table = pd.DataFrame(facts.pop("scores"))[["held out", "unrounded", "rounded", "difference"]]
+    table.attrs.update(facts)
+    return table
