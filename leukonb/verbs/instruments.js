@@ -243,10 +243,12 @@
       const [claimed, left, gap] = way.scores[name], own = name === "AUROC" && way.plain;
       const sure = gap[1] > 0 ? "The whole interval of the difference is above 0." : "The interval of the difference holds 0: it may be chance.";
       this.tell(`Split by ${way.name}: the split's own test claims ${name} ${spanned(claimed)}; ${spanned(left)} is left on people in no part of it. ${sure}`);
-      const rows = [["claimed by the split's own test", claimed], ["left on people in no part of it", left], ["given away", gap]];
-      if (own) rows.push(["plain cues, own test", own.triple]);
-      this.place("numbers").replaceChildren(table(`${name}, split by ${way.name}`, ["figure", "value (95 %, over people)"], rows.map(([what, triple]) => [what, spanned(triple)])));
+      const rows = [["claimed by the split's own test", claimed], ["left on people in no part of it", left], ["given away", gap]].map((row) => [...row, source.said]);
+      if (own) rows.push(["plain cues, own test", own.triple, own.said]);
+      this.place("numbers").replaceChildren(table(`${name}, split by ${way.name}`, ["figure", "value (interval)"], rows.map(([what, triple]) => [what, spanned(triple)])));
       if (own) all("tbody tr:last-child th", this.place("numbers"))[0].append(" (", link(own.run, own.experiment === "ways" ? "boosting on size, colour, outline and texture" : "size, colour, outline and texture"), ")");
+      // Intervals of two runs need not be of the same kind.
+      all("tbody th", this.place("numbers")).forEach((cell, i) => cell.append(make("span", { class: "what" }, rows[i][2])));
       const exposed = Object.entries(way.exposed), said = { "of people learned": "of people who are in training", "same picture": "the same picture", "second photograph": "another photograph of the same cell", copy: "an augmented copy" };
       this.place("exposed").replaceChildren(...(exposed.length ? [table("Cells of the test part that training has seen", ["cells", "share of the test part"], exposed.map(([what, part]) => [said[what] || what, share(part)]))] : []));
       this.drawClaims(name, way);
@@ -255,7 +257,8 @@
     drawClaims(name, way) {
       const place = this.place("claims"), triples = way.scores[name], plain = name === "AUROC" && way.plain ? way.plain.triple : null;
       const every = this.source.ways.flatMap((own) => [...own.scores[name].slice(0, 2), ...(name === "AUROC" && own.plain ? [own.plain.triple] : [])]);
-      const least = Math.min(0.5, Math.floor(10 * Math.min(...every.map((triple) => triple[1]))) / 10);
+      const single = name === "AUROC" ? this.source.ways.flatMap((own) => own.splits.flat()) : [];
+      const least = Math.min(0.5, Math.floor(10 * Math.min(...every.map((triple) => triple[1]), ...single)) / 10);
       const width = this.roomOf("claims", 760), [left, right] = [14, width - 14], x = (value) => left + (Math.max(least, value) - least) / (1 - least) * (right - left);
       const rows = [["claimed", "claimed by the split's own test", triples[0], "#b3412e", 0], ["left", "left on people in no part of it", triples[1], "#3557a8", 1]];
       if (plain) rows.push(["plain", "plain cues, the split's own test", plain, "#6b7280", null]);
@@ -266,11 +269,12 @@
         const node = picture(label, width, height, ...grid, this.axis = word((left + right) / 2, height - 4, name, { "text-anchor": "middle" }));
         const groups = ["claimed", "left", "plain"].map((key, i) => { const g = draw("g", { transform: `translate(0 ${18 + 82 * i})` }); node.append(g); return [key, g]; });
         this.svg = { least, width, node, groups: new Map(groups) };
-        place.replaceChildren(node, make("figcaption", {}, "Large marks: the mean over splits with its 95 % interval over people. Small marks: single splits."));
+        place.replaceChildren(node, this.note = make("figcaption"));
       }
       const { node, groups } = this.svg;
       node.setAttribute("aria-label", label);
       this.axis.textContent = name;
+      this.note.textContent = "Large marks: the mean over splits with its interval." + (name === "AUROC" && way.splits.length ? " Small marks: single splits." : "");
       for (const [key, group] of groups) {
         const row = rows.find(([own]) => own === key);
         group.setAttribute("visibility", row ? "visible" : "hidden");

@@ -208,6 +208,11 @@ def _read_triples(run: Run | None, pattern: str) -> dict[tuple[str, ...], Triple
     return {m.groups(): (n["value"], n["low"], n["high"]) for m, n in named if m}
 
 
+def _say_interval(run: Run) -> str:
+    "Of what the intervals of a run's figures are, as its record has it."
+    return next((n["what"] for n in run.result["headline"].values() if isinstance(n, dict)), "")
+
+
 def _read_rows(run: Run, name: str) -> list[dict[str, Any]]:
     "The rows of a table of a run; none where it has no such table."
     path = run.folder / name
@@ -235,7 +240,8 @@ def _find_plain(runs: Sequence[Run], way: str) -> dict[str, Any] | None:
         for run in (run for run in runs if run.experiment == experiment):
             known = {key[1]: value for key, value in _read_triples(run, pattern).items()}
             if value := known.get(way) or known.get(way.removeprefix("released ")):
-                return {"triple": value, "experiment": experiment, "folder": run.folder}
+                found = {"triple": value, "experiment": experiment, "said": _say_interval(run)}
+                return {**found, "folder": run.folder}
     return None
 
 
@@ -252,7 +258,7 @@ def _describe_way(run: Run, runs: Sequence[Run], way: str, link: Mapping[Path, s
     "What the leakage page holds of one way of splitting."
     scores, plain = _read_scores(run), _find_plain(runs, way)
     exposed = next((r for r in _read_rows(run, "exposed.csv") if r["split by"] == way), {})
-    shown = plain and {"triple": plain["triple"], "experiment": plain["experiment"]}
+    shown = plain and {k: v for k, v in plain.items() if k != "folder"}
     if shown and plain:
         shown["run"] = link.get(plain["folder"], "")
     return {
@@ -279,7 +285,7 @@ def measure_leakage(
             ways.sort(key=lambda way: -known["claimed", way][0])
             head = {"id": name, "title": title, "drawn": run.manifest.get("synthetic") is not False}
             head |= {"run": link.get(run.folder, ""), "published": is_published(run)}
-            said = next((n["what"] for n in run.result["headline"].values() if isinstance(n, dict)), "")
+            said = _say_interval(run)
             sources.append({**head, "said": said, "ways": [_describe_way(run, runs, w, link) for w in ways]})
     return sorted((s for s in sources if s["ways"]), key=lambda source: source["drawn"])
 
@@ -302,7 +308,9 @@ def make_leakage_page(
     "The page on which the way of splitting is switched."
     first = sources[0]
     controls = [_choice("source", "Cells"), _choice("score", "Score"), _RADIOS]
+    plain = dict.fromkeys(way["plain"]["said"] for way in first["ways"] if way["plain"])
     caption = f"{first['title']}: AUROC by way of splitting ({first['said']})"
+    caption += "".join(f"; plain cues ({said})" for said in plain)
     claim = "What a split's own test claims, and what is left on people in no part of the split."
     parts = [
         _ABOUT_LEAKAGE,
