@@ -108,11 +108,10 @@ def _say_copied_seeds(rows: pd.DataFrame) -> list[str]:
     for arm, own in rows[rows["split"] == "test"].groupby("arm", sort=False):
         if own.seed.nunique() < 2:
             continue
-        seeds = own.assign(view=own["view"] if "view" in own else "")
-        keys = ["iteration", "cell", "subject", "view"]
-        wide = seeds.pivot_table(index=keys, columns="seed", values="score")
-        first = wide.T.drop_duplicates().index
-        if copies := [str(seed) for seed in wide if seed not in first]:
+        keys = ["iteration", "cell", "subject", *(["view"] if "view" in own else []), "score"]
+        marks = pd.util.hash_pandas_object(own[keys], index=False)
+        sums = marks.groupby(own.seed).agg(["sum", "size"])
+        if copies := [str(seed) for seed in sums.index[sums.duplicated()]]:
             said.append(
                 f"Arm {arm}: seed {', '.join(copies)} has the scores of another seed in every cell. If it is "
                 "a copy, leave it out: it is no further training, and the spread over seeds is too small."
