@@ -647,7 +647,7 @@ def _verify(a: Namespace) -> int:
     run = verify.find_run(a.run, a.out)
     for text in verify.compare_environment(run):
         print(f"different now: {text}")
-    found = verify.verify_run(run)
+    found = verify.verify_run(run, out=a.out)
     for row in found.itertuples():
         print(f"{row.status}: {row.what} {row.name}{f' ({row.note})' if row.note else ''}")
     if verify.all_equal(found):
