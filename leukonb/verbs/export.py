@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Score', 'FORMATS', 'TOLERANCE', 'scoring_model', 'Format', 'is_installed', 'require_format', 'describe_scores',
-           'read_facts', 'compare_scores', 'convert_model', 'Exported', 'export_model']
+           'read_facts', 'compare_scores', 'recorded_digest', 'convert_model', 'Exported', 'export_model']
 
 # %% ../../nbs/verbs/export.ipynb #b10c9b46
 import json
@@ -21,7 +21,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
-from ..files import Refusal, digest_file
+from ..files import Refusal, digest_file, read_json
 from .extras import require_extra
 
 if TYPE_CHECKING:
@@ -217,6 +217,14 @@ def compare_scores(
     found = score(images)
     return float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
 
+# %% ../../nbs/verbs/export.ipynb #9d7f67ab
+def recorded_digest(
+    model: Path | str,  # a .keras file
+) -> str | None:
+    "The SHA-256 of a model in its run's record; nothing where there is no record beside it."
+    record = Path(model).parent / "result.json"
+    return read_json(record)["files"].get(Path(model).name) if record.is_file() else None
+
 # %% ../../nbs/verbs/export.ipynb #6016d0d9
 def _find_reason(said: str) -> str:
     "The line of a long error that names what is not supported, else its first."
@@ -287,7 +295,6 @@ def export_model(
     if not 0 < threshold < 1:
         raise Refusal(f"--threshold {threshold:g}: give a probability between 0 and 1")
     from leukonb.model import network
-    from leukonb.verbs.predict import recorded_digest
 
     loaded = network.load_model(model, recorded_digest(model), all_output)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
