@@ -1,6 +1,7 @@
 """A run on real cells keeps numbers, tables and charts, and no picture of a cell nor any made from one."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from leukonb.runs.published import find_published, list_pictures, publish_run
 from leukonb.runs.record import Run, finish, make_run
 from leukonb.verbs import site
 
+ROOT = Path(__file__).parents[1]
 REAL = False  # what run.json says of cells that nobody drew
 
 
@@ -102,3 +104,13 @@ def test_a_record_of_real_cells_is_published_without_them(tmp_path, monkeypatch)
 def test_no_published_record_of_real_cells_holds_a_picture():
     real = [run for run in find_published() if run.manifest.get("synthetic") is not True]
     assert real and not {run.folder.name: held for run in real if (held := list_pictures(run.folder))}
+
+
+def test_cells_are_shown_in_the_two_ways_that_keep_them_out_of_records():
+    """A page or an experiment that made a picture by itself would put it into the notebook of a real run."""
+    ways = re.compile(
+        r"picture_address|gallery_html|render_sheet|imshow|add_layout_image|go\.Image|Image\.|matplotlib"
+    )
+    places = [*(ROOT / "leukonb/pages").glob("*.py"), *(ROOT / "nbs/experiments").glob("*.ipynb")]
+    found = {path.name for path in places if ways.search(path.read_text(encoding="utf-8"))}
+    assert found == {"maps.py"} and len(places) > 50
