@@ -1,16 +1,19 @@
 """A thousand runs: each record is read a fixed number of times, however many others there are."""
 
+import os
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
 from finished import write_runs
 from test_runs import write
 
-from leukonb.runs import key
-from leukonb.runs.notebook import find_experiment
+from leukonb.runs import demands, key, notebook
+from leukonb.runs.notebook import find_experiment, find_named
 from leukonb.runs.record import make_run, read_runs
+from leukonb.runs.study import PlannedRun
 from leukonb.runs.watch import list_status
 from leukonb.verbs import site
 
@@ -63,6 +66,7 @@ def test_a_site_of_twice_the_runs_opens_little_more_than_twice_the_files(folders
 
 def test_the_sidebar_of_a_large_study_is_short_and_leads_to_all_its_runs(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(site, "_MOST", 5)
+    monkeypatch.setattr(site, "_CHOICES", range(0))  # so many runs that no page could offer a choice of all
     shown = {}
     for count, out in folders.items():
         assert len(site.stage_readable(read_runs(out)[0], tmp_path / "project")) == count + 1
@@ -119,3 +123,44 @@ def test_a_changed_module_or_a_new_file_beside_it_is_looked_at_again(tmp_path, m
     assert "data/a.csv" in key.digest_modules(notebook)
     (package / "data/a.csv").unlink()
     assert key.digest_modules(notebook) == second
+
+
+def test_a_grid_asks_for_its_form_and_its_split_once(folders, tmp_path, monkeypatch):
+    real, parsed, drawn = notebook._cell_parameters, [], []
+    monkeypatch.setattr(notebook, "_cell_parameters", lambda *a: parsed.append(1) or real(*a))
+    monkeypatch.setattr(demands, "_draw_split", lambda cells, given, i: drawn.append(given))
+    monkeypatch.setattr(demands, "_check_batch", lambda split, given: None)
+    notebook._parse_once.cache_clear()
+    cell = "cohort: str = ''\nseed: int = 0\nsplit_seed: int = 0\ntrain: float = 0.6\n"
+    source = write(tmp_path, "pass", parameters=f"{cell}validation: float = 0.2\ntest: float = 0.2")
+    planned = []
+    for seed in range(30):
+        effective = notebook.check_parameters(source, {"seed": seed, "split_seed": seed // 15})
+        run = make_run(tmp_path / "runs", f"a.seed-{seed}", source, effective)
+        planned.append(PlannedRun(run, source, [], 300))
+    assert [p.run.manifest["inputs"]["parameters"]["seed"] for p in planned] == list(range(30))
+    assert demands.check_cohort(planned, None) == {}
+    assert len(parsed) == 1 and [given["split_seed"] for given in drawn] == [0, 1]
+
+
+def test_an_experiment_that_was_added_or_removed_is_known_at_once(nbs):
+    assert "third" not in find_named("*.ipynb")
+    third = nbs / "experiments/third.ipynb"
+    third.write_text("{}")
+    assert find_named("*.ipynb")["third"] == [third]
+    time = third.parent.stat().st_mtime - 60
+    os.utime(third.parent, (time, time))
+    assert "third" in find_named("*.ipynb")
+    third.unlink()
+    assert "third" not in find_named("*.ipynb")
+
+
+def test_folders_of_experiments_are_not_listed_for_each_run(folders, monkeypatch):
+    experiments = folders[8].parent / "checkout/nbs/experiments"
+    os.utime(experiments, (1.7e9, 1.7e9))
+    real, listed = Path.glob, []
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: listed.append(self) or real(self, pattern))
+    notebook._list_once.cache_clear()
+    list_status(folders[8])
+    list_status(folders[16])
+    assert listed.count(experiments.resolve()) == 1

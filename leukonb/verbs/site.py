@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_markup', 'escape_title', 'strip_paths', 'relink_text',
            'clean_cells', 'split_heading', 'write_page', 'note_worth', 'note_subjects', 'list_warnings', 'data_digests',
-           'published_files', 'kept_notebook', 'provenance_html', 'part_cells', 'stage_run', 'copy_offers',
-           'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook', 'list_library',
-           'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable', 'render_site',
-           'seal_site', 'build_site', 'describe_size', 'open_server', 'serve_site']
+           'published_files', 'kept_notebook', 'provenance_html', 'part_cells', 'list_choices', 'stage_run',
+           'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook',
+           'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable',
+           'render_site', 'seal_site', 'build_site', 'describe_size', 'open_server', 'serve_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
 import ast, functools, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape, unescape
@@ -31,6 +32,7 @@ from .home import describe_citation, describe_home, find_citation
 from .licences import describe_licences, list_licences
 from .instruments import Instrument, add_to_menu, make_instruments, say_what_moves
 from .menu import arrange_menu, name_runs, pick_first
+from ..pages.faults import read_record
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
 from ..runs.notebook import begun_cells, notebooks_folder
@@ -46,6 +48,7 @@ from leukonb.runs.record import (
     read_runs,
     say_odd,
 )
+from .site_guides import describe_reliability, describe_speed
 from .site_page import finish_page, outside_addresses
 from .site_search import Section, write_index
 from .site_size import drop_leftovers, write_menu
@@ -222,6 +225,21 @@ def split_heading(
 def _raw_html(html: str) -> NotebookNode:
     return nbformat.v4.new_markdown_cell(f"```{{=html}}\n{html}\n```")
 
+# %% ../../nbs/verbs/site.ipynb #14601b97
+_HEADING = re.compile(r"<h2 id='([\w-]+)'>([^<]*)</h2>")
+
+
+def _tell_parts(parts: Iterable[str]) -> list[NotebookNode]:
+    "HTML as cells of a page, its headings as headings that the builder knows."
+    cells = []
+    for part in parts:
+        before, *rest = _HEADING.split(part)
+        cells += [_raw_html(before)] if before.strip() else []
+        for anchor, title, text in zip(rest[::3], rest[1::3], rest[2::3]):
+            cells.append(nbformat.v4.new_markdown_cell(f"## {unescape(title)} {{#{anchor}}}"))
+            cells += [_raw_html(text)] if text.strip() else []
+    return cells
+
 # %% ../../nbs/verbs/site.ipynb #ba208ed8
 def write_page(
     path: Path,  # of the staged notebook
@@ -243,7 +261,8 @@ def write_page(
 def _callout(kind: str, text: str) -> NotebookNode:
     "A box that stands out: a warning, or something important."
     text = escape_markup(text)
-    return nbformat.v4.new_markdown_cell(f'::: {{.callout-{kind} appearance="minimal"}}\n{text}\n:::')
+    inner = f"```{{=html}}\n<p>{text}</p>\n```"  # in Markdown two hyphens of a command become a dash
+    return nbformat.v4.new_markdown_cell(f'::: {{.callout-{kind} appearance="minimal"}}\n{inner}\n:::')
 
 # %% ../../nbs/verbs/site.ipynb #e3e42556
 def note_worth(
@@ -359,11 +378,12 @@ _MADE = "How this was made"
 _OWN_TABLE, _PARAMETERS = "<table class='provenance'>", "<caption>Parameters of this run</caption>"
 
 
-def _head_of(run: Run) -> list[NotebookNode]:
+def _head_of(run: Run, page: str = "", others: Sequence[tuple[str, str]] = ()) -> list[NotebookNode]:
     "What stands between a run's claim and its first figure."
     link = f"<a href='#{_MADE.lower().replace(' ', '-')}'>{_MADE.lower()}</a>"
     line = f"<p class='run-line'>Run <code>{escape_markup(f'{run.name}-{run.key}')}</code>: {link}</p>"
-    return [*list_warnings(run), _raw_html(line)]
+    chosen = [_choose_run(run, page, others)] if len(others) > 1 else []
+    return [*chosen, *list_warnings(run), _raw_html(line)]
 
 
 def _made_of(run: Run, page: str, outputs: Sequence[NotebookNode] = (), code: str = "") -> list[NotebookNode]:
@@ -396,12 +416,45 @@ def part_cells(
             shown.append(nbformat.from_dict({**cell, "source": "#| echo: false", "outputs": kept}))
     return shown, ending, "\n\n".join(filter(None, code))
 
+# %% ../../nbs/verbs/site.ipynb #e3ac125f
+_CHOICES = range(
+    3, 21
+)  # how many runs of one experiment are one entry of the menu, and a choice on their pages
+
+
+def _choose_run(run: Run, page: str, others: Sequence[tuple[str, str]]) -> NotebookNode:
+    "The choice among the runs of one experiment, as links; the one that is shown is marked."
+    items = []
+    for title, other in others:
+        here = " aria-current='page'" if other == page else ""
+        address = quote(posixpath.relpath(html_address(other), posixpath.dirname(page)))
+        items.append(f"<a href='{address}'{here}>{escape_markup(title)}</a>")
+    label = f"runs of {escape_markup(run.experiment)}"
+    return _raw_html(f"<nav class='choice' aria-label='{label}'>{' '.join(items)}</nav>")
+
+
+def list_choices(
+    runs: Iterable[Run],
+    pages: Mapping[Path, str],  # for a finished run's folder, its page
+) -> dict[Path, list[tuple[str, str]]]:
+    "For the folder of each run that has a choice on its page: title and page of each run of its experiment."
+    alike: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        if run.folder in pages and not pages[run.folder].endswith(f"-{run.key[:8]}.ipynb"):
+            alike.setdefault(_name_parts(run)[:3], []).append(run)
+    chosen = {}
+    for those in alike.values():
+        named = [(str(run.manifest.get("title") or run.name), pages[run.folder]) for run in those]
+        chosen |= {run.folder: named for run in those if len(those) in _CHOICES}
+    return chosen
+
 # %% ../../nbs/verbs/site.ipynb #49b04697
 def stage_run(
     run: Run,  # a finished one
     to: Path,  # the folder of the staged site
     page: str,  # where the page stands in it
     places: Mapping[str, str],  # for a file on the disk, its place in the site
+    others: Sequence[tuple[str, str]] = (),  # title and page of each run to choose among
 ) -> None:
     "Stage the page of a finished run."
     if not run.notebook.is_file():
@@ -412,7 +465,8 @@ def stage_run(
         _relink_cell(cell, run.folder.resolve(), page, places)
     shown, ending, code = part_cells(cells)
     made = _made_of(run, page, ending, code)
-    write_page(to / page, run.manifest.get("title") or title, claim, [*_head_of(run), *shown, *made])
+    head = _head_of(run, page, others)
+    write_page(to / page, run.manifest.get("title") or title, claim, [*head, *shown, *made])
 
 # %% ../../nbs/verbs/site.ipynb #62d5ea38
 def copy_offers(
@@ -702,7 +756,8 @@ def _list_studies(
 def _first_pages(runs: Iterable[Run], pages: Mapping[Path, str]) -> dict[str, str]:
     "The pages that the menu leads to by name, one's own before published ones, real cells before drawn ones."
     grouped = [*group_by_study(runs, pages).values(), *group_by_study(runs, pages, published=True).values()]
-    return pick_first([(run.experiment, pages[run.folder]) for those in grouped for run in those])
+    found = pick_first([(run.experiment, pages[run.folder]) for those in grouped for run in those])
+    return found | {"reliability": "reliability.ipynb", "speed": "speed.ipynb"}
 
 
 def stage_home(
@@ -714,15 +769,23 @@ def stage_home(
     "Stage the home page: index.ipynb of the notebooks, under its claim the story and a table of the studies."
     addresses = {folder: html_address(page) for folder, page in pages.items()}
     report = html_address(_first_pages(runs, pages).get("report", "runs/index.ipynb"))
-    story = [_raw_html(part) for part in describe_home(runs, addresses, report, set(places.values()))]
+    story = _tell_parts(describe_home(runs, addresses, report, set(places.values())))
     studies = _list_studies(runs, pages, "Studies")
     records = _list_studies(runs, pages, "Published records: studies that were run elsewhere", published=True)
     stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *story, *studies, *records)
     claim = "How to cite the suite, the data and the paper it starts from."
-    cited = [_raw_html(part) for part in describe_citation(find_citation(notebooks_folder()))]
+    cited = _tell_parts(describe_citation(find_citation(notebooks_folder())))
     write_page(to / "cite.ipynb", "Cite", claim, cited)
+    leads: dict[str, list[str]] = {}
+    for folder, address in addresses.items():
+        leads.setdefault(folder.parent.name, []).append(address)
+    claim = "How far the numbers can be trusted, and what is promised when something breaks."
+    told = _tell_parts(describe_reliability(read_record(), leads))
+    write_page(to / "reliability.ipynb", "Reliability", claim, told)
+    claim = "How long things take, on which machine, and what was not measured."
+    write_page(to / "speed.ipynb", "Speed", claim, _tell_parts(describe_speed(runs, addresses)))
     claim = "Under which licences the packages are that leukonb runs with, and what passing them on asks."
-    found = [_raw_html(part) for part in describe_licences(list_licences())]
+    found = _tell_parts(describe_licences(list_licences()))
     write_page(to / "licences.ipynb", "Licences", claim, found)
 
 # %% ../../nbs/verbs/site.ipynb #84335ab7
@@ -746,10 +809,12 @@ _MOST = 40  # runs of a study in the sidebar, which stands on every page
 
 def _list_pages(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[str | dict[str, str]]:
     "The first runs of a study for the sidebar; where there are more, with the way to all of them."
-    named = [(run.experiment, escape_title(run.name), pages[run.folder]) for run in runs[:_MOST]]
+    often, first = Counter(run.experiment for run in runs), {run.experiment: run for run in reversed(runs)}
+    listed = [r for r in runs if often[r.experiment] not in _CHOICES or first[r.experiment] is r]
+    named = [(run.experiment, escape_title(run.name), pages[run.folder]) for run in listed[:_MOST]]
     shown: list[str | dict[str, str]] = [*name_runs(named)]
     more = {"text": f"All {len(runs):,} runs", "href": "runs/index.ipynb"}
-    return [*shown, more] if len(runs) > _MOST else shown
+    return [*shown, more] if len(listed) > _MOST else shown
 
 
 def _list_sidebar(
@@ -826,11 +891,12 @@ def _stage_pages(
     pages: Mapping[Path, str],
     ended: Mapping[Path, str],
     places: Mapping[str, str],
+    choices: Mapping[Path, Sequence[tuple[str, str]]],
 ) -> str:
     "Stage the page of a run, where it has one; why that cannot be done, or nothing."
     try:
         if run.folder in pages:
-            stage_run(run, to, pages[run.folder], places)
+            stage_run(run, to, pages[run.folder], places, choices.get(run.folder, ()))
         if run.folder in ended:
             stage_ended(run, to, ended[run.folder], places)
     except Exception as error:
@@ -854,8 +920,8 @@ def stage_site(
     nbs, pages, ended = notebooks_folder(), page_addresses(runs), ended_pages(runs)
     config, library = _read_look(nbs), list_library(nbs)
     places = _find_places(runs, pages, nbs, library)
-    shown = _follow(runs, "pages of runs written")
-    said = {run.folder: _stage_pages(run, to, pages, ended, places) for run in shown}
+    shown, choices = _follow(runs, "pages of runs written"), list_choices(runs, pages)
+    said = {run.folder: _stage_pages(run, to, pages, ended, places, choices) for run in shown}
     if odd := {folder: line for folder, line in said.items() if line}:
         return odd
     made = _stage_instruments(runs, pages, to)
@@ -905,6 +971,8 @@ def _stage_look(config: dict, to: Path) -> None:
         "index.ipynb",
         "cite.ipynb",
         "licences.ipynb",
+        "reliability.ipynb",
+        "speed.ipynb",
         *(f"{folder}/**/*.ipynb" for folder in folders),
     ]
     config = {k: v for k, v in config.items() if k != "library"} | {"execute": {"enabled": False}}

@@ -1,0 +1,40 @@
+"""What the site says of itself: headings are listed, a command keeps its hyphens, runs that are alike lead to each other."""
+
+import yaml
+
+from conftest import ROOT
+from leukonb.verbs import site, site_guides
+from leukonb.pages.faults import read_record
+from test_site import built, run
+
+
+def test_a_page_lists_its_headings_and_a_warning_keeps_the_hyphens_of_a_command(tmp_path):
+    project = tmp_path / "project"
+    told = site._tell_parts(["<h2 id='found'>What was found</h2><p>a</p>"])
+    cells = [site._callout("warning", "leukonb run quick --out runs"), *told]
+    site.write_page(project / "index.ipynb", "Cells", "A claim.", cells)
+    config = yaml.safe_load((ROOT / "_quarto.yml").read_text())
+    config["website"]["sidebar"]["contents"] = [{"text": "Home", "href": "index.ipynb"}]
+    site._stage_look(config, project)
+    page = (site.render_site(project) / "index.html").read_text()
+    assert 'href="#found"' in page and 'id="found"' in page
+    assert "quick &#45;&#45;out runs" in page
+
+
+def test_runs_that_are_alike_lead_to_each_other_and_are_one_entry(nbs):
+    for seed in range(3):
+        run(nbs, name=f"arm-{seed}", seed=seed, title=f"Arm {seed}")
+    place = built(nbs)
+    page = (place / "runs/quick/training-arm-1.html").read_text()
+    assert page.count("aria-current='page'>Arm 1<") == 1
+    assert "href='training-arm-0.html'>Arm 0<" in page and "href='training-arm-2.html'>Arm 2<" in page
+    menu = (place / "menu.js").read_text()
+    assert menu.count("training-arm-") == 1 and "reliability.html" in menu and "speed.html" in menu
+    assert "How long runs took" in (place / "speed.html").read_text()
+    assert "graphics card" in (place / "speed.html").read_text()
+
+
+def test_each_promise_of_the_tests_is_one_row():
+    rows = site_guides.tabulate_promises(read_record())
+    assert not rows.duplicated(["what is broken", "promise"]).any() and (rows.tests > 0).all()
+    assert rows.faults.sum() == sum(len(entry["faults"]) for entry in read_record().values())
