@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'OPERATIONS', 'RECIPES', 'draw_numbers', 'shuffle_order', 'draw_evenly', 'Operation', 'add_operation',
            'Augmentation', 'list_operations', 'find_recipe', 'draw_parameters', 'apply_parameters', 'turn_view',
-           'warp_matrix', 'apply_batch', 'describe_changes', 'mixes_cells', 'balance_classes']
+           'warp_matrix', 'warp_images', 'apply_batch', 'describe_changes', 'mixes_cells', 'balance_classes']
 
 # %% ../../nbs/model/augment.ipynb #4d0f42a9
 from collections.abc import Callable, Mapping, Sequence
@@ -282,15 +282,47 @@ def warp_matrix(
     first, second = middle - (turn * back).sum(1)
     return np.stack([*turn[0], first, *turn[1], second, 0 * zoom, 0 * zoom], 1).astype(np.float32)
 
+# %% ../../nbs/model/augment.ipynb #26c36e74
+def _corner(images: Any, x: Any, y: Any) -> Any:
+    "The pixels at whole places (n, size * size), 0 outside the frame: (n, size * size, 3)."
+    from keras import ops
+
+    size = images.shape[1]
+    inside = ops.logical_and(ops.logical_and(x >= 0, x < size), ops.logical_and(y >= 0, y < size))
+    places = ops.cast(ops.clip(y, 0, size - 1) * size + ops.clip(x, 0, size - 1), "int32")
+    flat = ops.reshape(images, (-1, size * size, images.shape[3]))
+    found = ops.take_along_axis(flat, ops.expand_dims(places, -1), axis=1)
+    return ops.where(ops.expand_dims(inside, -1), found, 0.0)
+
+
+def warp_images(
+    images: "KerasTensor",  # float32 (n, size, size, 3)
+    matrix: "np.ndarray | KerasTensor",  # float32 (n, 8), from `warp_matrix`
+) -> "KerasTensor":  # float32 (n, size, size, 3)
+    "Each image resampled through its matrix, by bilinear interpolation at full precision."
+    from keras import ops
+
+    size = images.shape[1]
+    y, x = (ops.cast(ops.convert_to_tensor(v.reshape(1, -1)), "float32") for v in np.indices((size, size)))
+    m = [matrix[:, i : i + 1] for i in range(6)]
+    across, down = m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]
+    left, top = ops.floor(across), ops.floor(down)
+    right_by, down_by = (ops.expand_dims(v, -1) for v in (across - left, down - top))
+    above = _corner(images, left, top) * (1 - right_by) + _corner(images, left + 1, top) * right_by
+    below = _corner(images, left, top + 1) * (1 - right_by) + _corner(images, left + 1, top + 1) * right_by
+    return ops.reshape(above * (1 - down_by) + below * down_by, images.shape)
+
 # %% ../../nbs/model/augment.ipynb #13d93a19
 def _warp(images, params):
     "Each image resampled through its matrix, by bilinear interpolation; moved exactly where that is enough."
-    from keras import ops
+    from keras import config, ops
 
     if not set(params.dtype.names) & {"rotation", "zoom", "shift_x"}:
         flips = _column(params, "flip", False).astype(np.uint8)
         return _turn(images, flips ^ _column(params, "view", np.uint8(0)))
     matrices = warp_matrix(params, images.shape[1])
+    if config.backend() != "tensorflow":
+        return warp_images(images, matrices)
     return ops.image.affine_transform(
         images, matrices, interpolation="bilinear", fill_mode="constant", fill_value=0
     )
