@@ -48,21 +48,20 @@ def describe_reliability(
     leads: Mapping[str, Sequence[str]],  # for an experiment, the addresses of its pages
 ) -> list[str]:  # HTML
     "The page on what is promised and how it was tried."
-    lines = [
-        f"<li><a href='{escape(page, quote=True)}'>{said}</a></li>"
-        for name, said in _COUNTED.items()
-        for page in leads.get(name, [])
-    ]
+    lines = []
+    for name, said in _COUNTED.items():
+        for page in leads.get(name, []):
+            whose = "published record" if page.startswith("published/") else "run here"
+            lines.append(f"<li><a href='{escape(page, quote=True)}'>{said}</a> ({whose})</li>")
     parts = ["<h2 id='numbers'>The numbers</h2>", f"<ul>{''.join(lines)}</ul>"] if lines else []
     rows = tabulate_promises(record)
     parts.append("<h2 id='promises'>The program</h2>")
     if rows.empty:
         return [*parts, "<p class='none'>No record of the tests is at hand.</p>"]
     parts += [f"<p>{escape(remark)}</p>" for remark in list_fault_remarks(summarise_faults(record))]
-    return [
-        *parts,
-        table_html(rows, "What is promised when something breaks, and how the tests of it ended", most=10**4),
-    ]
+    for title, those in rows.groupby("what is broken", sort=False):
+        parts.append(table_html(those.drop(columns="what is broken"), str(title)))
+    return parts
 
 # %% ../../nbs/verbs/site_guides.ipynb #ed60bd11
 _TIMES = {"median": "seconds", "longest": "seconds"}
