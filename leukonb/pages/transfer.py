@@ -155,7 +155,8 @@ def draw_losses(
     panels = [(way, kind) for way in losses.direction.unique() for kind in JITTERS]
     titles = [f"{way}, {kind}" for way, kind in panels]
     rows = len(panels) // len(JITTERS)
-    fig = blank_figure(rows, len(JITTERS), titles, height=120 + 240 * rows)
+    fig = blank_figure(rows, len(JITTERS), titles, height=160 + 240 * rows, margin=dict(t=100))
+    fig.update_layout(legend=dict(yanchor="bottom", y=1 + 0.15 / rows))
     for i, (way, kind) in enumerate(panels):
         shown = _strengths(losses[losses.direction == way], kind)
         for number, (arm, of) in enumerate(shown.groupby("arm", sort=False)):
@@ -164,8 +165,8 @@ def draw_losses(
             place = dict(row=i // len(JITTERS) + 1, col=i % len(JITTERS) + 1)
             style = dict(mode="lines+markers", line=line, error_y=bars, legendgroup=arm, showlegend=i == 0)
             fig.add_scatter(x=of.strength, y=-of.lost, name=str(arm), **style, **place)
-        fig.update_xaxes(title=f"{kind}, {JITTERS[kind]}", **place)
-    return fig.update_yaxes(title="change of AUROC", col=1)
+        fig.update_xaxes(title=JITTERS[kind], **place)
+    return fig.update_yaxes(matches="y").update_yaxes(title="change of AUROC", col=1)
 
 # %% ../../nbs/pages/transfer.ipynb #bab7ef68
 def describe_losses(
