@@ -106,7 +106,9 @@ def test_a_backend_trains_scores_and_explains(backend, tmp_path):
     assert all(found["maps"]) and found["apart"] < 1e-4
 
 
-@pytest.mark.parametrize("name, word", [("jaxx", "choose tensorflow, jax or torch"), ("torch", "not installed")])
+@pytest.mark.parametrize(
+    "name, word", [("jaxx", "choose tensorflow, jax or torch"), ("torch", "not installed")]
+)
 def test_a_backend_that_is_not_there_is_named_in_one_line(name, word, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", name)
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -50,7 +50,9 @@ def test_a_layer_that_a_program_lacks_is_named_in_one_line(to, tmp_path):
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_program_scores_a_folder_like_keras(name, model, tmp_path):
     drawn = phantom.draw_cohort(tmp_path / "cells", subjects=6, cells=2, size=48, progress=False)
-    by_keras, other = (predict.predict_images(model, drawn, runtime=r, progress=False) for r in ("keras", name))
+    by_keras, other = (
+        predict.predict_images(model, drawn, runtime=r, progress=False) for r in ("keras", name)
+    )
     assert np.abs(by_keras.score - other.score).max() < export.TOLERANCE
     assert f"scored by {name}" in other.attrs["remarks"]
 

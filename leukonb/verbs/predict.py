@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
@@ -188,7 +189,8 @@ def choose_runtime(
     def by_keras(images: np.ndarray) -> np.ndarray:
         return network.softmax_scores(training.predict_logits(model, images))
 
-    size, programs, failed = model.input_shape[1], {"keras": by_keras}, []
+    programs: dict[str, Score] = {"keras": by_keras}
+    size, failed = model.input_shape[1], []
     elsewhere = wanted is None and (not many or training.describe_device()["gpu"])
     names = RUNTIMES[1:] if wanted is None else {wanted} - {"keras"}
     for name in () if elsewhere else filter(is_installed, names):
@@ -220,10 +222,7 @@ def _time_programs(
 ) -> dict[str, float]:  # images a second
     "How fast each program scores pictures of noise."
     noise = np.random.default_rng(0).integers(0, 256, (cells, size, size, 3)).astype(np.float32)
-    return {
-        name: cells / time_call(lambda score=score: score(noise), seconds)[0]
-        for name, score in programs.items()
-    }
+    return {name: cells / time_call(partial(score, noise), seconds)[0] for name, score in programs.items()}
 
 # %% ../../nbs/verbs/predict.ipynb #a3da0bdd
 def predict_images(
@@ -307,7 +306,10 @@ def _score_views(score: Score, images: np.ndarray, views: int) -> np.ndarray:
     "The mean score of some images over their turned and mirrored views, (n,)."
     from leukonb.model import augment
 
-    return sum(score(augment.turn_view(images, k).astype(np.float32)) for k in range(views)) / views
+    total = np.zeros(len(images))
+    for number in range(views):
+        total += score(augment.turn_view(images, number).astype(np.float32))
+    return total / views
 
 
 def _score_all(
