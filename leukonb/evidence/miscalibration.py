@@ -27,7 +27,7 @@ class Gaps(NamedTuple):
     covariance: np.ndarray  # (bins, bins), of the gaps
     freedom: int  # of the smaller class, its subjects less one
 
-
+# %% ../../nbs/evidence/miscalibration.ipynb #9ea4dae4
 def measure_gaps(
     table: pd.DataFrame,  # predictions of one network, of at least two identities of each class
     bins: int = 10,  # of equal numbers of cells
@@ -79,7 +79,7 @@ def _draw_chance(gaps: Gaps, draws: int, seed: int) -> np.ndarray:  # (draws, bi
     normal = rng.standard_normal((draws, len(gaps.gap))) @ root.T
     return normal / np.sqrt(rng.chisquare(gaps.freedom, (draws, 1)) / gaps.freedom)
 
-
+# %% ../../nbs/evidence/miscalibration.ipynb #2b4cde6e
 def _find_factor(share: np.ndarray, pattern: np.ndarray, chance: np.ndarray, found: float, p: float) -> float:
     "The factor c of the pattern with which an error is at most `found` with probability p; 0 if none is."
     low, high = 0.0, 1.0
@@ -134,7 +134,7 @@ SURENESS = {
     2.5: "2.5 times too large",
 }
 
-
+# %% ../../nbs/evidence/miscalibration.ipynb #64bdfb31
 def count_miscalibration(
     ALL: int,  # subjects of a study
     HEM: int,
@@ -157,7 +157,7 @@ def count_miscalibration(
     facts = {"ALL": ALL, "HEM": HEM, "sureness": sureness, "worlds": worlds, "truth": round(truth, 4)}
     return facts | {k: round(float(v), 4) for k, v in shares.items()}
 
-
+# %% ../../nbs/evidence/miscalibration.ipynb #5048fbda
 @lru_cache(maxsize=None)
 def read_counts() -> pd.DataFrame:
     "The counts that come with leukonb: ALL, HEM, sureness, worlds, truth, held, low, high, width."
@@ -169,7 +169,7 @@ INTERVAL_OF_ERROR = (
     "The error corrected for chance is another figure, with an interval of its own, under Calibration."
 )
 
-
+# %% ../../nbs/evidence/miscalibration.ipynb #8da93041
 def describe_miscalibration(
     all_subjects: int,
     hem_subjects: int,

@@ -58,7 +58,7 @@ def _group_same_tests(tested: pd.DataFrame) -> list[list[int]]:  # test rows of 
     sums = marks.groupby(once.iteration).agg(["sum", "size"])  # a sum of hashes knows no order
     return [list(same) for same in sums.groupby(["sum", "size"]).groups.values()]
 
-
+# %% ../../nbs/evidence/oddities.ipynb #a665710e
 def refuse_same_tests(
     rows: pd.DataFrame,  # checked predictions
     source: str = "table",  # what to call it in a refusal
@@ -73,7 +73,7 @@ def refuse_same_tests(
                 "column seed and not iteration"
             )
 
-
+# %% ../../nbs/evidence/oddities.ipynb #61129cb0
 def _say_same_tests(rows: pd.DataFrame) -> list[str]:
     "A sentence for each arm in which some iterations, and not all, test the same cells."
     said = []
@@ -118,7 +118,7 @@ def _say_copied_seeds(rows: pd.DataFrame) -> list[str]:
             )
     return said
 
-
+# %% ../../nbs/evidence/oddities.ipynb #b2d16b02
 def _say_alike_arms(rows: pd.DataFrame) -> list[str]:
     "A sentence where two arms are called the same but for capitals, blanks and signs."
     arms = pd.Series(rows.arm.unique())
@@ -148,7 +148,7 @@ def _say_few_scores(rows: pd.DataFrame) -> list[str]:
             )
     return said
 
-
+# %% ../../nbs/evidence/oddities.ipynb #3d06e2f6
 def _say_named_otherwise(rows: pd.DataFrame) -> list[str]:
     "A sentence where cells have the file names of C-NMC and another class than these say."
     cells = rows.loc[rows.cell.str.startswith("UID_"), ["cell", "label"]].drop_duplicates("cell")

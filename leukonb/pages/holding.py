@@ -29,7 +29,7 @@ def _percent(shares: Sequence[float]) -> str:
     ends = [f"{100 * end:.0f}" for end in (min(shares), max(shares))]
     return f"{' % to '.join(dict.fromkeys(ends))} %"
 
-
+# %% ../../nbs/pages/holding.ipynb #10bbf8b8
 def _group_alike(
     known: Mapping[str, coverage.Count], people: tuple[int, int]
 ) -> dict[str, dict[str, coverage.Count]]:
@@ -40,7 +40,7 @@ def _group_alike(
         alike.setdefault(shared, {})[name] = count
     return alike
 
-
+# %% ../../nbs/pages/holding.ipynb #0a206cd3
 def _state_each(counts: Mapping[str, coverage.Count]) -> str:
     "The count of each score, with the worst kind of study: 'AUROC in 97 % (94 % at worst)'."
     said: dict[str, list[str]] = {}
