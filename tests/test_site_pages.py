@@ -294,6 +294,8 @@ def test_a_page_carries_no_more_than_it_shows(tiny):
     sizes = {p.relative_to(tiny).as_posix(): p.stat().st_size for p in tiny.rglob("*.html")}
     assert sizes["library/data/cohort.html"] < 9_000, "a page with a title and a sentence"
     assert sizes["library/evidence/metrics.html"] - sizes["library/data/cohort.html"] < 45_000
+    home = (tiny / "index.html").read_text()
+    assert "foldedword = 1" in home and '<span class="op">' not in home
     beside = sum(p.stat().st_size for p in tiny.rglob("*") if p.suffix != ".html" and p.is_file())
     assert beside < 5_700_000, "plotly.js and what else stands once for all pages"
     assert not [
