@@ -263,7 +263,8 @@ def _describe_direction(learnt: int, asked: int, subjects: list[str], images: in
     said = f"Trained on fold {learnt}, tested on fold {asked}"
     if not images:
         return f"{said}. Nobody is known to stand in both."
-    who = f"subject {', '.join(subjects)} of fold {asked} stands in fold {learnt}, too"
+    noun, verb = ("subject", "stands") if len(subjects) == 1 else ("subjects", "stand")
+    who = f"{noun} {', '.join(subjects)} of fold {asked} {verb} in fold {learnt}, too"
     return f"{said}: {who}, and {images:,} images are left out of the test."
 
 
