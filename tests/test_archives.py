@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -661,3 +662,26 @@ def test_a_sample_of_the_release_in_an_archive(known_sample, tmp_path):
         done.stdout + done.stderr
     )
     assert read_json(cohort_of(tmp_path / "runs"))["digest"] == found.digest
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="An archive of dots, one 900 folders deep, and an end while one is read",
+    injected="...zip; a member 900 folders deep; SIGTERM in the middle",
+    promise="read like any other; nothing of what was unpacked is left behind",
+)
+@pytest.mark.parametrize("name, deep", [("...zip", 0), (".zip", 0), ("deep.zip", 900)])
+def test_odd_archives_are_read_and_leave_nothing(tmp_path, name, deep):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        for i, label in enumerate(("all", "all", "hem", "hem")):
+            archive.writestr("d/" * deep + f"{label}/P{i}-a.bmp", encoded(i, 48))
+    with archives.open_folder(tmp_path / name) as folder:
+        found = index_cohort(folder, "(P[0-9])-")
+        assert found.cells.subject.tolist() == ["P0", "P1", "P2", "P3"] and not found.synthetic
+    assert not folder.exists()
+    with pytest.raises(SystemExit) as ended, archives.open_folder(tmp_path / name) as folder:
+        assert folder.is_dir()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert ended.value.code == 143 and not folder.parent.exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

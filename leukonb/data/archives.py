@@ -7,8 +7,8 @@ __all__ = ['KINDS', 'archive_kind', 'Limits', 'split_name', 'Member', 'list_memb
            'open_folder']
 
 # %% ../../nbs/data/archives.ipynb #a0291767
-import bz2, copy, errno, gzip, lzma, os, re, shutil, stat, struct
-import tarfile, tempfile, unicodedata, zipfile, zlib
+import bz2, copy, errno, gzip, lzma, os, re, shutil, signal, stat, struct
+import tarfile, tempfile, threading, unicodedata, zipfile, zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -382,7 +382,8 @@ def unpack(
 def archive_stem(path: str | Path) -> str:
     "An archive's name without what says its kind."
     name, kind = Path(path).name, archive_kind(path) or ""
-    return name[: len(name) - len(kind)] or "data"
+    stem = name[: len(name) - len(kind)]
+    return stem if stem.strip(".") else "data"  # dots alone name the folder itself, or the one above it
 
 # %% ../../nbs/data/archives.ipynb #6e0b42f7
 def _is_whole(folder):
@@ -426,6 +427,24 @@ def unpack_once(
         _write_once(archive, members, path, unpacked, progress)
     return unpacked
 
+# %% ../../nbs/data/archives.ipynb #6d9d0f67
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    "A block that SIGTERM ends as an exception does, unless the program has a way of its own to end."
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
 # %% ../../nbs/data/archives.ipynb #b97bf2b2
 @contextmanager
 def open_folder(
@@ -436,7 +455,7 @@ def open_folder(
     if archive_kind(path) is None:
         yield Path(path)
         return
-    with tempfile.TemporaryDirectory(prefix="leukonb-archive-") as temporary:
+    with _ending_in_order(), tempfile.TemporaryDirectory(prefix="leukonb-archive-") as temporary:
         folder = unpack(path, Path(temporary) / archive_stem(path), limits)
         try:
             yield folder

@@ -257,14 +257,19 @@ def _merge(reading, measures):
 
 # %% ../../nbs/data/cohort.ipynb #fabea3f6
 @lru_cache(maxsize=4096)
+def _is_marked(folder):
+    "Whether a folder holds a synthetic cohort's mark."
+    return (folder / "PHANTOM.json").is_file()
+
+
 def _is_synthetic(folder):
-    "Whether a folder, or one above it, holds a synthetic cohort's mark."
-    return (folder / "PHANTOM.json").is_file() or (folder != folder.parent and _is_synthetic(folder.parent))
+    "Whether a folder, or one above it, however many there are, holds a synthetic cohort's mark."
+    return any(map(_is_marked, [folder, *folder.parents]))
 
 # %% ../../nbs/data/cohort.ipynb #568ea07b
 def _name_dataset(rows, reading, dataset):
     "Give each row the name of its data set: phantom, C-NMC 2019, or another."
-    _is_synthetic.cache_clear()
+    _is_marked.cache_clear()
     released = any(row["known"] or release.parse_name(row["path"]) for row in rows)
     real = dataset or ("C-NMC 2019" if released else reading.name)
     for row in rows:

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import yaml
 from ..files import Refusal, digest, digest_file
+from ..pictures import count_alone
 from ..runs import demands, study as studies
 from ..runs.device import list_cards, warn_idle_card
 from ..runs.notebook import Parameter, read_parameters
@@ -77,7 +78,9 @@ class PreparedStudy:
         if self.cells is None:
             return line
         cells, subjects = self.cells.cell.nunique(), self.cells.subject.nunique()
-        return f"{line} on {cells} cells of {subjects} subjects{', a synthetic cohort' * self.is_synthetic}"
+        alone = count_alone(self.cells.subject)
+        whose = f"{subjects} subjects" if alone < len(self.cells) else "subjects whom nobody knows"
+        return f"{line} on {cells} cells of {whose}{', a synthetic cohort' * self.is_synthetic}"
 
 
 def count_runs(n: int) -> str:
