@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 import pandas as pd
-from ..files import Refusal
+from ..files import Refusal, canonical
 from .notebook import find_experiment, read_code, read_parameters
 from .study import PlannedRun, Study, set_run
 
@@ -137,17 +137,23 @@ def _advise(refused: Sequence[dict[str, Any]], cells: pd.DataFrame) -> str:
     )
 
 
+_DECIDE = (*PARTS, "split_seed", "unit", "copies", "reserved", "iteration", "iterations", "batch")
+
+
 def check_cohort(
     planned: Iterable[PlannedRun],
     cells: pd.DataFrame,  # the cohort's table
 ) -> dict[str, str]:  # {what the study calls it: why} of the optional runs that the cohort is too small for
     "Refuse all runs at once that the cohort is too small for and the study does not call optional."
-    left, refused = {}, {}
+    left, refused, known = {}, {}, {}
     for p in planned:
         given = p.run.manifest["inputs"]["parameters"]
         if "cohort" not in read_parameters(p.notebook) or not set(PARTS) <= set(given):
             continue
-        if (why := _find_refusal(cells, given)) and p.optional:
+        asked = canonical([{name: given[name] for name in _DECIDE if name in given}, "augmentation" in given])
+        if asked not in known:  # a grid over anything else asks for one split a thousand times
+            known[asked] = _find_refusal(cells, given)
+        if (why := known[asked]) and p.optional:
             left[p.of] = why
         elif why:
             refused[f"{p.run.experiment}/{p.run.name}"] = (why, given)

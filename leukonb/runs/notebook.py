@@ -19,8 +19,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
 from ..files import Refusal
+
+# %% ../../nbs/runs/notebook.ipynb #e0851ce7
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # %% ../../nbs/runs/notebook.ipynb #de3856a7
 def _package() -> Path:
@@ -220,28 +224,50 @@ def _cell_parameters(source: str, where: str) -> Iterator[Parameter]:
         body = ast.parse(source).body
     except SyntaxError as error:
         raise Refusal(f"{where}, parameters cell, line {error.lineno}: {error.msg}; mend that line") from None
+    lines = source.splitlines()
     for node in body:
-        yield _read_parameter(node, source.splitlines(), f"{where}, parameters cell, line {node.lineno}")
+        yield _read_parameter(node, lines, f"{where}, parameters cell, line {node.lineno}")
+
+
+@lru_cache(maxsize=128)
+def _parse_once(sources: tuple[str, ...], where: str) -> tuple[Parameter, ...]:
+    "The parameters of some cells, parsed once for a grid of thousands of points."
+    return tuple(p for source in sources for p in _cell_parameters(source, where))
 
 # %% ../../nbs/runs/notebook.ipynb #170fbf9a
+def _find_cells(notebook: Path) -> tuple[tuple[str, ...], str]:
+    "The source of a notebook's cell of parameters, if it has one, and the notebook's name."
+    name = Path(notebook).name
+    cells = tuple(source for source, tags in read_code(notebook) if "parameters" in tags)
+    if len(cells) > 1:
+        raise Refusal(f"{name} has {len(cells)} cells tagged parameters; keep one")
+    return cells, name
+
+
 def read_parameters(
     notebook: Path,  # an experiment's notebook
 ) -> dict[str, Parameter]:
     "The typed parameters of a notebook by name, from its cell tagged `parameters`, if it has one."
-    name = Path(notebook).name
-    cells = [source for source, tags in read_code(notebook) if "parameters" in tags]
-    if len(cells) > 1:
-        raise Refusal(f"{name} has {len(cells)} cells tagged parameters; keep one")
-    return {p.name: p for source in cells for p in _cell_parameters(source, name)}
+    return {p.name: p for p in _parse_once(*_find_cells(notebook))}
 
 # %% ../../nbs/runs/notebook.ipynb #24ae62a3
+@lru_cache(maxsize=128)
+def _make_form(sources: tuple[str, ...], where: str) -> "type[BaseModel]":
+    "The form that the parameters of a run are checked by, made once for a cell of parameters."
+    from pydantic import ConfigDict, create_model
+
+    known = (p for p in _parse_once(sources, where) if not p.is_by_hand)
+    fields: dict[str, Any] = {p.name: (p.type, p.default) for p in known}
+    return create_model(Path(where).stem, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
+
+
 def check_parameters(
     notebook: Path,  # an experiment's notebook
     given: dict,  # parameters by name
     said: str = "",  # where they were given, to name it in a refusal
 ) -> dict[str, Any]:
     "The defaults with what is given; a `Refusal` for an unknown name or a value of another type."
-    from pydantic import ConfigDict, ValidationError, create_model
+    from pydantic import ValidationError
 
     known, name = _read_inputs(notebook, given, said), Path(notebook).stem
     if unknown := [key for key in given if key not in known]:
@@ -249,10 +275,8 @@ def check_parameters(
         raise Refusal(
             f"{said}experiment {name} has no parameter {unknown[0]!r}{suggest(unknown[0], known)}; {it_has}"
         )
-    fields: dict[str, Any] = {p.name: (p.type, p.default) for p in known.values()}
     try:
-        model = create_model(name, __config__=ConfigDict(strict=True, extra="forbid"), **fields)
-        effective = model(**given).model_dump()
+        effective = _make_form(*_find_cells(notebook))(**given).model_dump()
     except ValidationError as error:
         _refuse_value(known[str(error.errors()[0]["loc"][0])], given, f"{said}experiment {name}")
     for p in filter(lambda p: p.choices, known.values()):
