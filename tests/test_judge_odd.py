@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.evidence import miscalibration, multiclass, oddities, predictions
+from leukonb.evidence import judgement, miscalibration, multiclass, oddities, predictions
 from leukonb.evidence.multiclass import ClassWorld, draw_class_world
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
+from leukonb.pictures import name_alone
 from leukonb.verbs import evaluate
 
 
@@ -157,3 +158,12 @@ def test_the_interval_of_the_corrected_error_holds_as_often_as_is_said():
     (row,) = counts[(counts.ALL == 13) & (counts.sureness == 1)].itertuples()
     assert again["held"] * 60 >= 60 * row.held - 3 * (60 * row.held * (1 - row.held) + 1) ** 0.5
     assert f"{100 * row.held:.0f} % for a calibrated" in miscalibration.describe_miscalibration(13, 15)
+
+
+def test_pictures_of_nobody_known_are_not_called_people():
+    table = world()
+    table["subject"] = [name_alone(f"{i:064x}"[::-1]) for i in range(len(table))]
+    judged = judgement.judge_table(evaluate.read_judged(table)[0])
+    people, rightly, _ = judgement.evidence_record(judged)["answer"]
+    assert f"{len(table)} pictures were judged" in people and "too narrow" in people
+    assert f"of {len(table)} pictures were called rightly" in rightly and "people" not in rightly

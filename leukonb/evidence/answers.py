@@ -30,6 +30,11 @@ def _p(p: float | None) -> str:
     return state_p(p)
 
 # %% ../../nbs/evidence/answers.ipynb #abca20e3
+def _name_judged(record: Mapping[str, Any]) -> str:
+    "What was judged: people, or pictures where nobody knows whose cells they show."
+    return "pictures" if record["table"].get("without_subject") else "people"
+
+
 def _state_people(record: Mapping[str, Any]) -> str:
     "How many people were judged, and from how many cells."
     table = record["table"]
@@ -38,14 +43,17 @@ def _state_people(record: Mapping[str, Any]) -> str:
     if table["iterations"] > 1:
         often = f" in {table['iterations']:,} splits, about {table['test_subjects']:.3g} in each"
     classes = f"{ALL:,} with leukemia (ALL) and {HEM:,} without (HEM)"
+    if table.get("without_subject"):
+        unknown = "how many people they are of is not known, and every interval is too narrow"
+        return f"{table['identities']:,} pictures were judged{often}: {classes}; {unknown}."
     people = f"{table['identities']:,} people were judged{often}, by {table['cells']:,} of their cells"
     return f"{people}: {classes}."
 
 # %% ../../nbs/evidence/answers.ipynb #c67149e6
-def _state_right(arm: Mapping[str, Any], words: bool = True) -> str:
-    "How many people one arm calls rightly, and what that could have been."
+def _state_right(arm: Mapping[str, Any], judged: str = "") -> str:
+    "How many people one arm calls rightly, and what that could have been; `judged` names them."
     both = arm["people"]["both"]
-    text = f"{_count(both['right'])} of {_count(both['people'])}{' people' if words else ''}"
+    text = f"{_count(both['right'])} of {_count(both['people'])} {judged}".rstrip()
     if arm["shown"] != "one network":
         over = arm["shown"].removeprefix("a single network: mean over ")
         text += f" on average over {over} ({_count(both['fewest'])} to {_count(both['most'])})"
@@ -58,13 +66,14 @@ def _state_classes(arm: Mapping[str, Any]) -> str:
     return " and ".join(each[:2])
 
 
-def _state_range(arm: Mapping[str, Any], words: bool = True) -> str:
-    "From where to where the share of people called rightly could have been."
+def _state_range(arm: Mapping[str, Any], judged: str = "") -> str:
+    "From where to where the share of people called rightly could have been; `judged` names them."
     both = arm["people"]["both"]
     if both["low"] is None:
         return f"{_percent(both['share'])}; what it could have been is not known"
     span = f"{_percent(both['low'])} to {_percent(both['high'])}"
-    return f"{_percent(both['share'])}; {'with other people like these it could have been ' * words}{span}"
+    others = f"with other {judged} like these it could have been " if judged else ""
+    return f"{_percent(both['share'])}; {others}{span}"
 
 # %% ../../nbs/evidence/answers.ipynb #ba188ecd
 _MOST = 4  # arms that a sentence names
@@ -75,9 +84,11 @@ def _state_rightly(record: Mapping[str, Any]) -> str:
     arms = record["arms"]
     if len(arms) == 1:
         arm = next(iter(arms.values()))
-        said = f"{_state_right(arm)} were called rightly by the mean score of their cells"
-        return f"{said}, {_state_classes(arm)} ({_state_range(arm)})."
-    each = [f"{name} {_state_right(arm, False)} ({_state_range(arm, False)})" for name, arm in arms.items()]
+        judged = _name_judged(record)
+        by = " by the mean score of their cells" if judged == "people" else ""
+        said = f"{_state_right(arm, judged)} were called rightly{by}"
+        return f"{said}, {_state_classes(arm)} ({_state_range(arm, judged)})."
+    each = [f"{name} {_state_right(arm)} ({_state_range(arm)})" for name, arm in arms.items()]
     said = (
         "Called rightly by the mean score of their cells, and what it could have been with others like these"
     )
@@ -103,33 +114,34 @@ def _state_difference(row: Mapping[str, Any], level: float) -> str:
     return f"{score} {row['difference']:+.3f}{span}, {_p(row['p_holm'])}"
 
 
-def _state_pair(row: Mapping[str, Any], level: float) -> str:
+def _state_pair(row: Mapping[str, Any], level: float, judged: str) -> str:
     "Which of two arms is better, or that it cannot be told."
     found = _state_difference(row, level)
     if not _is_clear(row, level):
-        return f"Whether {row['a']} or {row['b']} is better cannot be told from these people ({found})."
+        return f"Whether {row['a']} or {row['b']} is better cannot be told from these {judged} ({found})."
     better, other = (row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"])
     return f"{better} is better than {other} ({row['a']} minus {row['b']}: {found})."
 
 # %% ../../nbs/evidence/answers.ipynb #726d2bb0
 def _state_winner(record: Mapping[str, Any]) -> str:
     "Which arm is better; of one arm, how many single cells are called rightly."
-    level, arms = record["terms"]["level"], record["arms"]
+    level, arms, judged = record["terms"]["level"], record["arms"], _name_judged(record)
     if len(arms) == 1:
         score = next(iter(arms.values()))["scores"]["accuracy"]
         span = ""
         if score["low"] is not None:
-            span = f" (with other people, {_percent(score['low'])} to {_percent(score['high'])})"
+            span = f" (with other {judged}, {_percent(score['low'])} to {_percent(score['high'])})"
         return f"Of single cells, {_percent(score['value'])} were called rightly{span}."
     rows = [row for row in record["primary"] if row.get("primary")]
     if not rows:
         return "Which arm is better is not said, since no test that holds could be made; the remarks say why."
     if len(rows) == 1:
-        return _state_pair(rows[0], level)
+        return _state_pair(rows[0], level, judged)
     clear = [row for row in rows if _is_clear(row, level)]
     if not clear:
         return (
-            f"Of {len(rows)} pairs of arms, none can be told apart by these people (balanced accuracy, Holm)."
+            f"Of {len(rows)} pairs of arms, none can be told apart by these {judged} "
+            "(balanced accuracy, Holm)."
         )
     ways = [(row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"]) for row in clear]
     better = "; ".join(f"{first} is better than {second}" for first, second in ways[:_MOST])

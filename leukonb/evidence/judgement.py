@@ -30,6 +30,7 @@ from leukonb.evidence import (
 )
 from .networks import Networks
 from ..files import Refusal, digest_table, write_json, write_table
+from ..pictures import count_alone
 
 # %% ../../nbs/evidence/judgement.ipynb #241785e9
 @dataclass
@@ -711,6 +712,7 @@ def _table_record(judgement: Judgement, source: str, reading: Iterable[str]) -> 
         "cells": rows.cell.nunique(),
         "subjects": rows.subject.nunique(),
         "identities": rows.identity.nunique(),
+        "without_subject": count_alone(rows.subject),  # rows that name a picture and no subject
         "by_class": {label: int(of_class.get(label, 0)) for label in ("ALL", "HEM")},
         "cells_of_subject": {
             "fewest": int(of_subject.min()),
