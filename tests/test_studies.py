@@ -7,9 +7,22 @@ import pytest
 from conftest import Tab, address_of, leukonb, show_all
 from leukonb.data.measured import Measured, read_measured, shipped_table, write_measured
 from leukonb.runs.record import find_runs
-from leukonb.runs.study import list_studies, load_study
+from leukonb.runs.study import list_studies, load_study, plan_study, shrink_to_smoke
 
-OTHERS = sorted(set(list_studies()) - {"quick"})
+
+def names_experiments(study):
+    """The experiments of a study."""
+    return {stated["experiment"] for stated in load_study(study).runs.values()}
+
+
+def share_out():
+    """The studies but `quick`; those all of whose experiments run in another at smoke size are left to the extras."""
+    met, params = names_experiments("quick"), []
+    for name in sorted(set(list_studies()) - {"quick"}):
+        new = names_experiments(name) - met
+        params.append(pytest.param(name, marks=() if new else pytest.mark.extras))
+        met |= new
+    return params
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +44,21 @@ def few_cells(place):
     )
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", list_studies())
+def test_a_study_is_planned_to_the_last_parameter_at_both_sizes(name, tmp_path):
+    study = load_study(name)
+    whole, small = (plan_study(one, tmp_path) for one in (study, shrink_to_smoke(study)))
+    assert 0 < len(small) <= len(whole) and not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", share_out())
 def test_a_study_runs_at_smoke_size(place, few_cells, name):
     data = ("--data", few_cells) if load_study(name).measured else ()
     ran = leukonb("run", name, "--smoke", "--threads", 1, *data, "--out", place / "runs")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = find_runs(place / "runs", name)
     assert found and all(r.done for r in found)
-    assert {r.experiment for r in found} == {
-        stated["experiment"] for stated in load_study(name).runs.values()
-    }
+    assert {r.experiment for r in found} == names_experiments(name)
     assert all(r.manifest["size"] == "smoke" for r in found)
 
 
