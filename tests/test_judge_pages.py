@@ -394,4 +394,4 @@ def test_of_one_arm_of_calls_and_one_of_probabilities_each_section_says_which(tm
     assert "the partial area above it. A" in shown
     assert "subjects differ more in one arm than in the other" in shown
     for what in ("At a kept rate", "The band", "In a mixed model", "Intervals of the curve"):
-        assert f"{what}: how often intervals of this kind" in shown
+        assert f"{what}: how well such intervals hold was not simulated" in shown

@@ -241,6 +241,8 @@ def test_nothing_else_of_draw_reaches_a_table():
         "picture_address",
         "folded",
         "escape_text",
+        "keeps_pictures",
+        "publish_pictures",
     }
     other = {
         name

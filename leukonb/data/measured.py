@@ -219,11 +219,14 @@ def shipped_table(
     return known[name]
 
 # %% ../../nbs/data/measured.ipynb #5a83989f
+_ROUNDING = {"cnmc": "cnmc-rounding.json"}  # by name of the table; named whole, so that it counts for the key
+
+
 def read_rounding(
     name: str = "cnmc",
 ) -> pd.DataFrame:  # held out, unrounded, rounded, difference; in `attrs` how it was measured
     "What rounding cost a shipped table: the AUROC of a logistic regression on its features before and after."
-    file = shipped_table(name).with_name(f"{name}-rounding.json")
+    file = shipped_table(name).with_name(_ROUNDING.get(name, "not measured"))
     if not file.is_file():
         raise Refusal(f"what rounding cost the table {name!r} was not measured")
     facts = read_json(file)
