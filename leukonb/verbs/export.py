@@ -259,6 +259,8 @@ def convert_model(
             form.write(scoring_model(model), path)
             score = form.open(path, threads)
             score(_probe(model.input_shape[1])[:1])
+    except (OSError, MemoryError):  # a full disk is no lacking layer
+        raise
     except Exception as error:
         said = _find_reason(str(error).replace(str(path), path.name)) or type(error).__name__
         raise Refusal(
