@@ -1,6 +1,7 @@
 """A record that somebody has edited, even so that it fits itself: `verify` and `crate` find it and name it."""
 
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -13,10 +14,14 @@ from leukonb.files import digest_file, read_json, refusal_line, write_json
 from leukonb.runs.crate import export_crate
 from leukonb.runs.key import digest_inputs
 from leukonb.runs.process import execute_run
-from leukonb.runs.record import Run, is_whole, make_run
+from leukonb.runs.record import Run, is_whole, make_run, run_without
 from leukonb.runs.seal import seal
 from leukonb.runs.verify import all_equal, compare_runs, describe_remedy, repeat_run
 
+FIRST = """import base64
+from pathlib import Path
+(scores,) = scores
+Path("cells.png").write_bytes(base64.b64decode("iVBORw0KGgo="))"""
 SHOW = """from IPython.display import HTML
 print(f"the mean is {mean:.2f}")
 HTML("<table><tr><th scope='col'>arm</th><th scope='col'>seconds</th></tr><tr><td>0.91</td><td>2.5</td></tr></table>")"""
@@ -35,9 +40,12 @@ def pair(tmp_path_factory):
     result["files"]["scores.parquet"] = digest_file(first.folder / "scores.parquet")
     write_json(first.folder / "result.json", result)
     seal(first.folder, "training")
-    notebook = write(place, MEAN, SHOW, name="second", parameters="scores: str = ''")
-    called = {"title": "The same without attention"}  # by the study
-    run = make_run(place / "runs/quick", "without", notebook, {}, needs={"scores": [first]}, **facts | called)
+    lost = make_run(place / "runs/quick", "training-2", source, {"seed": 2}, **facts)
+    parameters = "scores: list[str] = []"
+    notebook = write(place, FIRST, MEAN, SHOW, name="second", parameters=parameters)
+    called, needs = {"title": "The same without attention"}, {"scores": [first, lost]}  # by the study
+    planned = make_run(place / "runs/quick", "without", notebook, {}, needs=needs, **facts | called)
+    run = run_without(planned, {lost.key: (lost.name, "failed: asked to")})
     assert execute_run(run, notebook, threads=1)["status"] == "done"
     run = Run.read(run.folder)
     again = repeat_run(run, place / "again")
@@ -117,6 +125,100 @@ def test_what_a_page_shows_cannot_be_edited(pair, tmp_path, what, fits):
         said = refusal_line(export_crate, "quick", tmp_path / "runs", tmp_path / "crate")
         assert forged.folder.name in said and "has changed" in said and not (tmp_path / "crate").exists()
         assert describe_remedy(forged) == "leukonb run quick makes the run anew" or what == "the command"
+
+
+def drop(run, file, *names):
+    """Remove entries from a file of a record, where they are."""
+    write_json(run.folder / file, {k: v for k, v in read_json(run.folder / file).items() if k not in names})
+
+
+def drop_words(run, pattern, words=""):
+    """Exchange what the executed notebook shows, which must be there."""
+    text, found = re.subn(pattern, words, run.notebook.read_text())
+    assert found
+    run.notebook.write_text(text)
+
+
+def drop_file(run, name):
+    """Remove a file and what the result says of it."""
+    (run.folder / name).unlink()
+    files = read_json(run.folder / "result.json")["files"]
+    edit_json(run.folder / "result.json", files={k: v for k, v in files.items() if k != name})
+
+
+def drop_device(run):
+    environment = {k: v for k, v in run.manifest["environment"].items() if k != "device"}
+    edit_json(run.folder / "run.json", environment=environment)
+    drop_words(run, "(device</th><td>)[^<]*", r"\1")
+
+
+DELETIONS = {
+    "a run that failed, in note and manifest": lambda run: (
+        drop(run, "run.json", "missing"),
+        edit_json(run.folder / "result.json", notes=[]),
+    ),
+    "that the cells were drawn": lambda run: drop(run, "run.json", "synthetic"),
+    "the size, in manifest and page": lambda run: (
+        drop(run, "run.json", "size"),
+        drop_words(run, "(size</th><td>)quick", r"\1by hand"),
+    ),
+    "the command, in manifest and page": lambda run: (
+        drop(run, "run.json", "command"),
+        drop_words(run, "(command</th><td>)[^<]*", r"\1opened by hand, not recorded"),
+    ),
+    "the title": lambda run: drop(run, "run.json", "title"),
+    "the device, in manifest and page": drop_device,
+    "a row of the page": lambda run: drop_words(run, "<tr><th scope='row'>needs</th>.*?</tr>"),
+    "the table of where numbers come from": lambda run: drop_words(
+        run, "<table class='provenance'>.*?</table>"
+    ),
+    "the notebook's source": lambda run: (run.folder / ".source.ipynb").unlink(),
+    "the executed notebook": lambda run: run.notebook.unlink(),
+    "a picture": lambda run: (run.folder / "cells.png").unlink(),
+    "a table": lambda run: drop_file(run, "mean.csv"),
+    "a headline figure": lambda run: edit_json(run.folder / "result.json", headline={}),
+    "a whole cell of the page": lambda run: run.notebook.write_text(
+        json.dumps({**read_json(run.notebook), "cells": read_json(run.notebook)["cells"][:-1]})
+    ),
+}
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="What a page shows was deleted with all that names it",
+    injected="a note, a fact, a file or a part of the page and its entry in the record; all digests made anew",
+    promise="verify names what must be there and is not",
+)
+@pytest.mark.parametrize("what", DELETIONS)
+def test_what_a_page_shows_cannot_be_deleted(pair, tmp_path, what):
+    place, run, _ = pair
+    shutil.copytree(place / "runs", tmp_path / "runs", symlinks=True)
+    forged = Run.read(tmp_path / run.folder.relative_to(place))
+    DELETIONS[what](forged)
+    seal(forged.folder, forged.experiment)
+    forged = Run.read(forged.folder)
+    again = repeat_as_stated(forged, tmp_path / "again", pair)
+    table = compare_runs(forged, again)
+    assert not all_equal(table), table
+
+
+def repeat_as_stated(forged, place, pair):
+    """The repetition of a forged run: it says what the manifest that it was given makes it say."""
+    again = pair[2]
+    shutil.copytree(again.folder, place)
+    manifest = {**forged.manifest, "paths": again.manifest["paths"]}
+    write_json(place / "run.json", manifest)
+    result = read_json(place / "result.json")
+    notes = [note for note in result["notes"] if "missing" in manifest or not note.startswith("Made from")]
+    write_json(place / "result.json", {**result, "notes": notes})
+    return Run.read(place)
+
+
+def test_a_record_without_its_seal_says_that_it_has_none(pair, tmp_path):
+    place, run, again = pair
+    folder = shutil.copytree(run.folder, tmp_path / "runs/quick/second/copy")
+    drop(Run.read(folder), "result.json", "record", "shown")
+    assert "it holds no digest of the whole record" in set(compare_runs(Run.read(folder), again).note)
 
 
 def test_what_nobody_has_touched_comes_out_equal(pair):

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from ..files import Refusal
 from .key import digest_inputs, digest_notebook
 from .form import read_if_there
@@ -87,6 +88,16 @@ def _names_study(run: Run) -> bool:
     return not command.startswith(("leukonb run", "leukonb.run(")) or study in {Path(w).stem for w in words}
 
 
+def _find_unsaid(manifest: dict[str, Any]) -> list[str]:
+    "The runs that a run was made without by its inputs, where the words for readers say otherwise."
+    given = manifest["inputs"]
+    lacking = {name for runs in (given.get("missing") or {}).values() for name in runs.values()}
+    said = manifest.get("missing") or {}
+    of = sum(map(len, [*given.get("needs", {}).values(), *(given.get("missing") or {}).values()]))
+    fits = set(said.get("runs", {})) == lacking and said.get("of") == of
+    return [] if fits else sorted(lacking)
+
+
 def find_doubts(
     run: Run,
 ) -> Iterator[tuple[str, str]]:  # what run.json states, and what it should be
@@ -97,14 +108,21 @@ def find_doubts(
     if source.is_file() and given.get("notebook") != digest_notebook(source):
         yield "notebook", f"{source.name} is not the notebook that the key was made from"
     seeds = {k: v for k, v in given["parameters"].items() if k.endswith(("seed", "seeds"))}
-    if m.get("seeds", seeds) != seeds:
+    if (m.get("seeds") or {}) != seeds:
         yield "seeds", f"the parameters give {seeds}"
     for name, said in zip(("synthetic", "alone"), derive_images(run) or ()):
-        if (m.get("synthetic") is not None or name in m) and bool(m.get(name)) != said:
-            yield name, f"what the run has read says {said}, the record {m.get(name, False)}"
-    if "size" in m and (size := derive_size(run)) not in (None, m["size"]):
-        yield "size", f"study and command give {size}, the record says {m['size']}"
-    if not _names_study(run):
+        if bool(m.get(name)) != said:
+            yield name, f"what the run has read says {said}, the record {m.get(name, 'nothing')}"
+    if (size := derive_size(run)) not in (None, m.get("size")):
+        yield "size", f"study and command give {size}, the record says {m.get('size', 'nothing')}"
+    if not m.get("command"):
+        yield "command", "the record names none"
+    elif not _names_study(run):
         yield "command", f"it does not run the study {m.get('study')}"
+    for name in ("device", "threads") if "schema" in m else ():
+        if not m.get("environment", {}).get(name):
+            yield name, "the record does not say on what the run computed"
+    if lacking := _find_unsaid(m):
+        yield "missing", f"by its inputs the run was made without {', '.join(lacking)}; it says otherwise"
     if (titles := derive_titles(run)) is not None and m.get("title") not in titles:
         yield "title", f"study and run give {', '.join(sorted(map(str, titles)))}"

@@ -284,16 +284,23 @@ def run_without(
     run: Run,  # planned, nothing written
     missing: dict,  # key: (name, why) of runs that it needs and shall do without
 ) -> Run | None:  # None where a parameter would be left with no run
-    "The run made from the other runs that it needs; `missing` in its manifest names those it lacks."
+    """The run made from the other runs that it needs; `missing` in its manifest says why it lacks the rest.
+
+    Which those are is an input, so that nobody can leave it out under the same key.
+    """
     stated, paths = run.manifest["inputs"], dict(run.manifest["paths"])
     needs = {p: [k for k in keys if k not in missing] for p, keys in stated["needs"].items()}
+    gone = {p: {k: missing[k][0] for k in keys if k in missing} for p, keys in stated["needs"].items()}
     if not all(needs.values()):
         return None
     for p, keys in stated["needs"].items():
         if isinstance(paths[p], list):
             paths[p] = [path for key, path in zip(keys, paths[p]) if key not in missing]
-    lacks = {"of": sum(map(len, stated["needs"].values())), "runs": dict(missing.values())}
-    stated = {**stated, "needs": needs}
+    before, all_gone = run.manifest.get("missing") or {"runs": {}}, stated.get("missing", {})
+    lacks = {"runs": {**before["runs"], **dict(missing.values())}}
+    lacks["of"] = before.get("of", sum(map(len, stated["needs"].values())))
+    all_gone = {p: {**all_gone.get(p, {}), **names} for p, names in gone.items()}
+    stated = {**stated, "needs": needs, "missing": all_gone}
     changed = {"key": digest_inputs(stated), "inputs": stated, "paths": paths, "missing": lacks}
     folder = run.folder.parent / f"{run.name}-{changed['key']}"
     return replace(run, folder=folder, manifest={**run.manifest, **changed})

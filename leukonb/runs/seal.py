@@ -78,6 +78,14 @@ def _read_published(folder: Path) -> dict[str, str]:
         return {"published.json": "damaged"}
 
 
+def _list_unnamed(result: dict[str, Any]) -> list[str]:
+    "What every page is made from, and the seal of a run does not name."
+    named = result.get("shown", {})
+    executed = any(name.endswith(".ipynb") and name != ".source.ipynb" for name in named)
+    missing = [name for name in ("run.json", ".source.ipynb") if name not in named]
+    return missing if executed else [*missing, "the executed notebook"]
+
+
 def find_changed(
     folder: Path | str,  # of a run
     result: dict[str, Any],  # what its result.json holds
@@ -85,12 +93,13 @@ def find_changed(
 ) -> list[str]:  # names of files
     "What in a run's folder is gone, or is no longer what its result states."
     folder, stated = Path(folder), {**result.get("shown", {}), **result.get("files", {})}
+    unnamed = _list_unnamed(result) if "record" in result else []
     if (folder / "published.json").is_file():
         stated = _read_published(folder)
     since = os.stat(folder / "result.json").st_mtime_ns
     changed = [name for name, sha in stated.items() if not _is_same(folder / name, sha, since, thorough)]
     broken = "record" in result and result["record"] != _digest_record(result)
-    return ["result.json"] * broken + changed
+    return list(dict.fromkeys(["result.json"] * broken + unnamed + changed))
 
 # %% ../../nbs/runs/seal.ipynb #da5da703
 def describe_changed(

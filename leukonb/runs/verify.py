@@ -192,7 +192,7 @@ def _show_output(output: dict[str, Any]) -> str:
     data = output.get("data", {})
     shown = {k: v for k, v in data.items() if k in ("text/html", "application/vnd.plotly.v1+json")} or data
     parts = {**shown, **{k: output[k] for k in ("text", "evalue") if k in output}}
-    return canonical({kind: _PROVENANCE.sub("", _as_text(part)) for kind, part in parts.items()})
+    return canonical({kind: _PROVENANCE.sub("<table>", _as_text(part)) for kind, part in parts.items()})
 
 # %% ../../nbs/runs/verify.ipynb #b6fda1b3
 def _read_cells(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:  # of each the source and the outputs
@@ -218,10 +218,15 @@ def _list_stated(table: str) -> dict[str, set[str]]:
 
 
 def _fits_provenance(run: Run) -> bool:
-    "Whether every table of where the numbers come from says no more than run.json gives."
+    """Whether every table of where the numbers come from says what run.json gives, no more and no less.
+
+    One from before records had versions may say less.
+    """
     shown = (_as_text(o.get("data", {}).get("text/html", "")) for _, found in _read_cells(run) for o in found)
     given = _list_stated(show_provenance(Run.read(run.folder)).data)
     tables = [_list_stated(table) for html in shown for table in _PROVENANCE.findall(html)]
+    if "schema" in run.manifest:
+        return all(table == given for table in tables)
     return all(parts <= given.get(name, set()) for table in tables for name, parts in table.items())
 
 # %% ../../nbs/runs/verify.ipynb #71f6a615
@@ -303,28 +308,37 @@ def _compare_record(old: Run, new: Run) -> list[tuple[str, str, str, str]]:
     "What a run's record states of itself, as rows of `compare_runs`."
     was, changed = old.result, find_changed(old.folder, old.result)
     rows = []
-    for name in dict.fromkeys(["result.json", *was.get("shown", {})]):
+    beside = [name for name in changed if name not in was["files"]]
+    for name in dict.fromkeys(["result.json", *was.get("shown", {}), *beside]):
         status, note = ("differs", "changed since the run wrote it") if name in changed else ("equal", "")
         if not (old.folder / name).is_file() and name in changed:
             status, note = "missing", "gone from the run's folder"
         rows.append(("record", name, status, note))
+    if "record" not in was and ("schema" in was or "schema" in old.manifest):
+        rows.append(("record", "result.json", "missing", "it holds no digest of the whole record"))
     rows += [("record", name, "differs", why) for name, why in find_doubts(old)]
     rows.append(("record", "notes", *_compare_notes(was, new.result)))
     return [*rows, ("page", old.notebook.name, *_compare_page(old, new))]
 
 # %% ../../nbs/runs/verify.ipynb #0c550ba7
+def _list_pictures(result: dict[str, Any]) -> dict[str, str]:
+    "The pictures that a page shows, with their digests, by its result."
+    return {name: sha for name, sha in result.get("shown", {}).items() if name.endswith(".png")}
+
+
 def compare_runs(
     old: Run,
     new: Run,  # the same inputs, run again
 ) -> pd.DataFrame:  # columns what, name, status, note
     "Each figure and file of a run, its record and page, beside its repetition: equal, timed, differs ..."
     was, now = old.result, new.result
-    pictures = {name: sha for name, sha in was.get("shown", {}).items() if name.endswith(".png")}
+    pictures, fresh = (_list_pictures(result) for result in (was, now))
     figures, files = was["headline"].items(), {**was["files"], **pictures}.items()
     rows = [("figure", name, *_compare_figure(name, v, now["headline"].get(name))) for name, v in figures]
     rows += [("file", name, *_compare_file(name, sha, old.folder, new.folder)) for name, sha in files]
     for what, key in (("figure", "headline"), ("file", "files")):
         rows += [(what, n, "new", "not there the first time") for n in now[key] if n not in was[key]]
+    rows += [("file", n, "new", "not there the first time") for n in fresh if n not in pictures]
     rows += _compare_record(old, new)
     return pd.DataFrame(rows, columns=["what", "name", "status", "note"])
 
