@@ -201,5 +201,5 @@ def test_an_instrument_fits_its_screen_and_axe_finds_nothing_serious(browser, bu
 def test_a_site_has_the_instruments_that_its_records_allow(tmp_path):
     runs = find_published()
     made = site._stage_instruments(runs, site.page_addresses(runs), tmp_path)
-    assert [page.page for page in made] == ["explore/split.ipynb"]
-    assert (tmp_path / "explore/split.ipynb").is_file()
+    assert [page.page for page in made] == ["report.ipynb", "explore/split.ipynb"]
+    assert (tmp_path / "explore/split.ipynb").is_file() and (tmp_path / "report.ipynb").is_file()

@@ -246,7 +246,7 @@
       const rows = [["claimed by the split's own test", claimed], ["left on people in no part of it", left], ["given away", gap]].map((row) => [...row, source.said]);
       if (own) rows.push(["plain cues, own test", own.triple, own.said]);
       this.place("numbers").replaceChildren(table(`${name}, split by ${way.name}`, ["figure", "value (interval)"], rows.map(([what, triple]) => [what, spanned(triple)])));
-      if (own) all("tbody tr:last-child th", this.place("numbers"))[0].append(" (", link(own.run, own.experiment === "ways" ? "boosting on size, colour, outline and texture" : "size, colour, outline and texture"), ")");
+      if (own) all("tbody tr:last-child th", this.place("numbers"))[0].append(" (", link(own.run, own.experiment === "ways" ? "boosting on size, mean colour and outline" : "size, colour, outline and texture"), ")");
       // Intervals of two runs need not be of the same kind.
       all("tbody th", this.place("numbers")).forEach((cell, i) => cell.append(make("span", { class: "what" }, rows[i][2])));
       const exposed = Object.entries(way.exposed), said = { "of people learned": "of people who are in training", "same picture": "the same picture", "second photograph": "another photograph of the same cell", copy: "an augmented copy" };

@@ -19,7 +19,7 @@ from ..draw.look import COLOURS, format_intervals, table_html
 from ..files import read_table
 from ..runs.published import is_published
 from ..runs.record import Run
-from . import cell_explorer
+from . import cell_explorer, home, site_report
 from .scored_cells import Scored, THRESHOLDS, find_scored, keep_judgeable, measure_points
 
 # %% ../../nbs/verbs/instruments.ipynb #6190e5aa
@@ -382,9 +382,18 @@ def make_instruments(
     found, left = keep_judgeable(find_scored(studies))
     sources = measure_leakage(studies, link)
     leak = [make_leakage_page(sources)] if sources else []
+    report = _make_report(studies, addresses)
     if not found:
-        return leak
-    return [make_operating_page(found, left, link), *leak, make_cells_page(found, studies, link)]
+        return [*report, *leak]
+    return [*report, make_operating_page(found, left, link), *leak, make_cells_page(found, studies, link)]
+
+
+def _make_report(
+    studies: Mapping[str, tuple[str, Sequence[Run]]], addresses: Mapping[Path, str]
+) -> list[Instrument]:
+    "The report on real cells, where they have been run."
+    written = site_report.write_report([run for _, runs in studies.values() for run in runs], addresses)
+    return [Instrument(home.REPORT, *written)] if written else []
 
 # %% ../../nbs/verbs/instruments.ipynb #e7b4f1d5
 _SAME = {
@@ -416,8 +425,11 @@ def add_to_menu(
     menu: Sequence[dict[str, Any]],  # entries and sections of the site's menu
     made: Sequence[Instrument],
 ) -> list[dict[str, Any]]:
-    "The menu with the instruments as the first pages under Explore."
-    pages = [{"text": instrument.title, "href": instrument.page} for instrument in made]
+    "The menu with the instruments as the first pages under Explore, and the report on real cells as Report."
+    pages = [{"text": i.title, "href": i.page} for i in made if i.page != home.REPORT]
+    if len(pages) < len(made):
+        others = [entry for entry in menu[1:] if entry.get("text") != "Report"]
+        menu = [*menu[:1], {"text": "Report", "href": home.REPORT}, *others]
     if not pages:
         return list(menu)
     known = [i for i, entry in enumerate(menu) if entry.get("section") == "Explore"]

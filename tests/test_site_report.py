@@ -1,0 +1,67 @@
+"""The report on real cells and the first page: what they say is what the records hold, and no link leads nowhere."""
+
+import re
+from types import SimpleNamespace
+
+from leukonb.runs.published import find_published
+from leukonb.verbs import home, site_report
+from leukonb.verbs.instruments import add_to_menu, make_instruments
+
+
+def real():
+    return [run for run in find_published() if run.folder.parts[-3] == "real"]
+
+
+def of_another_cohort(run):
+    inputs = run.manifest["inputs"] | {"data": "ab" * 32}
+    own = SimpleNamespace(
+        **{name: getattr(run, name) for name in ("experiment", "result", "done", "key", "status")}
+    )
+    own.folder, own.manifest = run.folder, run.manifest | {"inputs": inputs}
+    return own
+
+
+def test_the_menu_leads_to_the_report_on_real_cells_and_not_to_one_of_drawn_cells():
+    made = make_instruments({"real": ("Real cells", real())}, {})
+    menu = add_to_menu([{"text": "Home"}, {"text": "Report", "href": "runs/quick/report-report.ipynb"}], made)
+    assert menu[1] == {"text": "Report", "href": "report.ipynb"}
+    assert [entry.get("text") for entry in menu].count("Report") == 1
+
+
+def test_the_door_to_the_report_is_there_exactly_when_its_page_is():
+    runs = real()
+    for few in (runs, [run for run in runs if run.experiment != "folds"], []):
+        page = home.describe_home(few, {}, "runs/index.html")
+        assert ("href='report.html'" in page[-1]) == (site_report.write_report(few, {}) is not None)
+
+
+def test_every_score_of_the_report_stands_in_a_record():
+    runs = real()
+    page = " ".join(site_report.write_report(runs, {})[2])
+    words = re.sub(r"<script.*?</script>|<[^>]+>", " ", page, flags=re.S)
+    kept = "".join(path.read_text() for run in runs for path in run.folder.glob("*.csv"))
+    kept += "".join((run.folder / "result.json").read_text() for run in runs)
+    numbers = {n for text in re.findall(r"\d+\.\d+(?:e-\d+)?", kept) for n in (text, f"{float(text):.3f}")}
+    scores = re.findall(r"(?<![\d.])[01]\.\d{3}(?!\d)", words)
+    gain = re.findall(r"[+-](\d\.\d{3}) over random splits", words)
+    assert len(scores) > 60 and set(scores) - set(gain) <= numbers
+
+
+def test_a_report_on_cells_of_ones_own_is_not_said_to_be_of_the_release():
+    own = [of_another_cohort(run) for run in real()]
+    page = "".join(site_report.write_report(own, {})[2])
+    methods = re.search(r"id='methods'.*?id='results'", page, re.S)[0]
+    assert "C-NMC" not in methods and "two of the three released folds" not in page
+    assert "C-NMC" not in home.describe_home(own, {})[0]
+
+
+def test_plain_cues_on_the_first_page_are_those_of_the_instrument_and_the_caption_says_which():
+    picked = home.pick_runs(real())
+    rows, said = home.read_cues(picked)
+    headline = picked["ways"].result["headline"]
+    assert (
+        rows.set_index("way").value["image"] == headline["AUROC of boosting on plain cues, by image"]["value"]
+    )
+    assert "texture" not in said and "over people" in said
+    _, of_splits = home.read_cues({"shortcuts": picked["shortcuts"]})
+    assert "texture" in of_splits and "over splits" in of_splits
