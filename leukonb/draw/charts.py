@@ -313,7 +313,7 @@ def draw_critical_difference(
         _rank_mark(fig, str(name), rank, -(len(groups) + 1) * 0.5 - i - 0.5)
     for k, (i, j) in enumerate(groups):
         _rank_bar(fig, [ranks.iloc[i] - 0.03, ranks.iloc[j] + 0.03], -(k + 1) * 0.5, INK, 5)
-    _rank_bar(fig, [1, 1 + critical], 1, ALARM, 3, f"critical difference {critical:.2f}")
+    _rank_bar(fig, [1, 1 + critical], 1, ALARM, 3, f"  critical difference {critical:.2f}")
     fig.update_xaxes(title="mean rank over subjects, 1 is best", range=[0.8, len(ranks) + 0.9], side="top")
     return fig.update_yaxes(visible=False)
 

@@ -21,6 +21,7 @@ from leukonb.draw.look import (
     error_bars,
     hatch_classes,
 )
+from ..numbers import name_words
 
 # %% ../../nbs/draw/figures.ipynb #17b8c47d
 def _count_cells(cells: pd.DataFrame) -> pd.DataFrame:
@@ -205,6 +206,7 @@ def draw_intervals(
     fig = blank_figure(height=120 + 34 * len(rows))
     bars = error_bars(rows.value, rows.low, rows.high, color=ACCENT)
     dots = dict(mode="markers", marker=dict(size=9, color=ACCENT), showlegend=False)
-    fig.add_scatter(x=rows.value, y=rows["name"], error_x=bars, **dots)
+    names = [name_words(str(name)) for name in rows["name"]]
+    fig.add_scatter(x=rows.value, y=names, error_x=bars, **dots)
     fig.update_yaxes(autorange="reversed", type="category").update_xaxes(title=title)
     return fig.update_layout(margin_t=20)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'SYMBOLS', 'DASHES', 'HATCH', 'INK', 'MUTED', 'GRID', 'ACCENT', 'ALARM', 'hatch_classes', 'blank_figure',
-           'error_bars', 'in_run', 'figure_html', 'show', 'table_html', 'show_table', 'format_intervals',
+           'error_bars', 'log_ticks', 'in_run', 'figure_html', 'show', 'table_html', 'show_table', 'format_intervals',
            'show_sentences']
 
 # %% ../../nbs/draw/look.ipynb #26816d2b
-import json
+import json, math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -91,6 +91,17 @@ def error_bars(
     ends = dict(array=high - value, arrayminus=value - low)
     return dict(type="data", symmetric=False, thickness=thickness, width=width, **ends, **line)
 
+# %% ../../nbs/draw/look.ipynb #6423b6a5
+def log_ticks(
+    low: float,  # the ends of a logarithmic axis, in powers of ten
+    high: float,
+) -> dict[str, list]:  # for `update_xaxes`
+    "Where a logarithmic axis has marks, and the whole number of each."
+    steps = (1, 2, 5) if high - low <= 2 else (1,)
+    values = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
+    shown = [value for value in values if low <= math.log10(value) <= high]
+    return {"tickvals": shown, "ticktext": [f"{value:g}" for value in shown]}
+
 # %% ../../nbs/draw/look.ipynb #a38522e3
 def in_run() -> bool:
     "Whether the working folder is the folder of a run, where figures and tables are kept."
@@ -161,6 +172,14 @@ def _body(rows: pd.DataFrame, texts: Sequence[Sequence[str]], links: Mapping[str
     return "".join(made)
 
 # %% ../../nbs/draw/look.ipynb #4d5a16f8
+def _say_once(rows: pd.DataFrame, caption: str) -> tuple[pd.DataFrame, str]:
+    "A table without its column `method` where that says the same in each row; its caption says it then."
+    said = [str(text) for text in rows["method"].unique()] if "method" in rows else []
+    if len(rows) < 2 or len(said) != 1:
+        return rows, caption
+    return rows.drop(columns="method"), f"{caption.rstrip('. ')}. Method: {said[0]}".lstrip(". ")
+
+
 def table_html(
     rows: pd.DataFrame,
     caption: str = "",
@@ -178,6 +197,7 @@ def table_html(
         )
     if len(rows) > most:
         caption += f" The first {most:,} of {len(rows):,} rows; all are in the run's file."
+    rows, caption = _say_once(rows, caption)
     first = rows.head(most)
     texts = _text_columns(first, kinds or {})
     kept = [place for place, text in enumerate(texts) if any(text)]

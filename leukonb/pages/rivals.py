@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import blank_figure, error_bars
+from ..draw.look import blank_figure, error_bars, log_ticks
 from ..evidence import clustered, predictions
 from ..files import Refusal
 from ..runs.record import Run
@@ -239,7 +239,9 @@ def draw_score_against_cost(
     for _, row in rows.dropna(subset="cost").sort_values("cost").iterrows():
         _add_rival(fig, row, arms.index(row.arm))
     fig.update_layout(legend=dict(orientation="v", x=1.02, y=1, yanchor="top"), margin_t=20)
-    return fig.update_xaxes(title=title, type="log", range=_span_of(rows.cost)).update_yaxes(title="AUROC")
+    if span := _span_of(rows.cost):
+        fig.update_xaxes(range=span, **log_ticks(*span))
+    return fig.update_xaxes(title=title, type="log").update_yaxes(title="AUROC")
 
 
 def _span_of(costs: pd.Series) -> list[float] | None:

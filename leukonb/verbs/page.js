@@ -122,6 +122,14 @@
 
   // ---- what is wider than its column
   const frames = all(".table-wrap, main pre, main math[display=block]");
+  // A map has a key below it, on the pages of earlier records, too.
+  for (const table of all("table.maps")) {
+    const key = document.createElement("p"), bar = document.createElement("span");
+    key.className = "map-key";
+    bar.className = "map-bar";
+    key.append("against the class called ", bar, " for it; black: neither. Each map reaches from its own weakest to its own strongest place. White: the outline of the cell.");
+    (table.closest(".table-wrap") || table).after(key);
+  }
   const nameOf = (frame) => {
     const caption = frame.querySelector("caption");
     let at = frame;
@@ -144,7 +152,8 @@
     if (table) {
       table.classList.remove("stacked");
       const rows = table.rows.length, wide = frame.scrollWidth > frame.clientWidth + 1;
-      if (narrow.matches && wide && rows <= 60 && table.tHead) { label(table); table.classList.add("stacked"); }
+      // Maps beside their cell are compared along a row, so they scroll and are not stacked.
+      if (narrow.matches && wide && rows <= 60 && table.tHead && !table.classList.contains("maps")) { label(table); table.classList.add("stacked"); }
     }
     const wide = frame.clientWidth > 0 && frame.scrollWidth > frame.clientWidth + 1;
     frame.classList.toggle("wide", wide);
