@@ -98,6 +98,8 @@ def _add_run(verbs: Any) -> None:
     _add_cohort(p)
     setting, text = "EXPERIMENT.PARAMETER=VALUE", "override a parameter; may be given again"
     p.add_argument("--set", action="append", default=[], metavar=setting, help=text)
+    text = "parts of the study benchmark-gpu, such as pipeline,timm-compiled,bare@384/8"
+    p.add_argument("--parts", metavar="PART,PART", help=text)
     text = "at the smallest size that goes through every step; its figures mean nothing"
     p.add_argument("--smoke", action="store_true", help=text)
     text = "runs at a time (default 1; for --cluster local, one for each core)"
@@ -424,7 +426,8 @@ def _run(a: Namespace) -> int:
 
     check_tracker(a.track)
     place = _place(a)
-    options = (a.data, a.set, a.smoke, a.subject_pattern, a.command)
+    chosen = [f"benchmark-gpu.parts=[{a.parts}]"] if a.parts else []
+    options = (a.data, a.set + chosen, a.smoke, a.subject_pattern, a.command)
     terms = dict(trains_here=place is None, threads=a.threads, split=a.split)
     terms |= dict(features=a.features, positive=a.positive)
     studies = [prepare_study(name, a.out, *options, **terms) for name in a.study]
