@@ -393,9 +393,9 @@ def describe_home(
         )
     parts += _describe_paper(picked, link)
     cite = "<p>How to cite the suite, the data and the paper: <a href='cite.html'>Cite</a>.</p>"
-    return [
-        part for part in [*parts, "<h2 id='doors'>Go on</h2>" + _draw_doors(report, known) + cite] if part
-    ]
+    doors = "<h2 id='doors'>Go on</h2>" + _draw_doors(report, known) + cite
+    results = "<h2 id='results'>Results, study by study</h2>" if any(run.done for run in runs) else ""
+    return [part for part in [*parts, doors, results] if part]
 
 # %% ../../nbs/verbs/home.ipynb #77b314d6
 def _caption(story: pd.DataFrame, picked: Mapping[str, Run], link: Mapping[Path, str]) -> str:

@@ -48,7 +48,8 @@ def write_title(
 ) -> str:
     "The title of the report on real cells."
     said = _headline(picked, "links")
-    return f"Cells of {_count(said, 'people')} people: what is known of a person who was not in training"
+    measured = f"{_count(said, 'files')} images, {_count(said, 'people')} people"
+    return f"Leukemic cells told from healthy ones in people never seen: {measured}"
 
 
 def _describe_cells(picked: Mapping[str, Run]) -> str:
@@ -144,7 +145,8 @@ def write_methods(
         "each of the two released "
         "folds was tested by classifiers of the other.",
         _say_splits(picked),
-        f"Intervals of single scores: {escape('; '.join(sorted(kinds)))}. Where splits overlap, intervals "
+        f"Intervals of single scores: {escape('; '.join(sorted(kinds)))}. An identity is one person under "
+        "all of their numbers. Where splits overlap, intervals "
         "and tests are "
         "corrected for it.",
         f"These folds had been looked at {looks} times before: the figures describe, and are no "
@@ -158,14 +160,16 @@ def write_methods(
 # %% ../../nbs/verbs/site_report.ipynb #b62efb2e
 def tabulate_unseen(
     picked: Mapping[str, Run],  # from `home.pick_reported`
-) -> pd.DataFrame:  # held out, classifier, AUROC, sensitivity, specificity
+) -> pd.DataFrame:  # people held out, classifier, AUROC, sensitivity, specificity
     "The scores on people whose cells were all held out."
     rows = _list_rows(picked, "folds", "scores.csv").rename(columns={"arm": "classifier"})
     columns = ["held out", "classifier", "ALL", "HEM", "AUROC", "sensitivity", "specificity"]
     if not set(columns) <= set(rows):
         return pd.DataFrame()
-    rows = rows[columns].rename(columns={"ALL": "people with ALL", "HEM": "people with HEM"})
-    return rows.sort_values("held out", key=lambda held: held != "every identity in turn", kind="stable")
+    people = [f"{way}: {a} ALL, {h} HEM" for way, a, h in zip(rows["held out"], rows.ALL, rows.HEM)]
+    rows = rows.assign(**{"people held out": people}).drop(columns=["ALL", "HEM"])
+    rows = rows.sort_values("held out", key=lambda held: held != "every identity in turn", kind="stable")
+    return rows[["people held out", "classifier", *columns[4:]]]
 
 
 def tabulate_people(
