@@ -16,6 +16,7 @@ _WORDS = {
     "as-run": "The paper's notebook, as published",
     "audit-of-the-paper": "The paper's claims",
     "benchmark": "Speed",
+    "benchmark-gpu": "Speed of a card",
     "cards": "Model card, datasheet, checklists",
     "challenge": "Challenge test",
     "classes": "Several classes",

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 import pandas as pd
 from ..draw.look import table_html
+from ..files import read_table
 from ..numbers import format_number
 from ..pages.faults import GROUPS, list_fault_remarks, summarise_faults
+from ..pages.gpu_benchmark import list_unmeasured as list_unmeasured_parts
 from ..runs.record import Run
 
 # %% ../../nbs/verbs/site_guides.ipynb #e438607b
@@ -72,6 +74,11 @@ def _machine(run: Run) -> str:
     return str(run.manifest.get("environment", {}).get("device") or "a machine that its record does not name")
 
 
+def _machines(run: Run) -> list[str]:
+    "Where a run was made; the parts of a card's benchmark compute in processes of their own and name it."
+    return [_machine(run), *(run.result["notes"] if run.experiment == "benchmark-gpu" else [])]
+
+
 def tabulate_times(runs: Sequence[Run]) -> pd.DataFrame:
     "How long the finished runs took, by experiment and machine: runs, median and longest, in seconds."
     rows = [
@@ -89,7 +96,7 @@ def list_unmeasured(runs: Sequence[Run]) -> list[str]:  # sentences
     said = []
     if not any(run.experiment == "benchmark" for run in done):
         said.append("Each method against the usual one: `leukonb run benchmark` measures it.")
-    if not any("GPU" in _machine(run) or "NVIDIA" in _machine(run) for run in done):
+    if not any("GPU" in place or "NVIDIA" in place for run in done for place in _machines(run)):
         said.append("Anything on a graphics card.")
     sizes = {run.manifest.get("size") for run in done if run.experiment == "training"}
     if "full" not in sizes:
@@ -97,26 +104,50 @@ def list_unmeasured(runs: Sequence[Run]) -> list[str]:  # sentences
     return said
 
 # %% ../../nbs/verbs/site_guides.ipynb #c5df04f9
+def _newest(runs: Sequence[Run], experiment: str) -> Run | None:
+    "The finished run of an experiment that ended last."
+    found = [run for run in runs if run.experiment == experiment and run.done]
+    return max(found, key=lambda run: run.status.get("finished", 0)) if found else None
+
+
+def _lead_to(run: Run, links: Mapping[Path, str]) -> str:
+    "A link to a run's page, where it has one."
+    place = links.get(run.folder)
+    return f" <a href='{escape(place, quote=True)}'>The run</a>." if place else ""
+
+
+def _describe_methods(runs: Sequence[Run], links: Mapping[Path, str]) -> list[str]:  # HTML
+    "Each method against the usual one, from the newest benchmark."
+    if not (run := _newest(runs, "benchmark")):
+        return ["<p class='none'>Not measured in the runs of this site.</p>"]
+    stated = {k: s if isinstance(s, dict) else {"value": s} for k, s in run.result["headline"].items()}
+    rows = [(k, format_number(s["value"], "measure"), s.get("unit", "")) for k, s in stated.items()]
+    table = table_html(pd.DataFrame(rows, columns=["what", "value", "unit"]), "The newest benchmark")
+    return [f"<p>Measured on {escape(_machine(run))}.{_lead_to(run, links)}</p>", table]
+
+# %% ../../nbs/verbs/site_guides.ipynb #2e4dae7c
+def _describe_card(runs: Sequence[Run], links: Mapping[Path, str]) -> list[str]:  # HTML
+    "What a card reached, beside its rivals, from the newest run of its benchmark; what was not measured."
+    if not (run := _newest(runs, "benchmark-gpu")):
+        command = "<code>leukonb run benchmark-gpu</code>"
+        return [f"<p class='none'>No card was measured in the runs of this site; {command} does it.</p>"]
+    ends, ratios = (read_table(run.folder / f"{name}.csv") for name in ("ends", "ratios"))
+    places = ends.dropna(subset=["card"])[["card", "driver", "backend", "precision"]].drop_duplicates()
+    lost = "".join(f"<li>{escape(line)}</li>" for line in list_unmeasured_parts(ends))
+    return [
+        table_html(places, "Measured on"),
+        table_html(ratios.drop(columns="call"), "Images a second, as ratios within one call"),
+        f"<p>What was not measured there:{_lead_to(run, links)}</p><ul>{lost}</ul>",
+    ]
+
+# %% ../../nbs/verbs/site_guides.ipynb #5a28fdda
 def describe_speed(
     runs: Sequence[Run],
     links: Mapping[Path, str],  # for a run's folder, its page
 ) -> list[str]:  # HTML
     "The page on how long things take, and on what was not measured."
-    found = [run for run in runs if run.experiment == "benchmark" and run.done]
-    parts = ["<h2 id='methods'>Each method against the usual one</h2>"]
-    if found:
-        run = max(found, key=lambda r: r.status.get("finished", 0))
-        stated = {k: s if isinstance(s, dict) else {"value": s} for k, s in run.result["headline"].items()}
-        rows = [(k, format_number(s["value"], "measure"), s.get("unit", "")) for k, s in stated.items()]
-        link = (
-            f" <a href='{escape(links[run.folder], quote=True)}'>The run</a>." if run.folder in links else ""
-        )
-        parts.append(f"<p>Measured on {escape(_machine(run))}.{link}</p>")
-        parts.append(
-            table_html(pd.DataFrame(rows, columns=["what", "value", "unit"]), "The newest benchmark")
-        )
-    else:
-        parts.append("<p class='none'>Not measured in the runs of this site.</p>")
+    parts = ["<h2 id='methods'>Each method against the usual one</h2>", *_describe_methods(runs, links)]
+    parts += ["<h2 id='card'>On a graphics card</h2>", *_describe_card(runs, links)]
     times = tabulate_times(runs)
     if len(times):
         parts += [
