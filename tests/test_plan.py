@@ -161,7 +161,9 @@ def test_what_is_out_of_reach_says_the_best_there_is(capsys):
 def test_a_plan_is_made_alike_at_once_and_by_a_run_that_is_published(pilot, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     built = []  # the site itself is built by other tests
-    monkeypatch.setattr(site, "build_site", lambda runs, to: built.append((Path(runs), Path(to))))
+    monkeypatch.setattr(
+        site, "build_site", lambda runs, to, whole: built.append((Path(runs), Path(to), whole))
+    )
     pilot.to_csv("pilot.csv", index=False)
     words = ("--pilot", "pilot.csv", "--score", "specificity", "--half-width", 0.12, "--studies", 20)
     code, out, err = typed(capsys, *words, "--out", "plan")
@@ -169,7 +171,7 @@ def test_a_plan_is_made_alike_at_once_and_by_a_run_that_is_published(pilot, tmp_
     record = read_json("plan/plan.json")
     at_once = leukonb.plan(pd.read_csv("pilot.csv"), score="specificity", half_width=0.12, studies=20)
     assert at_once.record == record | {"source": "table"} and at_once.sentences == out.splitlines()[:-1]
-    assert built == [(Path("plan/runs"), Path("plan/page"))]
+    assert built == [(Path("plan/runs"), Path("plan/page"), False)]
     assert out.splitlines()[-1].endswith("the page is plan/page/runs/plan/plan-pilot.html")
     shown = json.dumps(read_json(next(Path("plan/runs/plan").rglob("plan.ipynb"))), ensure_ascii=False)
     assert all(sentence in shown for sentence in (*record["sentences"], record["methods"]))

@@ -618,5 +618,5 @@ def publish_evidence(
         records = [run.folder / name for name in ("evidence.json", "methods.json")]
         for source in [*records, *sorted(run.folder.glob("*.csv"))]:
             shutil.copyfile(source, folder / source.name)
-    site.build_site(runs, out / "page")
+    site.build_site(runs, out / "page", whole=False)
     return replace(evidence, page=out / "page" / site.page_address(run, runs))

@@ -169,7 +169,7 @@ def publish_plan(
     with replacing(out, "plan", alone=False) as folder:
         for source in [run.folder / "plan.json", *sorted(run.folder.glob("*.csv"))]:
             shutil.copyfile(source, folder / source.name)
-    site.build_site(runs, out / "page")
+    site.build_site(runs, out / "page", whole=False)
     return replace(plan, page=out / "page" / site.page_address(run, runs))
 
 # %% ../../nbs/verbs/plan.ipynb #66cc8748

@@ -51,7 +51,7 @@ from leukonb.runs.record import (
 from .site_guides import describe_reliability, describe_speed
 from .site_page import finish_page, outside_addresses
 from .site_search import Section, write_index
-from .site_size import drop_leftovers, write_menu
+from .site_size import drop_leftovers, read_menu, write_menu
 
 # %% ../../nbs/verbs/site.ipynb #f5c712d5
 def _name_parts(run: Run) -> tuple[str, str, str, str]:
@@ -223,7 +223,14 @@ def split_heading(
 
 # %% ../../nbs/verbs/site.ipynb #ff430030
 def _raw_html(html: str) -> NotebookNode:
-    return nbformat.v4.new_markdown_cell(f"```{{=html}}\n{html}\n```")
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", html))])
+    return nbformat.v4.new_markdown_cell(f"{fence}{{=html}}\n{html}\n{fence}")
+
+
+def _program_html(source: str) -> str:
+    "A program letter by letter, in the builder's own frame."
+    code = f'<pre><code class="sourceCode">{escape(source.rstrip(), quote=False)}</code></pre>'
+    return f'<div class="code-copy-outer-scaffold">{code}</div>'
 
 # %% ../../nbs/verbs/site.ipynb #14601b97
 _HEADING = re.compile(r"<h2 id='([\w-]+)'>([^<]*)</h2>")
@@ -390,7 +397,7 @@ def _made_of(run: Run, page: str, outputs: Sequence[NotebookNode] = (), code: st
     "The end of a run's page: where it comes from, with outputs and code that only few will read."
     table = provenance_html(run, page, published_files(run).values())
     cells = [nbformat.v4.new_code_cell("#| echo: false", outputs=list(outputs))] if outputs else []
-    cells += [nbformat.v4.new_markdown_cell(f"~~~~~~~~ python\n{code}\n~~~~~~~~")] if code else []
+    cells += [_raw_html(_program_html(code))] if code else []
     summary = "Command, data, parameters, code and files" if code else "Command, data and files"
     opened = _raw_html(f"<details class='made'><summary>{summary}</summary>")
     return [nbformat.v4.new_markdown_cell(f"## {_MADE}"), opened, table, *cells, _raw_html("</details>")]
@@ -615,6 +622,16 @@ def document_cells(cells: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
             cell.source = f"#| code-fold: true\n#| code-summary: Source\n{source}"
         yield cell
 
+
+def _fold_program(cell: NotebookNode) -> list[NotebookNode]:
+    "A cell whose program is folded as HTML, followed by its outputs; any other cell as it is."
+    if cell.cell_type != "code" or not cell.source.startswith("#| code-fold: true"):
+        return [cell]
+    program = _program_html(re.sub(r"\A(#\|.*\n?)+", "", cell.source))
+    folded = f'<details class="code-fold">\n<summary>Source</summary>\n{program}\n</details>'
+    outputs = [nbformat.v4.new_code_cell("#| echo: false", outputs=cell.outputs)] if cell.outputs else []
+    return [_raw_html(f'<div class="cell">\n{folded}\n</div>'), *outputs]
+
 # %% ../../nbs/verbs/site.ipynb #a300142d
 def stage_notebook(
     source: Path,  # a notebook of the library, or one to look around in
@@ -628,7 +645,7 @@ def stage_notebook(
     cells = clean_cells(document_cells(cells), Path(page).stem)
     for cell in cells:
         _relink_cell(cell, source.parent, page, places)
-    write_page(to / page, title, claim, [*first, *cells])
+    write_page(to / page, title, claim, [*first, *(part for cell in cells for part in _fold_program(cell))])
 
 # %% ../../nbs/verbs/site.ipynb #f5b61d25
 def list_library(
@@ -760,19 +777,32 @@ def _first_pages(runs: Iterable[Run], pages: Mapping[Path, str]) -> dict[str, st
     return found | {"reliability": "reliability.ipynb", "speed": "speed.ipynb"}
 
 
+_OF_A_RESULT = (
+    "<p class='worth'>These pages are of a result: what was found, how each method works, how far its "
+    "intervals can be trusted, and what the words mean. <code>leukonb site</code> builds the whole site of "
+    "what has been run, with the library and the published studies.</p>"
+)
+
+
 def stage_home(
     runs: Sequence[Run],
     pages: Mapping[Path, str],  # for a finished run's folder, its page
     to: Path,  # the folder of the staged site
     places: Mapping[str, str],  # for a file on the disk, its place in the site
+    whole: bool = True,  # with the story that the published studies tell
 ) -> None:
     "Stage the home page: index.ipynb of the notebooks, under its claim the story and a table of the studies."
     addresses = {folder: html_address(page) for folder, page in pages.items()}
     report = html_address(_first_pages(runs, pages).get("report", "runs/index.ipynb"))
-    story = _tell_parts(describe_home(runs, addresses, report, set(places.values())))
+    told = describe_home(runs, addresses, report, set(places.values())) if whole else [_OF_A_RESULT]
     studies = _list_studies(runs, pages, "Studies")
     records = _list_studies(runs, pages, "Published records: studies that were run elsewhere", published=True)
-    stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *story, *studies, *records)
+    shown = [*_tell_parts(told), *studies, *records]
+    stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *shown)
+
+# %% ../../nbs/verbs/site.ipynb #29c56105
+def _stage_guides(runs: Sequence[Run], addresses: Mapping[Path, str], to: Path, whole: bool) -> None:
+    "Stage the pages on how to cite and how far to trust; in a whole site those on speed and licences, too."
     claim = "How to cite the suite, the data and the paper it starts from."
     cited = _tell_parts(describe_citation(find_citation(notebooks_folder())))
     write_page(to / "cite.ipynb", "Cite", claim, cited)
@@ -782,6 +812,8 @@ def stage_home(
     claim = "How far the numbers can be trusted, and what is promised when something breaks."
     told = _tell_parts(describe_reliability(read_record(), leads))
     write_page(to / "reliability.ipynb", "Reliability", claim, told)
+    if not whole:
+        return
     claim = "How long things take, on which machine, and what was not measured."
     write_page(to / "speed.ipynb", "Speed", claim, _tell_parts(describe_speed(runs, addresses)))
     claim = "Under which licences the packages are that leukonb runs with, and what passing them on asks."
@@ -913,12 +945,14 @@ _MEND = "run the study again, or move the folder away"
 def stage_site(
     runs: Sequence[Run],
     to: Path,  # an empty folder
+    whole: bool = True,  # with all of the library
 ) -> dict[
     Path, str
 ]:  # for a run's folder that cannot be read, a line; where there is one, too little is written
     "Write all that the builder needs into a folder."
     nbs, pages, ended = notebooks_folder(), page_addresses(runs), ended_pages(runs)
     config, library = _read_look(nbs), list_library(nbs)
+    library = {source: page for source, page in library.items() if whole or page.startswith(_EXPLAINS)}
     places = _find_places(runs, pages, nbs, library)
     shown, choices = _follow(runs, "pages of runs written"), list_choices(runs, pages)
     said = {run.folder: _stage_pages(run, to, pages, ended, places, choices) for run in shown}
@@ -928,12 +962,17 @@ def stage_site(
     for source, page in library.items():
         line = say_what_moves(page, made)
         stage_notebook(source, to, page, places, *[_raw_html(line)] * bool(line))
-    stage_home(runs, pages, to, places)
+    stage_home(runs, pages, to, places, whole)
+    _stage_guides(runs, {folder: html_address(page) for folder, page in pages.items()}, to, whole)
     stage_runs(runs, pages | ended, to)
-    menu = _list_sidebar(config, nbs, library, runs, pages)
-    config["website"]["sidebar"]["contents"] = add_to_menu(menu, made)
+    menu = add_to_menu(_list_sidebar(config, nbs, library, runs, pages), made)
+    there = [entry for entry in menu if "href" not in entry or (to / entry["href"]).is_file()]
+    config["website"]["sidebar"]["contents"] = there
     _stage_look(config, to)
     return {}
+
+
+_EXPLAINS = ("library/evidence/", "library/glossary.ipynb")
 
 
 def _stage_instruments(runs: Sequence[Run], pages: Mapping[Path, str], to: Path) -> list[Instrument]:
@@ -949,9 +988,10 @@ def _stage_instruments(runs: Sequence[Run], pages: Mapping[Path, str], to: Path)
 def stage_readable(
     runs: Sequence[Run],
     to: Path,  # a folder that is not there yet
+    whole: bool = True,  # with all of the library
 ) -> list[Run]:  # those that the site has
     "Stage the site of all runs that can be read; each of the others is named on standard error."
-    while odd := stage_site(runs, to):
+    while odd := stage_site(runs, to, whole):
         say_odd(odd.values())
         runs = [run for run in runs if run.folder not in odd]
         shutil.rmtree(to, ignore_errors=True)
@@ -967,14 +1007,8 @@ _FOR_QUARTO = {
 def _stage_look(config: dict, to: Path) -> None:
     "Write how the site looks, with its style sheet."
     folders = ("runs", "published", "library", "explore")
-    rendered = [
-        "index.ipynb",
-        "cite.ipynb",
-        "licences.ipynb",
-        "reliability.ipynb",
-        "speed.ipynb",
-        *(f"{folder}/**/*.ipynb" for folder in folders),
-    ]
+    above = sorted(page.name for page in to.glob("*.ipynb"))
+    rendered = [*above, *(f"{folder}/**/*.ipynb" for folder in folders)]
     config = {k: v for k, v in config.items() if k != "library"} | {"execute": {"enabled": False}}
     project = {k: v for k, v in config["project"].items() if k not in ("pre-render", "post-render")}
     config["project"] = project | {"render": rendered}
@@ -1023,15 +1057,15 @@ def seal_site(
 ) -> None:
     "Finish each page of a built site; a `Refusal` names the first that would load something from outside."
     sections: list[Section] = []
+    menu = read_menu((site / "index.html").read_text(encoding="utf-8"), "index.html")
+    write_menu(menu, site / "menu.js")
     for p in _follow(sorted(site.rglob("*")), "files looked through"):
         if p.suffix not in (".html", ".css", ".js"):
             continue
         text, name = p.read_text(encoding="utf-8"), p.relative_to(site).as_posix()
         if p.suffix == ".html":
-            text, addresses, found, menu = finish_page(text, name)
+            text, addresses, found = finish_page(text, name, menu)
             sections += found
-            if name == "index.html":
-                write_menu(menu, site / "menu.js")
             p.write_text(text, encoding="utf-8")
         else:
             addresses = outside_addresses(text, p.suffix)
@@ -1059,18 +1093,20 @@ def _set_earlier_aside(
 def build_site(
     out: Path | str,  # where the runs are
     to: Path | str = "_site",  # where the site goes
+    whole: bool = True,  # with the library and every published record; else what the reader of a result needs
 ) -> Path:
     "Build the site from all that has been run; its folder, of which only an earlier site is replaced."
     to, (runs, odd) = Path(to), read_runs(out)
     say_odd(odd.values())
     if not any(r.done for r in runs):
         raise Refusal(f"nothing has been run in {out}; run `leukonb run quick` first")
-    runs = [_AsFound(run.folder, run.manifest) for run in [*runs, *find_published()]]
+    records = [run for run in find_published() if whole or run.experiment in _TRUSTED]
+    runs = [_AsFound(run.folder, run.manifest) for run in [*runs, *records]]
     _set_earlier_aside(to)
     check_target(to, "site")
     with tempfile.TemporaryDirectory(prefix="leukonb-site-") as folder:
         project = Path(folder).resolve() / "project"
-        runs = stage_readable(runs, project)
+        runs = stage_readable(runs, project, whole)
         if len(runs) >= 100:
             print(f"leukonb: the pages of {len(runs):,} runs are built", file=sys.stderr)
         seal_site(site := render_site(project))
@@ -1080,6 +1116,9 @@ def build_site(
         with replacing(to, "site") as new:
             shutil.copytree(site, new, dirs_exist_ok=True)
     return to
+
+
+_TRUSTED = ("coverage", "simulation")  # the published records of how far intervals and tests can be trusted
 
 # %% ../../nbs/verbs/site.ipynb #099a951d
 def describe_size(

@@ -8,12 +8,13 @@ __all__ = ['Figures', 'formula_html', 'Formulas', 'Tables', 'is_outside', 'Loads
 
 # %% ../../nbs/verbs/site_page.ipynb #2df83a75
 import base64, hashlib, posixpath, re
+from collections.abc import Sequence
 from html import escape, unescape
 from typing import NamedTuple
 from .site_figures import data_html, label_place, read_call
 from .site_reader import Reader, walk_page
 from .site_search import Prose, Section
-from .site_size import Menu, Row, drop_unneeded
+from .site_size import Row, drop_unneeded, shorten_menu
 
 # %% ../../nbs/verbs/site_page.ipynb #d716d3bd
 class Figures(Reader):
@@ -215,16 +216,16 @@ class Finished(NamedTuple):
     html: str
     outside: list[str]  # addresses outside the site that it would load
     sections: list[Section]  # what the search finds in it
-    menu: list[Row]  # the entries of the menu
 
 
 def finish_page(
     page: str,  # a built HTML page
     name: str,  # where it stands, such as runs/index.html
+    menu: Sequence[Row] = (),  # its entries, from `read_menu`
 ) -> Finished:
     "A page mended, with what it would load from outside and what may be searched for in it."
-    page = drop_unneeded(page)
-    loads, prose, menu = Loads(page, name), Prose(page, name), Menu(page, name)
+    page = drop_unneeded(shorten_menu(page, name, menu))
+    loads, prose = Loads(page, name), Prose(page, name)
     readers = [kind(page, name) for kind in (Figures, Formulas, Tables, Head)]
-    html = walk_page(page, [loads, prose, menu, *readers])
-    return Finished(html, [a for a in loads.addresses if is_outside(a)], prose.sections, menu.rows)
+    html = walk_page(page, [loads, prose, *readers])
+    return Finished(html, [a for a in loads.addresses if is_outside(a)], prose.sections)
