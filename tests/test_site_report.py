@@ -1,11 +1,14 @@
 """The report on real cells and the first page: what they say is what the records hold, and no link leads nowhere."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 from leukonb.runs.published import find_published
 from leukonb.verbs import home, site_report
 from leukonb.verbs.instruments import add_to_menu, make_instruments
+
+ROOT = Path(__file__).parent.parent
 
 
 def real():
@@ -65,3 +68,33 @@ def test_plain_cues_on_the_first_page_are_those_of_the_instrument_and_the_captio
     assert "texture" not in said and "over people" in said
     _, of_splits = home.read_cues({"shortcuts": picked["shortcuts"]})
     assert "texture" in of_splits and "over splits" in of_splits
+
+
+def test_on_paper_a_wide_table_is_whole_and_code_is_black(browser, tmp_path):
+    styles = "".join((ROOT / f"leukonb/verbs/{name}.css").read_text() for name in ("site", "page"))
+    names = "".join(f"<th scope='col'>measured in the part {i}</th>" for i in range(9))
+    row = "".join(f"<td class='number'>0.{i}12 (0.100 to 0.900)</td>" for i in range(9))
+    table = f"<div class='table-wrap wide'><table><thead><tr>{names}</tr></thead><tbody><tr>{row}</tr></tbody></table></div>"
+    page = tmp_path / "wide.html"
+    page.write_text(f"<style>{styles}</style><main>{table}<p><code>leukonb run</code></p></main>")
+    tab = browser.new_page()
+    tab.set_viewport_size({"width": 718, "height": 900})
+    tab.emulate_media(color_scheme="dark")
+    tab.goto(page.as_uri())
+    on_screen = tab.evaluate("document.querySelector('table').scrollWidth")
+    tab.emulate_media(media="print")
+    assert on_screen > 718 >= tab.evaluate("document.querySelector('table').getBoundingClientRect().right")
+    assert tab.evaluate("getComputedStyle(document.querySelector('code')).color") == "rgb(0, 0, 0)"
+    tab.close()
+
+
+def test_maps_get_their_key_from_the_script_of_the_page(browser, tmp_path):
+    script = (ROOT / "leukonb/verbs/page.js").as_uri()
+    maps = "<div class='table-wrap'><table class='maps'><tr><td>a map</td></tr></table></div>"
+    page = tmp_path / "maps.html"
+    page.write_text(f"<main>{maps}</main><script src='{script}'></script>")
+    tab = browser.new_page()
+    tab.goto(page.as_uri())
+    said = tab.locator(".table-wrap + .map-key").inner_text()
+    assert "against the class called" in said and "for it" in said and "outline of the cell" in said
+    tab.close()
