@@ -80,6 +80,24 @@ def _titled(page: str) -> str | dict[str, str]:
     return {"text": _TITLES[page], "href": page} if page in _TITLES else page
 
 # %% ../../nbs/verbs/menu.ipynb #95a74362
+def _tell_apart(contents: Iterable[Any]) -> list[Any]:
+    "The entries of a section; those of one word with the study that each is of."
+    own = list(contents)
+    words = Counter(entry["text"] for entry in own if isinstance(entry, dict) and "text" in entry)
+
+    def named(entry: Any) -> Any:
+        if (
+            not isinstance(entry, dict)
+            or words[entry.get("text", "")] < 2
+            or "/" not in entry.get("href", "")
+        ):
+            return entry
+        study = entry["href"].split("/")[-2].replace("-", " ")
+        return {**entry, "text": f"{entry['text']} ({study})"}
+
+    return [named(entry) for entry in own]
+
+
 def _page(text: str, page: str | None) -> list[dict[str, str]]:
     "An entry, where there is a page."
     return [{"text": text, "href": page}] if page else []
@@ -87,7 +105,7 @@ def _page(text: str, page: str | None) -> list[dict[str, str]]:
 
 def _section(title: str, contents: Iterable[Any]) -> list[dict[str, Any]]:
     "A section, where anything is in it."
-    own = list(contents)
+    own = _tell_apart(contents)
     return [{"section": title, "contents": own}] if own else []
 
 # %% ../../nbs/verbs/menu.ipynb #1802fb0f
@@ -102,11 +120,12 @@ def arrange_menu(
     apart = {"explore/own_data.ipynb": "Your own data", "library/glossary.ipynb": "Glossary"}
     own, glossary = (page if page in pages else None for page in apart)
     titled = {name: [_titled(p) for p in rooms.get(name, []) if p not in apart] for name in _OWN}
+    apart_by_study = [{**section, "contents": _tell_apart(section["contents"])} for section in results]
     rest = [_module(p) for name, those in rooms.items() if name not in _OWN for p in those if p not in apart]
     return [
         {"text": "Home", "href": "index.ipynb"},
         *_page("Report", first.get("report")),
-        *_section("Results", [{"text": "All runs", "href": "runs/index.ipynb"}, *results]),
+        *_section("Results", [{"text": "All runs", "href": "runs/index.ipynb"}, *apart_by_study]),
         *_section("Data", titled["Data"]),
         *_section("Evidence", titled["Evidence"]),
         *_page("Your own data", own),

@@ -117,10 +117,20 @@ def _title(part: Mapping[str, Any]) -> str:
     return _plain(title.get("text") or "" if isinstance(title, Mapping) else str(title))
 
 # %% ../../nbs/verbs/site_figures.ipynb #958c6422
+def _tell_marks(figure: Drawn, axis: str) -> str:
+    "The words that an axis has at its marks; nothing where these are numbers."
+    layout = [part for key, part in figure.layout.items() if re.fullmatch(rf"{axis}axis\d*", key)]
+    texts = [_plain(str(text)) for part in layout for text in part.get("ticktext") or ()]
+    words = list(dict.fromkeys(text for text in texts if re.search(r"[^\W\d_]", text)))
+    return ", ".join(words[:12]) + f" and {len(words) - 12} more" * (len(words) > 12)
+
+
 def _tell_axis(figure: Drawn, axis: str) -> str:
     "One direction of a figure in words: its title and from where to where its values reach."
     titles = [_title(part) for key, part in figure.layout.items() if re.fullmatch(rf"{axis}axis\d*", key)]
     said = ", ".join(dict.fromkeys(filter(None, titles)))
+    if words := _tell_marks(figure, axis):
+        return " ".join(filter(None, [said, f"({words})" if said else words]))
     arrays = [read_numbers(trace.get(axis)) for trace in figure.traces]
     if numbers := [a for a in arrays if a.size]:
         low, high = (f"{edge:.4g}" for edge in (min(a.min() for a in numbers), max(a.max() for a in numbers)))
