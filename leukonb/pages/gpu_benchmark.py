@@ -34,7 +34,7 @@ class Part:
     limit: float  # seconds, waiting for its turn not counted
     sized: bool = True  # whether size and batch matter
 
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #4bd9132b
 PARTS: dict[str, Part] = {
     "card": Part("matrix product and copy, with which every call begins", 120, sized=False),
     "pipeline": Part("training as it runs, and the same compiled step on a constant batch", 330),
@@ -49,7 +49,7 @@ PARTS: dict[str, Part] = {
     "keras": Part("Keras's own train_on_batch", 330),
 }
 
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #39030149
 @dataclass(frozen=True)
 class Job:
     "A part at a size and a batch."
@@ -91,11 +91,20 @@ def read_parts(
         jobs += [job] if job != jobs[0] else []
     return jobs
 
-# %% ../../nbs/pages/gpu_benchmark.ipynb #ad5f708e
+# %% ../../nbs/pages/gpu_benchmark.ipynb #117a4644
 _SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # a card for two
+
+
 _RUN = "import sys; from leukonb.pages.gpu_parts import measure_part; measure_part(sys.argv[1])"
 
 
+def _waves(jobs: Sequence[Job], at_once: int) -> list[list[Job]]:
+    "Parts that compile side by side; the card, which compiles next to nothing, goes with the first."
+    others = [job for job in jobs if job.part != "card"]
+    waves = [others[i : i + at_once] for i in range(0, len(others), at_once)] or [[]]
+    return [[job for job in jobs if job.part == "card"] + waves[0], *waves[1:]]
+
+# %% ../../nbs/pages/gpu_benchmark.ipynb #51344334
 @dataclass
 class _Child:
     "A part at work in a process of its own."
@@ -141,7 +150,7 @@ def _start(job: Job, setting: Mapping[str, Any], place: Path) -> _Child:
         )
     return _Child(job, place, process, PARTS[job.part].limit)
 
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #d47e4c1b
 def _follow(children: Sequence[_Child], end: float, every: float = 0.05) -> None:
     "Let parts compile side by side, and be timed one after another."
     while any(child.alive and not (child.place / "ready").exists() for child in children):
@@ -174,14 +183,7 @@ def _read_end(child: _Child) -> dict[str, Any]:
     last = lines[-1][:200] if lines else "no word"
     return {"state": "failed", "said": f"its process ended with code {code}: {last}", "rows": []}
 
-# %% ../../nbs/pages/gpu_benchmark.ipynb #a83aadaa
-def _waves(jobs: Sequence[Job], at_once: int) -> list[list[Job]]:
-    "Parts that compile side by side; the card, which compiles next to nothing, goes with the first."
-    others = [job for job in jobs if job.part != "card"]
-    waves = [others[i : i + at_once] for i in range(0, len(others), at_once)] or [[]]
-    return [[job for job in jobs if job.part == "card"] + waves[0], *waves[1:]]
-
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #dadad642
 def measure_parts(
     jobs: Sequence[Job],  # from `read_parts`
     setting: Mapping[str, Any],  # fields of `leukonb.pages.gpu_rates.Setting`
@@ -235,14 +237,21 @@ def join_calls(
     order = list(PARTS)
     return sorted(kept.values(), key=lambda p: (order.index(p["part"]), p["size"], p["batch"]))
 
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #d406e601
 def _name(part: Mapping[str, Any]) -> str:
     return str(Job(part["part"], part["size"], part["batch"]))
 
-# %% ../../nbs/pages/gpu_benchmark.ipynb #487667a0
+# %% ../../nbs/pages/gpu_benchmark.ipynb #b1ad1e0e
 _BYTES = {"float32": 4}  # of a number that a layer writes; of all others 2
+_FIGURES = ("part", "what", "value", "unit", "low", "high", "repeats")
+_SHARES = ("share of matrix rate", "share of copy rate", "compiled", "memory, GB")
+_PLACES = ("size", "batch", "card", "driver", "backend", "precision", "call", "note")
 
 
+def _where(part: Mapping[str, Any]) -> tuple:
+    return part["call"], part.get("card")
+
+# %% ../../nbs/pages/gpu_benchmark.ipynb #6ff4c585
 def tabulate_rates(
     parts: Sequence[Mapping[str, Any]],  # from `join_calls`
 ) -> (
@@ -261,15 +270,6 @@ def tabulate_rates(
     columns = [*_FIGURES, *_SHARES, *_PLACES]
     return pd.DataFrame(rows, columns=columns)
 
-
-def _where(part: Mapping[str, Any]) -> tuple:
-    return part["call"], part.get("card")
-
-
-_FIGURES = ("part", "what", "value", "unit", "low", "high", "repeats")
-_SHARES = ("share of matrix rate", "share of copy rate", "compiled", "memory, GB")
-_PLACES = ("size", "batch", "card", "driver", "backend", "precision", "call", "note")
-
 # %% ../../nbs/pages/gpu_benchmark.ipynb #93f0fd9e
 def _plain(part: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     "What a figure and its part say of themselves."
@@ -281,7 +281,7 @@ def _plain(part: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     memory = part["memory"] / 1e9 if part.get("memory") else None
     return {**figures, **at, "memory, GB": memory, "note": row.get("note", ""), **place}
 
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #9ddd164e
 def _shares(
     part: Mapping[str, Any], row: Mapping[str, Any], peak: Mapping[str, float]
 ) -> dict[str, float | None]:
@@ -305,7 +305,7 @@ def tabulate_ends(
     rows = [{"part": _name(p), "what": PARTS[p["part"]].what, **{k: p.get(k) for k in stated}} for p in parts]
     return pd.DataFrame(rows, columns=["part", "what", *stated])
 
-# %% ../../nbs/pages/gpu_benchmark.ipynb #983be841
+# %% ../../nbs/pages/gpu_benchmark.ipynb #507c07e6
 _PAIRS = (
     ("training, real pipeline", "training, constant batch", 0.95),
     ("training, real pipeline", "training, timm, compiled", 2.0),
@@ -315,7 +315,7 @@ _PAIRS = (
     ("training, real pipeline", "training, Keras's train_on_batch", None),
 )
 
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #3d5076d3
 def tabulate_ratios(
     parts: Sequence[Mapping[str, Any]],  # from `join_calls`
 ) -> pd.DataFrame:  # what, against, ratio, low, high, goal, size, batch, card, call
@@ -346,7 +346,7 @@ def list_unmeasured(
     never = [f"{name}: never asked for ({part.what})." for name, part in PARTS.items() if name not in met]
     return [*said, *never]
 
-
+# %% ../../nbs/pages/gpu_benchmark.ipynb #3ea0c7f9
 def tell_rest(
     parts: Sequence[Mapping[str, Any]],
 ) -> str:  # empty where nothing was left for want of time

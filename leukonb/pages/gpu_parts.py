@@ -85,7 +85,7 @@ def measure_inference(
     rates = {n: replace(rate_at(setting, call, n), first=firsts[n]) for n, call in calls.items()}
     return [rate_row("inference", "images/s", rate, n, "from images in memory") for n, rate in rates.items()]
 
-
+# %% ../../nbs/pages/gpu_parts.ipynb #2a35d1a2
 def _time(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
@@ -100,7 +100,7 @@ def _split_of(setting: Setting) -> tuple[pd.DataFrame, "Pixels"]:
     store = pixels.decode_cohort(data, setting.size, f"{setting.cohort}/pixels", progress=False)
     return splits.split_by_identity(data.cells, *shares, setting.seed), store
 
-
+# %% ../../nbs/pages/gpu_parts.ipynb #455e7eef
 def _train(
     setting: Setting, folder: Path, epochs: int, stop_after: int = 0
 ) -> tuple[pd.DataFrame, float, "TrainedNetwork"]:
@@ -148,7 +148,7 @@ def measure_resume(
     what = ("repeat, a whole training again", "resume, stopped after the first of two epochs")
     return [single_row(w, "largest difference of two scores", gap, t) for w, gap, t in zip(what, gaps, told)]
 
-
+# %% ../../nbs/pages/gpu_parts.ipynb #2340df72
 def measure_cohort(
     setting: Setting,
     wait: Callable[[], object] = no_wait,
@@ -167,22 +167,7 @@ def measure_cohort(
     row |= {"low": float(found.low), "high": float(found.high)}
     return [row, single_row("end to end, seconds", "s", seconds, note)]
 
-# %% ../../nbs/pages/gpu_parts.ipynb #1d9cc99d
-MEASURES: dict[str, Callable[..., list[dict[str, Any]]]] = {
-    "card": measure_card,
-    "pipeline": gpu_steps.measure_pipeline,
-    "timm-compiled": gpu_steps.measure_timm_compiled,
-    "bare": gpu_steps.measure_bare,
-    "heads": measure_heads,
-    "resume": measure_resume,
-    "cohort": measure_cohort,
-    "inference": measure_inference,
-    "timm-graphs": gpu_steps.measure_timm_graphs,
-    "timm-eager": gpu_steps.measure_timm_eager,
-    "keras": gpu_steps.measure_keras,
-}
-
-
+# %% ../../nbs/pages/gpu_parts.ipynb #562b2707
 def describe_outcome(
     error: BaseException,
 ) -> tuple[str, str]:  # 'not measured', 'out of memory' or 'failed'; one line
@@ -209,7 +194,7 @@ def _name_library(setting: Setting) -> tuple[str, str]:
     version = getattr(sys.modules.get(backend), "__version__", "")
     return f"{backend} {version} under Keras {keras.__version__}", keras.config.dtype_policy().name
 
-
+# %% ../../nbs/pages/gpu_parts.ipynb #70279869
 def describe_platform(
     setting: Setting,
 ) -> dict[str, str]:  # card, driver, backend, precision
@@ -218,6 +203,21 @@ def describe_platform(
     backend, precision = _name_library(setting)
     driver = asked.strip().splitlines()[0].strip()
     return {"card": name_device(), "driver": driver, "backend": backend, "precision": precision}
+
+# %% ../../nbs/pages/gpu_parts.ipynb #8928cb55
+MEASURES: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "card": measure_card,
+    "pipeline": gpu_steps.measure_pipeline,
+    "timm-compiled": gpu_steps.measure_timm_compiled,
+    "bare": gpu_steps.measure_bare,
+    "heads": measure_heads,
+    "resume": measure_resume,
+    "cohort": measure_cohort,
+    "inference": measure_inference,
+    "timm-graphs": gpu_steps.measure_timm_graphs,
+    "timm-eager": gpu_steps.measure_timm_eager,
+    "keras": gpu_steps.measure_keras,
+}
 
 # %% ../../nbs/pages/gpu_parts.ipynb #5690f474
 def _wait_for_turn(place: Path, every: float = 0.05) -> None:
@@ -229,7 +229,7 @@ def _wait_for_turn(place: Path, every: float = 0.05) -> None:
             raise SystemExit("nobody waits for this part any more")
         time.sleep(every)
 
-
+# %% ../../nbs/pages/gpu_parts.ipynb #017105a2
 def measure_part(
     folder: str | Path,  # holds job.json: the part's name and its setting; gets result.json
 ) -> dict[str, Any]:  # state, said, rows, card, driver, backend, precision, seconds, memory, memory_of

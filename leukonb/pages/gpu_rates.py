@@ -52,7 +52,7 @@ class Setting:
     test: float = 0.2  # share of subjects
     seed: int = 0  # of splits, weights, order and augmentation
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #9222e39f
 def read_setting(
     given: dict[str, Any],  # fields of `Setting` by name, as JSON has them
 ) -> Setting:
@@ -93,7 +93,7 @@ class Rate:
     repeats: int
     first: float  # seconds of the first call, which compiles
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #e61939e5
 def no_wait() -> None:
     "What is called where there is no turn to wait for."
 
@@ -106,7 +106,7 @@ def _rate_once(call: Callable[[], object], items: int, seconds: float) -> float:
         done += items
     return done / (time.perf_counter() - began)
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #a5b5d50f
 def repeat_rate(
     call: Callable[[], object],
     items: int,  # that a call gets done
@@ -122,7 +122,7 @@ def repeat_rate(
     rates = [_rate_once(call, items, seconds) for _ in range(repeats)]
     return Rate(float(np.median(rates)), min(rates), max(rates), repeats, first)
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #92bae61d
 def rate_at(
     setting: Setting,  # says how often and how long
     call: Callable[[], object],
@@ -145,7 +145,7 @@ def rate_row(
     own = {} if batch is None else {"batch": batch}
     return {"what": what, "unit": unit, **spread, "compiled": rate.first, "note": note, **own}
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #16968bfc
 def single_row(
     what: str,
     unit: str,
@@ -159,17 +159,17 @@ def single_row(
 def _of_tensorflow(tensorflow: Any) -> int:
     return tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #0a6c61be
 def _of_jax(jax: Any) -> int:
     return (jax.devices("gpu")[0].memory_stats() or {})["peak_bytes_in_use"]
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #ed6983a7
 def _of_torch(torch: Any) -> int:
     if not torch.cuda.is_initialized():
         raise RuntimeError("PyTorch has used no card")
     return torch.cuda.max_memory_allocated()
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #a19e8f6a
 def measure_memory() -> tuple[int, str]:  # bytes, and of what
     "The most memory that was in use so far: of the card, or else of this process."
     for name, ask in {"torch": _of_torch, "tensorflow": _of_tensorflow, "jax": _of_jax}.items():
@@ -192,7 +192,7 @@ def choose_precision(
     keras.utils.set_random_seed(setting.seed)
     return precision, found["gpu"]
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #4f4bf597
 def measure_card(
     setting: Setting,
     wait: Callable[[], object] = no_wait,
@@ -224,7 +224,7 @@ def _leaves(model: "keras.Model") -> Iterator[Any]:
     for layer in model.layers:
         yield from _leaves(layer) if getattr(layer, "layers", None) else (layer,)
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #d1ed14f2
 def count_work(
     model: "keras.Model",
 ) -> tuple[float, float]:  # of one image: operations, numbers that layers write
@@ -238,7 +238,7 @@ def count_work(
         numbers += 0 if type(layer).__name__ == "InputLayer" else written
     return operations, numbers
 
-
+# %% ../../nbs/pages/gpu_rates.ipynb #9448ff24
 def work_of(
     model: "keras.Model",
 ) -> dict[str, float]:  # operations, numbers

@@ -36,7 +36,7 @@ def _read_cells(setting: Setting) -> tuple[pd.DataFrame, "Pixels"]:
     again = [mixed] * -(-setting.cells // len(mixed))
     return pd.concat(again).head(setting.cells).reset_index(drop=True), store
 
-
+# %% ../../nbs/pages/gpu_steps.ipynb #d965a2b0
 def _compile(setting: Setting) -> tuple["keras.Model", "TrainingRecipe", bool]:
     "The network ready to learn, its recipe, and whether there is a card."
     from leukonb.model import network, training
@@ -118,7 +118,7 @@ def _bare_by_jax(model: "keras.Model", images: Any, truth: Any) -> Callable[[], 
 
     return dispatch
 
-
+# %% ../../nbs/pages/gpu_steps.ipynb #b813a26e
 def _bare_by_tensorflow(model: "keras.Model", images: Any, truth: Any) -> Callable[[], object]:
     "Some bare steps, the state in the model's variables."
     import tensorflow as tf
@@ -142,7 +142,7 @@ def _constant_batch(setting: Setting) -> tuple[np.ndarray, np.ndarray]:  # float
     images = rng.integers(0, 256, (setting.batch, setting.size, setting.size, 3), np.uint8)
     return images.astype(np.float32), np.eye(2, dtype=np.float32)[rng.integers(0, 2, setting.batch)]
 
-
+# %% ../../nbs/pages/gpu_steps.ipynb #068daa91
 def measure_bare(
     setting: Setting,
     wait: Callable[[], object] = no_wait,
@@ -159,7 +159,7 @@ def measure_bare(
     note = f"no augmentation, {_STEPS} steps a dispatch"
     return [rate_row("training, bare step", "images/s", rate, note=note) | work_of(model)]
 
-
+# %% ../../nbs/pages/gpu_steps.ipynb #285d0329
 def measure_keras(
     setting: Setting,
     wait: Callable[[], object] = no_wait,
@@ -185,7 +185,7 @@ def _import_torch() -> tuple[Any, Any]:
         raise Refusal("timm is not installed") from None
     return torch, timm
 
-
+# %% ../../nbs/pages/gpu_steps.ipynb #2432dbb7
 def _torch_step(setting: Setting, way: str, torch: Any, timm: Any) -> Callable[[], object]:
     "A training step of timm's network on a constant batch; it ends when the device has done it."
     cuda = torch.cuda.is_available()
@@ -224,7 +224,7 @@ def _measure_timm(setting: Setting, way: str, wait: Callable[[], object]) -> lis
     note = f"{setting.rival}, timm {timm.__version__}, torch {torch.__version__}; no augmentation"
     return [rate_row(f"training, {names[way]}", "images/s", rate, note=note)]
 
-
+# %% ../../nbs/pages/gpu_steps.ipynb #63adc6dd
 def measure_timm_eager(setting: Setting, wait: Callable[[], object] = no_wait) -> list[dict[str, Any]]:
     "timm's training step as PyTorch runs it unasked."
     return _measure_timm(setting, "eager", wait)
