@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['COLOURS', 'SYMBOLS', 'DASHES', 'HATCH', 'INK', 'MUTED', 'GRID', 'ACCENT', 'ALARM', 'hatch_classes', 'blank_figure',
            'error_bars', 'log_ticks', 'in_run', 'figure_html', 'show', 'table_html', 'show_table', 'format_intervals',
-           'show_sentences']
+           'mark_commands', 'show_sentences']
 
 # %% ../../nbs/draw/look.ipynb #26816d2b
-import json, math
+import json, math, re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -246,6 +246,11 @@ def format_intervals(
     return [_interval_text(kind, *row) for row in rows[columns].itertuples(index=False, name=None)]
 
 # %% ../../nbs/draw/look.ipynb #332c3bdc
+def mark_commands(text: str) -> str:  # HTML
+    "A sentence as HTML, in which what stands between grave accents is a command."
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def show_sentences(
     sentences: Iterable[str],
 ) -> None:
@@ -253,5 +258,5 @@ def show_sentences(
     from IPython.display import publish_display_data
 
     if texts := [name_words(sentence) for sentence in sentences]:
-        html = "".join(f"<p class='worth'>{escape(text)}</p>" for text in texts)
+        html = "".join(f"<p class='worth'>{mark_commands(text)}</p>" for text in texts)
         publish_display_data({"text/plain": "\n".join(texts), "text/html": html})

@@ -28,6 +28,7 @@ from leukonb.draw.look import (
 )
 from ..files import read_table
 from ..numbers import format_number, name_words, state_p
+from ..pages.article import WORKS
 from ..runs.published import find_published, is_published
 from ..runs.record import Run
 
@@ -469,6 +470,7 @@ def describe_citation(
         "CC BY 3.0. Whoever uses the measurements that come with leukonb cites this data set too.</p>"
     )
     parts.append(
-        f"<h2 id='paper'>The paper it starts from</h2><p><a href='{PAPER}'>arXiv 2601.01026</a>.</p>"
+        f"<h2 id='paper'>The paper it starts from</h2><p>{escape(WORKS['paper'].partition(' https')[0])} "
+        f"<a href='{PAPER}'>arXiv 2601.01026</a>.</p>"
     )
     return [part for part in parts if part]

@@ -122,6 +122,17 @@
 
   // ---- what is wider than its column
   const frames = all(".table-wrap, main pre, main math[display=block]");
+  // A short word, a date or a number is not broken in a table, and an interval not within its brackets.
+  for (const cell of all("main .table-wrap td")) {
+    const text = cell.textContent.trim();
+    if (text.length <= 12) cell.classList.add("short");
+    const [, value, ends] = /^(-?[\d.,]+ ?%?) (\(.+ to .+\))$/.exec(text) || [];
+    if (!ends || cell.children.length) continue;
+    const kept = document.createElement("span");
+    kept.className = "short";
+    kept.textContent = ends;
+    cell.replaceChildren(`${value} `, kept);
+  }
   // A map has a key below it, on the pages of earlier records, too.
   for (const table of all("table.maps")) {
     const key = document.createElement("p"), bar = document.createElement("span");

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 import pandas as pd
-from ..draw.look import table_html
+from ..draw.look import mark_commands, table_html
 from ..files import read_table
 from ..numbers import format_number
 from ..pages.faults import GROUPS, list_fault_remarks, summarise_faults
@@ -21,7 +21,7 @@ from ..runs.record import Run
 # %% ../../nbs/verbs/site_guides.ipynb #e438607b
 def tabulate_promises(
     record: Mapping[str, Any],  # from `faults.read_record`
-) -> pd.DataFrame:  # what is broken, promise, faults, tests, outcome
+) -> pd.DataFrame:  # what is broken, what goes wrong, promise, faults, tests, outcome
     "The promises that the tests try, a row each, with how all the tests of it ended."
     rows = []
     for group, (title, _) in GROUPS.items():
@@ -34,8 +34,10 @@ def tabulate_promises(
             outcome = (
                 "all passed" if set(said) == {"passed"} else ", ".join(f"{n} {e}" for e, n in said.items())
             )
-            rows.append((title, promise, len(those), len(ends), outcome or "not tried"))
-    return pd.DataFrame(rows, columns=["what is broken", "promise", "faults", "tests", "outcome"])
+            wrong = those[0]["fault"] + f", and {len(those) - 1} more" * (len(those) > 1)
+            rows.append((title, wrong, promise, len(those), len(ends), outcome or "not tried"))
+    columns = ["what is broken", "what goes wrong", "promise", "faults", "tests", "outcome"]
+    return pd.DataFrame(rows, columns=columns)
 
 # %% ../../nbs/verbs/site_guides.ipynb #47b00a37
 _COUNTED = {
@@ -62,7 +64,7 @@ def describe_reliability(
         return [*parts, "<p class='none'>No record of the tests is at hand.</p>"]
     parts += [f"<p>{escape(remark)}</p>" for remark in list_fault_remarks(summarise_faults(record))]
     for title, those in rows.groupby("what is broken", sort=False):
-        parts.append(table_html(those.drop(columns="what is broken"), str(title)))
+        parts.append(table_html(those.drop(columns=["what is broken", "faults"]), str(title)))
     return parts
 
 # %% ../../nbs/verbs/site_guides.ipynb #ed60bd11
@@ -154,5 +156,5 @@ def describe_speed(
             "<h2 id='runs'>How long runs took</h2>",
             table_html(times, "Finished runs, by experiment", most=10**3, kinds=_TIMES),
         ]
-    unmeasured = "".join(f"<li>{escape(said)}</li>" for said in list_unmeasured(runs))
+    unmeasured = "".join(f"<li>{mark_commands(said)}</li>" for said in list_unmeasured(runs))
     return [*parts, f"<h2 id='unmeasured'>Not measured</h2><ul>{unmeasured}</ul>"] if unmeasured else parts
