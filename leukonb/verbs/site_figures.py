@@ -125,13 +125,20 @@ def _tell_marks(figure: Drawn, axis: str) -> str:
     return ", ".join(words[:12]) + f" and {len(words) - 12} more" * (len(words) > 12)
 
 
+def _ends_of(trace: Mapping[str, Any], axis: str) -> np.ndarray:
+    "The values of a trace in one direction; of a bar that begins elsewhere than at nought, where it ends."
+    values, base = read_numbers(trace.get(axis)), trace.get("base")
+    along = "x" if trace.get("orientation") == "h" else "y"
+    return values + base if isinstance(base, (int, float)) and axis == along else values
+
+
 def _tell_axis(figure: Drawn, axis: str) -> str:
     "One direction of a figure in words: its title and from where to where its values reach."
     titles = [_title(part) for key, part in figure.layout.items() if re.fullmatch(rf"{axis}axis\d*", key)]
     said = ", ".join(dict.fromkeys(filter(None, titles)))
     if words := _tell_marks(figure, axis):
         return " ".join(filter(None, [said, f"({words})" if said else words]))
-    arrays = [read_numbers(trace.get(axis)) for trace in figure.traces]
+    arrays = [_ends_of(trace, axis) for trace in figure.traces]
     if numbers := [a for a in arrays if a.size]:
         low, high = (f"{edge:.4g}" for edge in (min(a.min() for a in numbers), max(a.max() for a in numbers)))
         return " ".join(filter(None, [said, f"from {low} to {high}"]))
