@@ -268,6 +268,9 @@ ABOUT = (
     "person without; a cross says that the classifier calls it wrongly at a threshold of 0.5. Choose "
     "one to see it large, "
     "with what each classifier says of it. The address of the page then leads to it.</p>"
+    "<p>Where a study's images are not at hand, a disc stands for the cell: as large as its "
+    "measured area, in its "
+    "measured mean colour. It is no picture of it.</p>"
 )
 BEWARE = (
     "<p>What not to conclude: that a cell is easy or hard because it looks so. A label is that of the "
