@@ -116,8 +116,11 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def nbs(tmp_path, monkeypatch):
-    """A small checkout: a home page, one module, two experiments."""
+    """A small checkout: a home page, one module, two experiments; its sites show the records it has published itself."""
     import nbformat
+
+    from leukonb.runs.published import find_published
+    from leukonb.verbs import site
 
     place = tmp_path / "checkout" / "nbs"
     (place / "experiments").mkdir(parents=True)
@@ -132,6 +135,11 @@ def nbs(tmp_path, monkeypatch):
         ]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "experiments" / f"{name}.ipynb")
     monkeypatch.setenv("LEUKONB_NBS", str(place))
+
+    def own_records():
+        return [record for record in find_published() if place in record.folder.parents]
+
+    monkeypatch.setattr(site, "find_published", own_records)
     return place
 
 
@@ -305,6 +313,25 @@ def leukonb(*words, **options):
     """Run the command line as a user would; its finished process."""
     command = [str(Path(sys.executable).parent / "leukonb"), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=options.pop("cwd", ROOT), **options)
+
+
+@pytest.fixture
+def at_once(monkeypatch, capsys):
+    """What `leukonb` does with words in this process, which has imported already what a new one imports for seconds."""
+
+    def call(*words, cwd=ROOT):
+        from leukonb.cli import main
+
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, code or 0, said.out, said.err)
+
+    return call
 
 
 def on_small_disk(folder, megabytes):
