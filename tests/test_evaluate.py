@@ -18,9 +18,9 @@ def made(seed=1, **world):
     return rows[rows.arm == "a"][["subject", "label", "score"]].reset_index(drop=True)
 
 
-def judged(tmp_path, table, *words):
+def judged(tmp_path, table, *words, call=leukonb):
     table.to_csv(tmp_path / "theirs.csv", index=False)
-    ran = leukonb(
+    ran = call(
         "evaluate",
         tmp_path / "theirs.csv",
         "--out",
@@ -101,6 +101,11 @@ def test_two_arms_with_validation_and_mapped_names(tmp_path):
     assert {"coverage.csv", "operating-points.csv", "calibration.csv"} <= {p.name for p in out.glob("*.csv")}
 
 
+def test_a_process_refuses_in_one_line_too(tmp_path):
+    ran, out = judged(tmp_path, made().drop(columns="subject"))
+    assert ran.returncode == 1 and ran.stderr.count("\n") == 1 and not out.exists(), ran.stderr
+
+
 def test_many_splits(tmp_path):
     table = pd.concat(
         [draw_one_set(OneSetWorld(ALL=4, HEM=4, cells=10), i).assign(iteration=i) for i in range(5)]
@@ -126,7 +131,7 @@ def test_many_splits(tmp_path):
         (lambda t: pd.concat([t.assign(cell=t.index), t[:1].assign(cell=0)]), "stands twice"),
     ],
 )
-def test_refused_in_one_line_with_nothing_written(tmp_path, change, said):
-    ran, out = judged(tmp_path, change(made()))
+def test_refused_in_one_line_with_nothing_written(tmp_path, change, said, at_once):
+    ran, out = judged(tmp_path, change(made()), call=at_once)
     assert ran.returncode == 1 and said in ran.stderr and ran.stderr.count("\n") == 1, ran.stderr
     assert not out.exists()
