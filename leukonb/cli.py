@@ -350,8 +350,16 @@ def _do_verb(a: Namespace, words: Sequence[str]) -> int:
     except OSError as error:
         return _say(_describe_full_disk(error), 1)
     except KeyboardInterrupt as stopped:
-        resume = "stopped; what is done is kept, run the same command to take it up"
-        return _say(str(stopped) or resume, 75)
+        return _say(str(stopped) or _describe_stop(stopped), 75)
+
+# %% ../nbs/cli.ipynb #1d7295e8
+def _describe_stop(stopped: KeyboardInterrupt) -> str:
+    "What Ctrl-C leaves: of a study the runs that are done, of anything else nothing that is half written."
+    from leukonb.runs.sweep import Stopped
+
+    if isinstance(stopped, Stopped):
+        return "stopped; what is done is kept, run the same command to take it up"
+    return "stopped before it was done; nothing half written is left, run the same command to begin anew"
 
 # %% ../nbs/cli.ipynb #2f635a23
 def _describe_full_disk(error: OSError) -> str:

@@ -154,6 +154,12 @@ def test_the_readme_is_made_of_no_notebook():
     assert named.is_file() and named.parent != ROOT / "nbs"
 
 
+@pytest.mark.fault(
+    group="data",
+    fault="A Python or a machine for which TensorFlow has no package",
+    injected="Python 3.10 and 3.14, an Intel Mac, 32 bits, an old or another C library",
+    promise="refused in one line before anything is downloaded",
+)
 @pytest.mark.parametrize(
     "machine, says",
     [

@@ -2,7 +2,9 @@
 
 import os
 import sys
+import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,11 @@ import yaml
 from finished import write_runs
 from test_runs import write
 
+from leukonb.files import refusal_line
 from leukonb.runs import demands, key, notebook
 from leukonb.runs.notebook import find_experiment, find_named
 from leukonb.runs.record import make_run, read_runs
-from leukonb.runs.study import PlannedRun
+from leukonb.runs.study import PlannedRun, load_study, plan_study
 from leukonb.runs.watch import list_status
 from leukonb.verbs import site
 
@@ -164,3 +167,85 @@ def test_folders_of_experiments_are_not_listed_for_each_run(folders, monkeypatch
     list_status(folders[8])
     list_status(folders[16])
     assert listed.count(experiments.resolve()) == 1
+
+
+@pytest.fixture
+def clocked(folders, tmp_path):
+    """A hundred finished runs, and the seconds of computing that something takes the first and the second time."""
+    write_runs(folders[8].parent / "checkout/nbs", tmp_path / "hundred", 99)
+
+    def clock(call):
+        times = [time.process_time()]
+        for _ in range(2):
+            call()
+            times.append(time.process_time())
+        return times[1] - times[0], times[2] - times[1]
+
+    return clock
+
+
+@pytest.mark.fault(
+    group="sweep",
+    fault="A study of a thousand runs is listed",
+    injected="a hundred finished runs, counted up",
+    promise="at most two seconds of computing",
+)
+def test_a_thousand_runs_are_listed_in_two_seconds_of_computing(clocked, tmp_path):
+    first, second = clocked(lambda: list_status(tmp_path / "hundred"))
+    assert first + 9 * second < 2, (first, second)
+
+
+@pytest.mark.fault(
+    group="sweep",
+    fault="A study of two thousand runs is planned",
+    injected="a grid of a hundred points, counted up",
+    promise="at most ten seconds of computing",
+)
+def test_two_thousand_runs_are_planned_in_ten_seconds_of_computing(clocked, tmp_path):
+    """Each run is planned twice: once before the images are looked at, and once with them."""
+    (tmp_path / "grid.yml").write_text(
+        "title: T\nshows: S\nsize: quick\nruns: {a: {experiment: training, grid: {seed: [%s]}}}\n"
+        % ", ".join(map(str, range(100)))
+    )
+    study = load_study(tmp_path / "grid.yml")
+    first, second = clocked(lambda: plan_study(study, tmp_path / "out"))
+    assert first + 39 * second < 10, (first, second)
+
+
+def test_of_thousands_of_splits_some_are_drawn_and_the_rest_is_said(tmp_path, monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(demands, "_draw_split", lambda cells, given, i: drawn.append(given["split_seed"]))
+    monkeypatch.setattr(demands, "_check_batch", lambda split, given: None)
+    cell = "cohort: str = ''\nsplit_seed: int = 0\ntrain: float = 0.6\nvalidation: float = 0.2\ntest: float = 0.2"
+    source = write(tmp_path, "pass", parameters=cell)
+    with notebook.looking_once():
+        planned = []
+        for seed in range(500):
+            effective = notebook.check_parameters(source, {"split_seed": seed})
+            run = make_run(tmp_path / "runs", f"a.split_seed-{seed}", source, effective)
+            planned.append(PlannedRun(run, source, [], 300))
+    assert demands.check_cohort(planned, None) == {} and drawn == list(range(200))
+    assert "the first 200 of 500 different splits can be drawn" in capsys.readouterr().err
+
+
+def test_a_thousand_refused_runs_make_one_short_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(demands, "_find_refusal", lambda cells, given: "too few subjects")
+    monkeypatch.setattr(demands, "_advise", lambda refused, cells: "")
+    cell = "cohort: str = ''\nsplit_seed: int = 0\ntrain: float = 0.6\nvalidation: float = 0.2\ntest: float = 0.2"
+    source = write(tmp_path, "pass", parameters=cell)
+    run = make_run(tmp_path / "runs", "a", source, notebook.check_parameters(source, {}))
+    planned = [
+        PlannedRun(replace(run, manifest={**run.manifest, "name": f"a-{n}"}), source, [], 300)
+        for n in range(1000)
+    ]
+    said = refusal_line(demands.check_cohort, planned, None)
+    assert said.startswith("example/a-0 (and 999 more: example/a-1, ") and len(said) < 250, said
+
+
+def test_what_is_looked_at_once_is_looked_at_anew_the_next_time(folders, monkeypatch):
+    real, looked = key._look_at, []
+    monkeypatch.setattr(key, "_look_at", lambda paths: looked.append(1) or real(paths))
+    list_status(folders[8])
+    few = len(looked)
+    list_status(folders[16])
+    assert 0 < len(looked) - few <= few <= 8  # two questions of two experiments, whatever the number of runs

@@ -125,6 +125,12 @@ def test_a_value_is_taken_as_its_parameter_means_it(suite, tmp_path):
     assert rates == [0.0001, 0.001]
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A setting that no run can take",
+    injected="--set of an unknown name, a wrong type, or what the study fills in",
+    promise="refused in one line that names the setting itself",
+)
 @pytest.mark.parametrize(
     "setting, says",
     [
@@ -156,6 +162,12 @@ def test_every_network_that_a_plan_takes_unseen_is_there():
     assert run._NETWORKS <= set(BACKBONES)
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A study asks for a backbone, an augmentation or a schedule that there is none of",
+    injected="such a name by --set",
+    promise="--dry-run refuses it with what there is; nothing is written",
+)
 @pytest.mark.parametrize(
     "setting, says",
     [
@@ -187,6 +199,12 @@ def test_a_plan_of_known_names_does_not_load_the_network_library(tmp_path):
     assert not subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="Standard output cannot hold the letters of a name",
+    injected="an output of ASCII, a study with umlauts",
+    promise="the letters are spelt out; nothing ends by it",
+)
 def test_what_cannot_be_written_in_the_letters_of_a_log_is_spelt_out(tmp_path, monkeypatch):
     import io
     import sys

@@ -8,6 +8,7 @@ __all__ = ['PARTS', 'reads_cohort', 'parse_split', 'apply_split', 'suggest_split
 
 # %% ../../nbs/runs/demands.ipynb #b62059ce
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,8 @@ def _advise(refused: Sequence[dict[str, Any]], cells: pd.DataFrame) -> str:
     )
 
 
+_MOST = 10  # runs named in one line
+_MOST_DRAWN = 200  # different splits that are drawn before a study begins
 _DECIDE = (*PARTS, "split_seed", "unit", "copies", "reserved", "iteration", "iterations", "batch")
 
 
@@ -152,16 +155,20 @@ def check_cohort(
             continue
         asked = canonical([{name: given[name] for name in _DECIDE if name in given}, "augmentation" in given])
         if asked not in known:  # a grid over anything else asks for one split a thousand times
-            known[asked] = _find_refusal(cells, given)
+            known[asked] = _find_refusal(cells, given) if len(known) < _MOST_DRAWN else ""
         if (why := known[asked]) and p.optional:
             left[p.of] = why
         elif why:
             refused[f"{p.run.experiment}/{p.run.name}"] = (why, given)
     if refused:
         first = next(iter(refused))
-        more = f" (and {len(refused) - 1} more: {', '.join(list(refused)[1:])})" if len(refused) > 1 else ""
+        others = [*list(refused)[1:_MOST], *(["…"] if len(refused) > _MOST else [])]
+        more = f" (and {len(refused) - 1:,} more: {', '.join(others)})" if others else ""
         advice = _advise([given for _, given in refused.values()], cells)
         raise Refusal(f"{first}{more}: {refused[first][0]}{advice}")
+    if len(known) > _MOST_DRAWN:
+        drawn = f"the first {_MOST_DRAWN} of {len(known):,} different splits can be drawn"
+        print(f"leukonb: {drawn}; of the others each run draws its own before it begins", file=sys.stderr)
     return left
 
 # %% ../../nbs/runs/demands.ipynb #ee4355ce

@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, wraps
@@ -23,7 +24,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any
 from ..files import Refusal, digest, digest_file
-from .notebook import read_code
+from .notebook import look_once, read_code
 
 # %% ../../nbs/runs/key.ipynb #ce37a3e2
 _UNREAD = {"ctx", "kind", "type_comment", "returns"}  # fields of a syntax tree that decide nothing
@@ -129,7 +130,7 @@ def _describe_code(
     package: tuple[str, ...],  # that the code lies in, such as ('leukonb', 'model'); empty for a notebook
 ) -> _Code:
     "Digests and imports of some statements."
-    nodes = [node for statement in body for node in ast.walk(statement)]
+    nodes = [node for statement in body for node in _walk_statements(statement)]
     figures = [node for node in nodes if is_figure_function(node)]
     return _Code(
         digest(_write_tree(body).encode()),
@@ -139,12 +140,26 @@ def _describe_code(
     )
 
 # %% ../../nbs/runs/key.ipynb #2080ccb9
+def _holds_statements(node: ast.AST) -> bool:
+    "Whether a node is a statement or a branch of one; in an expression there are no statements."
+    return isinstance(node, (ast.stmt, ast.excepthandler, ast.match_case))
+
+
+def _walk_statements(top: ast.AST) -> Iterator[ast.AST]:
+    "The statements within one, itself included, in the order of `ast.walk`."
+    waiting = deque([top])
+    while waiting:
+        node = waiting.popleft()
+        waiting.extend(filter(_holds_statements, ast.iter_child_nodes(node)))
+        yield node
+
+
 def _walk_computing(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    "Every node of a program, without what decides no number."
+    "The statements of a program, without what decides no number."
     for node in nodes:
         if not _is_silent(node):
             yield node
-            yield from _walk_computing(ast.iter_child_nodes(node))
+            yield from _walk_computing(filter(_holds_statements, ast.iter_child_nodes(node)))
 
 
 def _imported_names(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
@@ -387,11 +402,14 @@ def _while_unchanged(find: Callable[[Path], Digests]) -> Callable[[Path], Digest
     @wraps(find)
     def look(notebook: Path) -> Digests:
         question = find.__name__, os.path.abspath(notebook), package_folder()
+        return dict(look_once(question, lambda: look_again(question, notebook)))
+
+    def look_again(question: tuple[str, str, Path], notebook: Path) -> Digests:
         states, found = _FOUND.get(question, ({}, {}))
         if not states or _look_at(states) != states:
-            states = _look_at(_list_sources(Path(notebook)))
+            states = _look_at(look_once(("sources", *question[1:]), lambda: _list_sources(Path(notebook))))
             _FOUND[question] = states, (found := find(notebook))
-        return dict(found)
+        return found
 
     return look
 
@@ -520,6 +538,11 @@ def _list_versions(
 # %% ../../nbs/runs/key.ipynb #326ae4b7
 def library_versions() -> dict[str, str]:
     "The versions of Python, as in '3.12', and of the libraries that compute, those that are installed."
+    return dict(look_once("libraries", _library_versions))
+
+
+def _library_versions() -> dict[str, str]:
+    "The versions of the libraries that compute, as they are installed now."
     idle = {"jax", "torch"} - {_keras_settings()["backend"]}
     counted = " ".join(name for name in _COMPUTE.split() if name not in idle)
     return {"python": ".".join(platform.python_version_tuple()[:2]), **_list_versions(counted)}
@@ -563,7 +586,8 @@ def computing_settings(
     threads: int | None = None,  # for the computations of a run, as set by `--threads`
 ) -> dict[str, Any]:
     "The settings that decide numbers: those of Keras, threads, and variables that are set to the unusual."
-    return {**_keras_settings(), "threads": threads, **_set_variables()}
+    keras, variables = look_once("settings", lambda: (_keras_settings(), _set_variables()))
+    return {**keras, "threads": threads, **variables}
 
 # %% ../../nbs/runs/key.ipynb #3bd36195
 def list_inputs(

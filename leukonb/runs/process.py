@@ -109,19 +109,42 @@ def list_gpus() -> list[str]:
 
 # %% ../../nbs/runs/process.ipynb #eb9ce84e
 def _gpu_locks() -> str:
-    "The folder of the locks of this machine's GPUs, one for each user."
-    return f"{tempfile.gettempdir()}/leukonb-gpus-{os.getuid() if hasattr(os, 'getuid') else 'here'}"
+    "The folder of the locks of this machine's GPUs, one for each user; another where it is not the user's."
+    user = os.getuid() if hasattr(os, "getuid") else None
+    place = Path(tempfile.gettempdir(), f"leukonb-gpus-{'here' if user is None else user}")
+    try:
+        is_foreign = user is not None and place.lstat().st_uid != user
+    except FileNotFoundError:
+        is_foreign = False
+    return str(Path.home() / ".cache/leukonb" / f"gpus-{platform.node()}" if is_foreign else place)
+
+# %% ../../nbs/runs/process.ipynb #a57f8724
+def _describe_holder(place: Path, name: str) -> str:
+    "Who holds a GPU and since when, by the note beside its lock."
+    note = read_if_there(place / f"{name}.json")
+    since = f" since {note['since']}" if note.get("since") else ""
+    holder = f"{note['run']} (process {note.get('pid')})" if note.get("run") else "another run"
+    return f"{name} is held by {holder}{since}"
+
+
+def _write_note(note: Path, run: str) -> None:
+    "Leave a note of who holds a GPU; a disk that takes none keeps nobody from computing."
+    with suppress(OSError):
+        since = time.strftime("%d %B, %H:%M")
+        write_json(note, {"run": run, "pid": os.getpid(), "since": since})
 
 # %% ../../nbs/runs/process.ipynb #3aa840ef
 @contextmanager
 def _hold_gpu(
+    run: str = "",  # who asks, for the note
+    wait: Callable[[str], object] = print,  # called with what is waited for, once for each holder
     every: float = 0.3,  # seconds between two looks for a free one
 ) -> Iterator[str | None]:
     "Hold a GPU that no other run holds, waiting for one; its name, or nothing where the machine has none."
     from filelock import FileLock, Timeout
 
     names, place = list_gpus(), Path(os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks())
-    held = None
+    held, seen, said = None, "", ""
     while names and held is None:
         for name in names:
             lock = FileLock(place / f"{name}.lock")
@@ -130,11 +153,19 @@ def _hold_gpu(
                 held = lock, name
                 break
         else:
+            line = f"waits for a GPU: {'; '.join(_describe_holder(place, name) for name in names)}"
+            if seen == line != said:  # not while one hands it to the next
+                wait(said := line)
+            seen = line
             time.sleep(every)
+    note = place / f"{held[1]}.json" if held else None
     try:
+        if note:
+            _write_note(note, run)
         yield held[1] if held else None
     finally:
-        if held:
+        if held and note:
+            note.unlink(missing_ok=True)
             held[0].release()
 
 # %% ../../nbs/runs/process.ipynb #4ceb373a
@@ -246,13 +277,20 @@ def do_run(
 
     A second child on the same run waits for the first and takes what it left, done or failed."""
     run, began = Run.read(folder), time.time()
-    with hold_lock(run.folder) as said, _hold_gpu() as gpu:
+    who = f"{run.experiment}/{run.folder.name}"
+    with hold_lock(run.folder) as said, _hold_gpu(who, lambda line: _note_wait(run, line)) as gpu:
         if run.result and not run.changed or is_final(read_if_there(run.folder / "status.json"), began):
             return
         if gpu:
             os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, "LEUKONB_GPUS": ""}
         _clear(run)
         _live(run, limit, {**({"gpu": gpu} if gpu else {}), **({"note": said} if said else {})})
+
+# %% ../../nbs/runs/process.ipynb #430ddb8d
+def _note_wait(run: Run, line: str) -> None:
+    "Write down what a run that has not begun waits for, where `leukonb status` and the study look."
+    with suppress(OSError):
+        write_json(run.folder / "progress.json", {"waits": line})
 
 # %% ../../nbs/runs/process.ipynb #3e4dd087
 def _live(run: Run, limit: float, facts: dict) -> None:

@@ -40,7 +40,7 @@ from leukonb.runs.key import (
     list_inputs,
     package_folder,
 )
-from .notebook import find_experiment, find_files, read_parameters, suggest
+from .notebook import find_experiment, find_files, look_once, read_parameters, suggest
 from .owner import is_locked
 from .schema import VERSIONS, stamp_predictions
 from .seal import describe_changed, find_changed
@@ -189,10 +189,11 @@ def make_run(
     hashed = {p: _like(effective[p], [digest_input(f) for f in files[p]]) for p in files}
     keys = {p: [r.key for r in runs] for p, runs in needs.items()}
     stated = list_inputs(notebook, named, data, keys, hashed, threads)
-    place = Path(folder) / notebook.stem / f"{name}-{digest_inputs(stated)}"
+    key = digest_inputs(stated)
+    place = Path(folder) / notebook.stem / f"{name}-{key}"
     manifest = {
         "schema": VERSIONS["run.json"],
-        "key": digest_inputs(stated),
+        "key": key,
         "name": name,
         "experiment": notebook.stem,
         "inputs": stated,
@@ -491,15 +492,21 @@ def changed_inputs(
 ) -> list[str]:  # 'notebook', and modules by their files, such as 'model/losses.py'
     "What of the code that computes has changed since the run was planned."
     try:
-        notebook = find_experiment(run.experiment)
-        now = {"notebook": digest_notebook(notebook), **digest_modules(notebook)}
-        now |= digest_named_code(run.manifest["inputs"]["parameters"])
+        now = look_once(("code", run.experiment), lambda: _digest_code(find_experiment(run.experiment)))
+        now = {**now, **digest_named_code(run.manifest["inputs"]["parameters"])}
     except Refusal:
         return ["notebook"]
     given = run.manifest["inputs"]
     package = given.get("package") if isinstance(given.get("package"), dict) else {}
     then = {"notebook": given.get("notebook"), **package}
+    if now == then:
+        return []
     return [name for name in dict.fromkeys([*now, *then]) if now.get(name) != then.get(name)]
+
+
+def _digest_code(notebook: Path) -> dict[str, str]:
+    "The digests of an experiment's notebook and of the modules that compute for it."
+    return {"notebook": digest_notebook(notebook), **digest_modules(notebook)}
 
 # %% ../../nbs/runs/record.ipynb #ec1bec6c
 def compare_libraries(
@@ -522,7 +529,10 @@ def is_drawn_before(
 ) -> bool:
     "Whether the page of a run was drawn by an earlier version of the code that draws, or of Plotly."
     try:
-        return run.manifest.get("drawing") != digest_drawing(find_experiment(run.experiment))
+        drawing = look_once(
+            ("drawing", run.experiment), lambda: digest_drawing(find_experiment(run.experiment))
+        )
+        return run.manifest.get("drawing") != drawing
     except Refusal:
         return False
 

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 from ..files import Refusal, digest, digest_file
 from .notebook import Parameter, check_parameters, find_experiment, find_files, find_named
-from .notebook import prefer_own, read_parameters, read_value, suggest
+from .notebook import looking_once, prefer_own, read_parameters, read_value, suggest
 from .record import Run, make_run
 
 # %% ../../nbs/runs/study.ipynb #0b329901
@@ -600,6 +600,13 @@ def plan_study(
 ) -> list[PlannedRun]:
     "Every run of a study, each after what it needs, checked to the last parameter; nothing is written."
     plan = _Planning(study, Path(out) / study.name, cohort, data, synthetic, alone, command)
+    with looking_once():
+        return _plan_all(plan)
+
+
+def _plan_all(plan: _Planning) -> list[PlannedRun]:
+    "Every run of a study, in the order in which they can be done."
+    study = plan.study
     for name in _order_runs(study):
         stated, notebook, memory = study.runs[name], _find_notebook(study, name), _read_memory(study, name)
         needs = list(itertools.chain(*plan.find_needs(name).values()))

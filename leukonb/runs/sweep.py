@@ -253,8 +253,11 @@ def _write_plan(planned: list[PlannedRun]) -> None:
 def _show_going(sweep: _Sweep) -> None:
     "Show how far the runs are that are going."
     for planned in (sweep.planned[i] for i in sweep.going.values()):
-        if read_if_there(planned.run.folder / "status.json").get("status") == "running":
-            sweep.show(planned, {**planned.run.progress, "status": "running"})
+        status, progress = read_if_there(planned.run.folder / "status.json"), planned.run.progress
+        if status.get("status") == "running":
+            sweep.show(planned, {**progress, "status": "running"})
+        elif progress.get("waits"):
+            sweep.show(planned, {"status": "waits", "error": progress["waits"].removeprefix("waits ")})
 
 # %% ../../nbs/runs/sweep.ipynb #930fad42
 def _run_through(sweep: _Sweep) -> None:

@@ -19,7 +19,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 from ..files import Refusal, read_json
-from .owner import QUIET
+from .notebook import looking_once
+from .owner import QUIET, is_locked
 from .record import Run, current_status, read_runs
 from .study import PlannedRun
 
@@ -32,6 +33,11 @@ def _duration(seconds: float) -> str:
     return f"{whole / 60:.0f} min" if whole < 6000 else f"{whole / 3600:.1f} h"
 
 # %% ../../nbs/runs/watch.ipynb #20a6f7a3
+def _clock(seconds: float) -> str:
+    "A time, in seconds since the epoch, as the clock here shows it."
+    return time.strftime("%d %B, %H:%M", time.localtime(seconds))
+
+
 def _describe_step(status: dict[str, Any]) -> str:
     "How far a running run is: step, time left, and the experiment's own message."
     seconds = status.get("seconds_left")
@@ -50,7 +56,10 @@ def describe_planned(
         name += f" without {', '.join(missing['runs'])}"
     if state == "elsewhere":
         holder = f"{status.get('pid', 'starting')} on {status.get('host', 'its machine')}"
-        return f"{name}: another process has it ({holder}), waiting for what it finds"
+        since = f" since {_clock(status['started'])}" if "started" in status else ""
+        return f"{name}: another process has it ({holder}{since}), waiting for what it finds"
+    if state == "waits":
+        return f"{name}: waits {status.get('error', '')}".rstrip()
     if state == "running" and "step" in status:
         return f"{name}: {_describe_step(status)}"
     if status.get("drawn"):
@@ -111,11 +120,21 @@ def _describe_quiet(state: dict[str, Any], silence: float | None) -> str:
     return f"no sign of life for {_duration(silence)}: {process} is stopped, or the folder is cut off"
 
 # %% ../../nbs/runs/watch.ipynb #1a33e852
+_FINISHED = ("done", "stale", "made elsewhere")
+
+
+def _describe_wait(run: Run) -> str:
+    "What a run that has not begun waits for, while its process does; empty where none waits."
+    waits = run.progress.get("waits")
+    return str(waits) if waits and is_locked(run.folder) else ""
+
+
 def _list_begun(run: Run) -> dict[str, Any]:
     "The row of a run that was begun."
     state = current_status(run)
     running = state["status"] == "running"
     step, silence = (run.progress, run.heartbeat) if running else ({}, None)
+    waits = "" if running or state["status"] in _FINISHED else _describe_wait(run)
     return {
         "study": run.folder.parts[-3],
         "experiment": run.folder.parts[-2],
@@ -125,7 +144,7 @@ def _list_begun(run: Run) -> dict[str, Any]:
         "left": step.get("seconds_left"),
         "seconds": state.get("seconds"),
         "heartbeat": silence,
-        "reason": _describe_quiet(state, silence) or state.get("error") or state.get("note", ""),
+        "reason": waits or _describe_quiet(state, silence) or state.get("error") or state.get("note", ""),
     }
 
 # %% ../../nbs/runs/watch.ipynb #d6e9b4b0
@@ -148,9 +167,6 @@ def _read_plan(plan: Path) -> list[tuple[str, list[str]]]:
     return [(run, [str(need) for need in needs]) for run, needs in rows]
 
 # %% ../../nbs/runs/watch.ipynb #6a463bd9
-_FINISHED = ("done", "stale", "made elsewhere")
-
-
 def _list_waiting(
     plan: Path,
     begun: dict[str, str],  # for experiment/folder of each run that was begun, its status
@@ -208,7 +224,8 @@ def list_status(
     heartbeat (seconds since the last one), reason (of a failure or of waiting).
     """
     runs, odd = read_runs(out := Path(out), study)
-    rows = [_list_begun(run) for run in runs]
+    with looking_once():
+        rows = [_list_begun(run) for run in runs]
     rows += [_list_unreadable(out, place, line) for place, line in odd.items()]
     return pd.DataFrame([*rows, *_list_planned(out, rows, study)], columns=_COLUMNS)
 

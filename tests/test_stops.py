@@ -1,0 +1,190 @@
+"""Ctrl-C ends in one line and leaves nothing half written; whoever waits for another process says for whom."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import nbformat
+import pandas as pd
+import pytest
+from filelock import FileLock
+from test_cohort import encoded
+from test_runs import LAST
+
+from leukonb import api
+from leukonb.cli import main
+from leukonb.data import archives, cohort
+from leukonb.files import write_json
+from leukonb.runs import keep, process
+from leukonb.runs.owner import hold_lock
+from leukonb.runs.study import load_study, plan_study
+from leukonb.runs.sweep import execute_plan
+from leukonb.runs.watch import describe_planned, list_status
+from leukonb.verbs.run import own_experiments
+
+
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard as at a terminal, even where these tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def press(*_, **__):
+    """Ctrl-C, here and now."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def stop_reading(monkeypatch):
+    monkeypatch.setattr(cohort, "_try_measure", lambda path: time.sleep(0.05))
+    monkeypatch.setattr(cohort, "ThreadPoolExecutor", Pressed)
+
+
+class Pressed(cohort.ThreadPoolExecutor):
+    """Threads during whose first work Ctrl-C is pressed."""
+
+    def map(self, *given, **named):
+        results = super().map(*given, **named)
+        press()
+        return results
+
+
+def stop_writing(monkeypatch):
+    """Ctrl-C as the files that were written shall take their places."""
+    monkeypatch.setattr(keep, "_move_files", press)
+
+
+def score_all(*_, **__):
+    return pd.DataFrame({"cell": ["a"], "score": [0.5], "verdict": ["ALL"]})
+
+
+VERBS = {
+    "audit": lambda place: ["audit", str(place / "cells"), "--json", str(place / "to/found.json")],
+    "predict": lambda place: ["predict", "m.keras", str(place / "cells"), "--out", str(place / "to/s.csv")],
+}
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="Ctrl-C while images are audited or scored",
+    injected="SIGINT as images are read, and as tables are written over those of an earlier time",
+    promise="one line and exit code 75; what was there before is whole, and nothing half written is left",
+)
+@pytest.mark.parametrize("when", [stop_reading, stop_writing])
+@pytest.mark.parametrize("verb", VERBS)
+def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(verb, when, tmp_path, heard, monkeypatch, capsys):
+    (tmp_path / "cells/all").mkdir(parents=True)
+    for n in range(6):
+        (tmp_path / f"cells/all/UID_{n}_1_1_all.bmp").write_bytes(encoded(n, 64))
+    words = VERBS[verb](tmp_path)
+    if verb == "audit" or when is stop_writing:
+        with monkeypatch.context() as scored:
+            scored.setattr(api, "predict", score_all)
+            assert main(words) == 0
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    if when is stop_writing:
+        monkeypatch.setattr(api, "predict", score_all)
+    when(monkeypatch)
+    assert main(words) == 75
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said == [
+        "leukonb: stopped before it was done; nothing half written is left, run the same command to begin anew"
+    ]
+    after = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    written = {p.name for p in before.keys() ^ after.keys()}
+    assert not written and {p: b for p, b in after.items() if p.name != keep.LIST} == {
+        p: b for p, b in before.items() if p.name != keep.LIST
+    }
+    monkeypatch.undo()
+    monkeypatch.setattr(api, "predict", score_all)
+    assert main(words) == 0
+
+
+@pytest.fixture
+def gpu(tmp_path, monkeypatch):
+    """The lock of this machine's only GPU, which is imaginary."""
+    monkeypatch.setenv("LEUKONB_GPUS", "GPU-1")
+    monkeypatch.setenv("LEUKONB_GPU_LOCKS", str(tmp_path / "locks"))
+    return FileLock(tmp_path / "locks/GPU-1.lock", thread_local=False)
+
+
+@pytest.mark.fault(
+    group="sweep",
+    fault="A run waits for a GPU that another run holds",
+    injected="the GPU's lock held, its holder's note beside it",
+    promise="the study and leukonb status say for whom the run waits, and since when that one has it",
+)
+def test_a_run_that_waits_for_a_gpu_says_for_whom(tmp_path, gpu):
+    studies = tmp_path / "nbs/experiments/studies"
+    studies.mkdir(parents=True)
+    first = nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]})
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(LAST)]), studies.parent / "e.ipynb"
+    )
+    (studies / "s.yml").write_text("title: T\nshows: S\nsize: smoke\nruns: {a: {experiment: e}}\n")
+    said, listed = [], []
+
+    def show(planned, status):
+        if status["status"] == "waits" and gpu.is_locked:
+            said.append(describe_planned(planned, status))
+            listed.extend(list_status(tmp_path / "_runs").reason)
+            gpu.release()
+
+    gpu.acquire()
+    process._write_note(tmp_path / "locks/GPU-1.json", "training/seed-7")
+    with own_experiments(tmp_path / "nbs"):
+        states = execute_plan(plan_study(load_study("s"), tmp_path / "_runs"), show=show)
+    assert states[0]["status"] == "done" and states[0]["gpu"] == "GPU-1"
+    waits = f"waits for a GPU: GPU-1 is held by training/seed-7 (process {os.getpid()}) since "
+    assert said[0].startswith(f"e/a: {waits}") and listed[0].startswith(waits)
+    assert not (tmp_path / "locks/GPU-1.json").exists()
+
+
+def test_a_run_whose_process_is_gone_waits_for_nothing(tmp_path):
+    folder = tmp_path / "s/e/a-00"
+    inputs = {"parameters": {}, "needs": {}, "data": None}
+    write_json(folder / "run.json", {"key": "00", "name": "a", "experiment": "e", "inputs": inputs})
+    write_json(folder / "progress.json", {"waits": "waits for a GPU: GPU-1 is held by another run"})
+    with hold_lock(folder):
+        assert list_status(tmp_path).reason[0].startswith("waits for a GPU")
+    assert "waits" not in list_status(tmp_path).reason[0]
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="Somebody else made the folder of the locks of GPUs first",
+    injected="a folder of another account under its name in the temporary directory",
+    promise="the locks are in the user's own folder, and no run waits or ends by it",
+)
+def test_locks_of_gpus_are_never_in_another_accounts_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(process.tempfile, "gettempdir", lambda: str(tmp_path))
+    ours = process._gpu_locks()
+    assert ours.startswith(str(tmp_path))
+    os.mkdir(ours)
+    assert process._gpu_locks() == ours
+    user = os.getuid() + 1
+    os.rmdir(ours)
+    monkeypatch.setattr(process.os, "getuid", lambda: user)
+    os.mkdir(process._gpu_locks())  # of this account, where another one asks
+    assert process._gpu_locks().startswith(str(process.Path.home()))
+
+
+def test_whoever_waits_for_an_archive_says_who_unpacks(tmp_path, capsys):
+    began = threading.Event()
+
+    def unpack():
+        with archives._in_turn(tmp_path):
+            began.set()
+            time.sleep(0.5)
+
+    first = threading.Thread(target=unpack)
+    first.start()
+    began.wait()
+    with archives._in_turn(tmp_path):
+        assert not first.is_alive() or first.join(1) is None
+    said = capsys.readouterr().err
+    assert f"leukonb: process {os.getpid()} (since " in said and "waiting for it" in said, sys.stderr
