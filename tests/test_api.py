@@ -15,6 +15,8 @@ from test_cohort import encoded
 import leukonb
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import read_json, refusal_line
+from leukonb.runs.notebook import notebooks_folder
+from leukonb.verbs.site import list_library
 
 HEAVY = ("tensorflow", "keras", "keras_cv", "dask", "distributed")
 PATTERN = r"(person[0-9]+)-"
@@ -116,6 +118,7 @@ def test_a_page_is_made_where_one_is_wanted(place):
     evidence = leukonb.evaluate(drawn, place / "evidence", resamples=100)
     assert evidence.record == at_once.record == read_json(place / "evidence/evidence.json")
     assert evidence.page.is_file() and evidence.page.is_relative_to(place / "evidence/page")
+    assert not (place / "evidence/page/licences.html").exists()  # the page of a result, not the whole site
     assert evidence.run.manifest["command"].startswith("leukonb.evaluate(table, threshold=0.5")
     pd.testing.assert_frame_equal(evidence.scores, at_once.scores, check_dtype=False)
 
@@ -171,7 +174,7 @@ def lab(tmp_path):
     return to.parent
 
 
-def test_experiments_of_ones_own_are_run_beside_those_of_leukonb(lab, tmp_path):
+def test_experiments_of_ones_own_are_run_beside_those_of_leukonb(lab, front, tmp_path):
     runs = ("--out", tmp_path / "runs", "--nbs", lab)
     assert "unknown study 'our-stains'" in typed(tmp_path, "run", "our-stains").stderr
     done = typed(tmp_path, "run", "our-stains", *runs)
@@ -181,11 +184,22 @@ def test_experiments_of_ones_own_are_run_beside_those_of_leukonb(lab, tmp_path):
     before = typed(tmp_path, "--nbs", lab, "status", "--json", "--out", tmp_path / "runs")
     assert json.loads(before.stdout) == listed
     assert typed(tmp_path, "verify", "ours", *runs).returncode == 0
+    shutil.copy(
+        front / "index.ipynb", lab
+    )  # a front page of one's own, and so a site without leukonb's library
+    shutil.copy(front.parent / "_quarto.yml", lab)
     built = typed(tmp_path, "site", "--to", tmp_path / "site", *runs)
     assert built.returncode == 0, built.stderr
     page = (tmp_path / "site/runs/our-stains/stains-ours.html").read_text()
     assert "How many stains there are" in page and "Stale" not in page
     assert (tmp_path / "site/index.html").is_file() and "LEUKONB_NBS" not in os.environ
+
+
+def test_the_front_page_and_the_library_are_ones_own_where_there_are_any(lab, front, monkeypatch):
+    monkeypatch.setenv("LEUKONB_NBS", str(lab))
+    assert notebooks_folder() == ROOT / "nbs" and len(list_library(notebooks_folder())) > 100
+    shutil.copy(front / "index.ipynb", lab)
+    assert notebooks_folder() == lab.resolve() and list_library(notebooks_folder()) == {}
 
 
 def test_a_function_takes_a_folder_of_ones_own(lab, tmp_path):

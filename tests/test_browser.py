@@ -1,8 +1,10 @@
 """The built site in a real browser: nothing asked for from outside, no error, and every run's page with its figures."""
 
+import posixpath
+
 import pytest
 
-from conftest import Tab, address_of, opened, show_all
+from conftest import Tab, address_of, leukonb, opened, show_all
 from leukonb.runs.record import find_runs
 
 
@@ -16,12 +18,18 @@ def pages(site):
     return sorted(p.relative_to(site).as_posix() for p in site.rglob("*.html"))
 
 
-@pytest.mark.parametrize("way", ["served", "from the disk"])
-def test_pages_open_without_an_error_fit_the_screen_and_ask_for_nothing_outside(browser, smoke, address, way):
-    base = address if way == "served" else smoke[1].resolve().as_uri() + "/"
-    shown = [n for n in pages(smoke[1]) if n == "index.html" or n.startswith("runs/")]
+def few(names):
+    """All that was run or can be moved, and the first two pages of each room of the library, which are made alike."""
+    met = {}
+    for name in names:
+        met.setdefault(posixpath.dirname(name), []).append(name)
+    return [n for room, those in met.items() for n in (those[:2] if room.startswith("library/") else those)]
+
+
+def look_at(browser, base, names, narrow=()):
+    """What is wrong with pages that are opened one after another; those in `narrow` are looked at in two widths."""
     trouble, tab = [], Tab(browser, base)
-    for name in pages(smoke[1]) if way == "served" else shown:
+    for name in names:
         page, wrong = tab.open(name)
         show_all(page)
         drawn = page.locator(".plotly-graph-div").count()
@@ -29,12 +37,37 @@ def test_pages_open_without_an_error_fit_the_screen_and_ask_for_nothing_outside(
             wrong.append(f"{name}: a figure is not drawn")
         if page.evaluate("[...document.images].some(i => i.complete && !i.naturalWidth)"):
             wrong.append(f"{name}: an image is not shown")
-        for width in (1280, 390) if way == "served" and name in shown else ():
+        for width in (1280, 390) if name in narrow else ():
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 wrong.append(f"{name}: wider than a screen of {width} px")
         trouble += wrong
     tab.close()
+    return trouble
+
+
+@pytest.mark.parametrize("way", ["served", "from the disk"])
+def test_pages_open_without_an_error_fit_the_screen_and_ask_for_nothing_outside(browser, smoke, address, way):
+    names = pages(smoke[1])
+    shown = [n for n in names if n == "index.html" or n.startswith("runs/")]
+    assert len(few(names)) > len(shown) > 20
+    if way == "served":
+        trouble = look_at(browser, address, few(names), narrow=shown)
+    else:
+        trouble = look_at(browser, smoke[1].resolve().as_uri() + "/", shown)
+    assert not trouble, "\n".join(trouble)
+
+
+@pytest.mark.extras
+def test_every_page_of_the_library_opens_without_an_error(browser, tmp_path):
+    ran = leukonb("run", "released", "--out", tmp_path / "runs")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    built = leukonb("site", "--out", tmp_path / "runs", "--to", tmp_path / "site")
+    assert built.returncode == 0, built.stdout + built.stderr
+    names = pages(tmp_path / "site")
+    assert sum(name.startswith("library/") for name in names) > 100
+    with address_of(tmp_path / "site") as base:
+        trouble = look_at(browser, base, names)
     assert not trouble, "\n".join(trouble)
 
 
