@@ -147,7 +147,8 @@ def test_the_page_on_speed_shows_a_record_of_a_card(tmp_path, monkeypatch):
     gpu_benchmark.tabulate_ends([part, lost]).to_csv(folder / "ends.csv", index=False)
     notes = ["NVIDIA H200", *gpu_benchmark.list_unmeasured(gpu_benchmark.tabulate_ends([part, lost]))]
     run = SimpleNamespace(experiment="benchmark-gpu", done=True, folder=folder, status={"finished": 1.0})
-    run.manifest, run.result = {"environment": {"device": "a processor"}}, {"notes": notes, "headline": {}}
+    run.manifest = {"environment": {"device": "a processor"}, "size": "full"}
+    run.result = {"notes": notes, "headline": {}}
     page = "".join(describe_speed([run], {folder: "runs/card.html"}))
     for said in (
         "NVIDIA H200",
@@ -157,6 +158,9 @@ def test_the_page_on_speed_shows_a_record_of_a_card(tmp_path, monkeypatch):
         "runs/card.html",
     ):
         assert said in page, said
+    run.manifest["size"] = "smoke"  # whose figures mean nothing
+    assert "NVIDIA H200" not in "".join(describe_speed([run], {}))
+    run.manifest["size"] = "full"
     assert not any("graphics card" in line for line in list_unmeasured([run]))
     assert any("graphics card" in line for line in list_unmeasured([]))
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'Part', 'Job', 'read_parts', 'measure_parts', 'join_calls', 'tabulate_rates', 'tabulate_ends',
-           'tabulate_ratios', 'list_unmeasured', 'tell_rest', 'draw_sizes']
+           'tabulate_ratios', 'name_rivals', 'list_unmeasured', 'tell_rest', 'draw_sizes']
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #545ce74a
 import os
@@ -36,7 +36,7 @@ class Part:
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #4bd9132b
 PARTS: dict[str, Part] = {
-    "card": Part("matrix product and copy, with which every call begins", 120, sized=False),
+    "card": Part("matrix product and copy, with which every call begins", 240, sized=False),
     "pipeline": Part("training as it runs, and the same compiled step on a constant batch", 330),
     "timm-compiled": Part("the same network in PyTorch, compiled, on a constant batch", 330),
     "bare": Part("the step alone: no cell looked up, none changed", 330),
@@ -299,11 +299,11 @@ def _shares(
 # %% ../../nbs/pages/gpu_benchmark.ipynb #e6f9d4fc
 def tabulate_ends(
     parts: Sequence[Mapping[str, Any]],  # from `join_calls`
-) -> pd.DataFrame:  # part, what, state, said, seconds, card, driver, backend, precision, call
+) -> pd.DataFrame:  # part, state, said, seconds, card, driver, backend, precision, call
     "How each part ended, and where."
     stated = ("state", "said", "seconds", "card", "driver", "backend", "precision", "call")
-    rows = [{"part": _name(p), "what": PARTS[p["part"]].what, **{k: p.get(k) for k in stated}} for p in parts]
-    return pd.DataFrame(rows, columns=["part", "what", *stated])
+    rows = [{"part": _name(p), **{k: p.get(k) for k in stated}} for p in parts]
+    return pd.DataFrame(rows, columns=["part", *stated])
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #507c07e6
 _PAIRS = (
@@ -334,6 +334,14 @@ def tabulate_ratios(
                 rows.append({"what": what, "against": against, **ratio, **at})
     columns = ["what", "against", "ratio", "low", "high", "goal", "size", "batch", "card", "call"]
     return pd.DataFrame(rows, columns=columns)
+
+# %% ../../nbs/pages/gpu_benchmark.ipynb #a6f59586
+def name_rivals(
+    ratios: pd.DataFrame,  # from `tabulate_ratios`
+) -> pd.DataFrame:  # with what and against in words that fit beside a bar
+    "Ratios with short names, for a figure."
+    what = [f"{r.what.partition(', ')[2]}, {r.size}/{r.batch}" for r in ratios.itertuples()]
+    return ratios.assign(what=what, against=[name.partition(", ")[2] for name in ratios.against])
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #2933d377
 def list_unmeasured(
@@ -373,5 +381,5 @@ def draw_sizes(
             name=f"{size:.0f} px, {card}",
         )
     fig.update_xaxes(type="log", title="cells of a step, logarithmic", tickvals=sorted(set(those.batch)))
-    fig.update_layout(legend=dict(orientation="h", y=-0.25), margin_t=20, showlegend=True)
+    fig.update_layout(legend=dict(orientation="h", y=1.02, yanchor="bottom"), margin_t=50, showlegend=True)
     return fig.update_yaxes(title="images/s", rangemode="tozero")

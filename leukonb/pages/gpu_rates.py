@@ -35,7 +35,7 @@ class Setting:
     precision: str = "auto"  # 'auto' (mixed on a card), 'float32', 'mixed_bfloat16'
     rival: str = "tf_efficientnetv2_b3"  # the same network by timm's name
     cells: int = 12528  # of an epoch that is timed; those of the cohort, again and again
-    on_device: bool = True  # whether the decoded cells lie on the card
+    on_device: bool | None = None  # whether the decoded cells lie on the card; None asks for room
     repeats: int = 5  # of each rate
     seconds: float = 3.0  # that each repeat takes at least
     side: int = 8192  # of the matrices that are multiplied

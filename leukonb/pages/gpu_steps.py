@@ -49,7 +49,15 @@ def _compile(setting: Setting) -> tuple["keras.Model", "TrainingRecipe", bool]:
     return training.compile_network(net, recipe, gpu), training.check_recipe(recipe), gpu
 
 # %% ../../nbs/pages/gpu_steps.ipynb #0c1bd4e3
-def _hold_constant(lessons: "Lessons") -> tuple["Lessons", int]:
+def _plan(setting: Setting, recipe: "TrainingRecipe") -> "Lessons":
+    "The lessons of a training by a recipe, on the device where the setting or the room there says so."
+    from leukonb.model import steps
+
+    where: dict[str, Any] = {} if setting.on_device is None else {"on_device": setting.on_device}
+    return steps.plan_lessons(*_read_cells(setting), recipe, setting.seed, **where)
+
+
+def _hold_constant(lessons: "Lessons", batch: int) -> tuple["Lessons", int]:
     "Lessons whose every dispatch is the first one of `lessons`, ready on the device; cells in an epoch."
     import keras
 
@@ -65,7 +73,7 @@ def _hold_constant(lessons: "Lessons") -> tuple["Lessons", int]:
             return held, steps
 
     fields = {name: getattr(lessons, name) for name in lessons.__dataclass_fields__}
-    return Constant(**fields), -(-lessons.steps // lessons.at_once) * steps * lessons.recipe.batch
+    return Constant(**fields), -(-lessons.steps // lessons.at_once) * steps * batch
 
 # %% ../../nbs/pages/gpu_steps.ipynb #e9777654
 def measure_pipeline(
@@ -76,14 +84,14 @@ def measure_pipeline(
     from leukonb.model import steps
 
     model, recipe, _ = _compile(setting)
-    lessons = steps.plan_lessons(*_read_cells(setting), recipe, setting.seed, setting.on_device)
-    learner, epochs = steps.Learner(model, lessons), itertools.count()
+    learner, epochs = steps.Learner(model, _plan(setting, recipe)), itertools.count()
     threads = max(1, min(4, (os.cpu_count() or 1) - 1))
-    shown = lessons.steps * recipe.batch
-    real = rate_at(setting, lambda: learner.learn(next(epochs), threads), shown, wait)
-    learner.lessons, shown = _hold_constant(lessons)
+    shown = learner.lessons.steps * recipe.batch
+    real = rate_at(setting, lambda: learner.learn(next(epochs) % recipe.epochs, threads), shown, wait)
+    lessons = learner.lessons
+    learner.lessons, shown = _hold_constant(lessons, recipe.batch)
     constant = rate_at(setting, lambda: learner.learn(0), shown)
-    told = f"{len(lessons.rows):,} cells {'on the device' if setting.on_device else 'handed over'}"
+    told = f"{len(lessons.rows):,} cells {'on the device' if lessons.on_device else 'handed over'}"
     note = f"{told}, {lessons.at_once} steps a dispatch"
     return [
         rate_row("training, real pipeline", "images/s", real, note=note) | work_of(model),

@@ -107,8 +107,8 @@ def list_unmeasured(runs: Sequence[Run]) -> list[str]:  # sentences
 
 # %% ../../nbs/verbs/site_guides.ipynb #c5df04f9
 def _newest(runs: Sequence[Run], experiment: str) -> Run | None:
-    "The finished run of an experiment that ended last."
-    found = [run for run in runs if run.experiment == experiment and run.done]
+    "The finished run of an experiment that ended last; one at smoke size measures nothing."
+    found = [r for r in runs if r.experiment == experiment and r.done and r.manifest.get("size") != "smoke"]
     return max(found, key=lambda run: run.status.get("finished", 0)) if found else None
 
 
@@ -136,10 +136,13 @@ def _describe_card(runs: Sequence[Run], links: Mapping[Path, str]) -> list[str]:
     ends, ratios = (read_table(run.folder / f"{name}.csv") for name in ("ends", "ratios"))
     places = ends.dropna(subset=["card"])[["card", "driver", "backend", "precision"]].drop_duplicates()
     lost = "".join(f"<li>{escape(line)}</li>" for line in list_unmeasured_parts(ends))
+    seen = any("NVIDIA" in str(card) or "GPU" in str(card) for card in places.card)
+    where = "" if seen else " No card was found: these are figures of a processor."
     return [
+        f"<p>Measured in parts, each in its own process.{where}{_lead_to(run, links)}</p>",
         table_html(places, "Measured on"),
         table_html(ratios.drop(columns="call"), "Images a second, as ratios within one call"),
-        f"<p>What was not measured there:{_lead_to(run, links)}</p><ul>{lost}</ul>",
+        f"<p>What was not measured there:</p><ul>{lost}</ul>",
     ]
 
 # %% ../../nbs/verbs/site_guides.ipynb #5a28fdda
