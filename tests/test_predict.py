@@ -1,5 +1,6 @@
 """Scores of other people's cells: whose they are is told, and the table is judged as it is."""
 
+import signal
 import sys
 
 import keras
@@ -11,7 +12,7 @@ from PIL import Image
 from leukonb.cli import main
 from leukonb.data import phantom
 from leukonb.evidence import predictions
-from leukonb.files import refusal_line
+from leukonb.files import refusal_line, write_json
 from leukonb.model import network
 from leukonb.verbs import evaluate, predict
 
@@ -93,3 +94,32 @@ def test_a_network_from_elsewhere_is_never_called_hem_throughout(tmp_path):
     other = predict.predict_images(*paths, all_output=1, progress=False)
     assert told.verdict[0] == "ALL" and other.verdict[0] == "HEM"
     assert np.isclose(told.score[0] + other.score[0], 1)
+    assert not any("drawn" in line for line in told.attrs["remarks"])
+    write_json(tmp_path / "run.json", {"synthetic": True})
+    taught = predict.predict_images(*paths, all_output=0, progress=False)
+    assert "the network learned from drawn cells" in "\n".join(taught.attrs["remarks"])
+    write_json(tmp_path / "result.json", [])
+    assert "result.json is damaged, so theirs.keras cannot be compared" in refusal_line(
+        predict.predict_images, *paths, all_output=0, progress=False
+    )
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="Ctrl-C while a network scores",
+    injected="SIGINT as the first images are scored",
+    promise="one line and exit code 75; no table and no temporary folder is left",
+)
+def test_ctrl_c_while_scoring_leaves_nothing(model, tmp_path, monkeypatch, capsys):
+    phantom.draw_cohort(tmp_path / "cells", subjects=4, cells=1, size=48, progress=False)
+    monkeypatch.setattr(predict, "_score_views", lambda *_: signal.raise_signal(signal.SIGINT))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(predict.tempfile, "tempdir", str(tmp_path / "temporary"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        ended = main(["predict", str(model), str(tmp_path / "cells"), "--out", str(tmp_path / "s.csv")])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == 75 and "nothing half written is left" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cells", "temporary"]
+    assert not list((tmp_path / "temporary").iterdir())

@@ -133,6 +133,12 @@ def _write_note(note: Path, run: str) -> None:
         since = time.strftime("%d %B, %H:%M")
         write_json(note, {"run": run, "pid": os.getpid(), "since": since})
 
+
+def _note_wait(run: Run, line: str) -> None:
+    "Write down what a run that has not begun waits for, where `leukonb status` and the study look."
+    with suppress(OSError):
+        write_json(run.folder / "progress.json", {"waits": line})
+
 # %% ../../nbs/runs/process.ipynb #3aa840ef
 @contextmanager
 def _hold_gpu(
@@ -285,12 +291,6 @@ def do_run(
             os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, "LEUKONB_GPUS": ""}
         _clear(run)
         _live(run, limit, {**({"gpu": gpu} if gpu else {}), **({"note": said} if said else {})})
-
-# %% ../../nbs/runs/process.ipynb #430ddb8d
-def _note_wait(run: Run, line: str) -> None:
-    "Write down what a run that has not begun waits for, where `leukonb status` and the study look."
-    with suppress(OSError):
-        write_json(run.folder / "progress.json", {"waits": line})
 
 # %% ../../nbs/runs/process.ipynb #3e4dd087
 def _live(run: Run, limit: float, facts: dict) -> None:

@@ -21,7 +21,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
-from ..files import Refusal, digest_file, read_json
+from ..files import Refusal, digest_file
+from ..runs.form import read_if_there
 from .extras import require_extra
 
 if TYPE_CHECKING:
@@ -223,7 +224,13 @@ def recorded_digest(
 ) -> str | None:
     "The SHA-256 of a model in its run's record; nothing where there is no record beside it."
     record = Path(model).parent / "result.json"
-    return read_json(record)["files"].get(Path(model).name) if record.is_file() else None
+    files = read_if_there(record).get("files")
+    if isinstance(files, dict) or not os.path.lexists(record):
+        return (files or {}).get(Path(model).name)
+    raise Refusal(
+        f"{record} is damaged, so {Path(model).name} cannot be compared with its record; "
+        "copy the network to a folder of its own, or run the study again"
+    )
 
 # %% ../../nbs/verbs/export.ipynb #6016d0d9
 def _find_reason(said: str) -> str:

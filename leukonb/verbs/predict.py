@@ -21,6 +21,7 @@ from ..data import cohort as cohorts, layouts, pixels
 from ..evidence import abstention, predictions
 from ..files import Refusal
 from ..pictures import NO_SUBJECTS, count_alone
+from ..runs.form import read_if_there
 from ..runs.schema import check_predictions
 from .devices import time_call
 from leukonb.verbs.export import (
@@ -89,13 +90,14 @@ def _tell_all(
     told = [_tell(files, measured, pattern) for files in found]
     _refuse_all([problem for _, problems, _ in told for problem in problems])
     rows = pd.concat([rows for rows, _, _ in told]).drop_duplicates("path").reset_index(drop=True)
+    drawn = bool((rows.dataset == "phantom").all())
     rows = cohorts.add_identities(rows)[["path", "cell", *_TOLD]]
     clear = sum(getattr(measure, "seen_through", False) for measure in measured.values())
     laid = f"{clear:,} of {len(rows):,} images have transparent pixels, which are laid on black"
     lines = [line for _, _, lines in told for line in lines] + [laid] * bool(clear)
     if alone := count_alone(rows.subject):
         lines.append(f"{alone:,} of {len(rows):,} images have no subject; {NO_SUBJECTS}")
-    rows.attrs["remarks"] = lines
+    rows.attrs |= {"remarks": lines, "drawn": drawn}
     return rows
 
 # %% ../../nbs/verbs/predict.ipynb #24250cca
@@ -252,12 +254,22 @@ def predict_images(
     with tempfile.TemporaryDirectory(prefix="leukonb-") as folder:
         chosen = [choose_runtime(m, Path(folder, str(i)), runtime, many) for i, m in enumerate(loaded)]
         scores = _score_all(chosen, rows, views, batch, progress)
-    rows.attrs["remarks"] = [*rows.attrs["remarks"], *dict.fromkeys(map(str, chosen))]
+    said = [] if rows.attrs.pop("drawn") else _remark_drawn(models)
+    rows.attrs["remarks"] = [*rows.attrs["remarks"], *said, *dict.fromkeys(map(str, chosen))]
     score = scores.mean(0)
     verdict = np.where(score >= 0.5, "ALL", "HEM") if sets is None else sets(score)
     return _drop_untold(rows).assign(score=score, **_spread(scores), verdict=verdict)
 
 # %% ../../nbs/verbs/predict.ipynb #3bbdbad8
+def _remark_drawn(models: Sequence[Path | str]) -> list[str]:
+    "A line where a network learned from cells that a program drew, by the record beside it."
+    drawn = [m for m in models if read_if_there(Path(m).parent / "run.json").get("synthetic") is True]
+    if not drawn:
+        return []
+    which = "the network" if len(models) == 1 else f"{len(drawn)} of {len(models)} networks"
+    return [f"{which} learned from drawn cells: what it says of photographed ones shows only that it runs"]
+
+
 def _only(models: Sequence[Path | str]) -> Path | str:
     "The one model of a list; a `Refusal` for several, whose mean has no run to calibrate abstention on."
     if len(models) != 1:
