@@ -196,7 +196,8 @@ def find_attention(picked: Mapping[str, Run]) -> Finding | None:
     if run is None or not {"with SE", "without SE"} <= set(rows.index):
         return None
     gain = rows.value["with SE"] - rows.value["without SE"]
-    words = [f"{arm} {_say(rows.loc[arm])}" for arm in ("with SE", "without SE")]
+    named = {"with SE": "with SE (Squeeze-and-Excitation, the paper's attention)", "without SE": "without SE"}
+    words = [f"{said} {_say(rows.loc[arm])}" for arm, said in named.items()]
     tested = [_corrected(note) for note in run.result.get("notes", []) if "The corrected test" in note]
     heading = f"Attention changes weighted F1 by {gain:+.3f} over random splits"
     if any("no difference" in said for said in tested):
