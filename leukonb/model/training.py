@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,15 @@ from keras import ops
 
 from ..data import pixels as stores
 from ..files import Refusal, atomic, digest, digest_file, write_json, write_table
-from . import augment, network as networks, schedule
+from . import augment, network as networks, schedule, steps as dispatches
 from .losses import Focal
 from .optimizer import AdamW
 
 # %% ../../nbs/model/training.ipynb #b46fea53
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+if keras.backend.backend() == "jax" and "deterministic" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
 # %% ../../nbs/model/training.ipynb #041c99f2
 @dataclass(frozen=True)
@@ -59,6 +62,17 @@ class TrainingRecipe:
     least: float = 0.002  # what counts as better
     selection: str = "paper"  # which epoch is kept: 'paper' or 'best'
     precision: str = "auto"  # 'auto' (mixed on a GPU), 'float32', 'mixed_bfloat16', 'mixed_float16'
+
+    @property
+    def how(self) -> augment.Augmentation:
+        "The augmentation, balanced as the recipe says."
+        balance = {} if self.balance is None else {"balance": self.balance}
+        return augment.find_recipe(self.augmentation, **balance)
+
+    def pace(self, step: np.ndarray, steps: int) -> np.ndarray:
+        "Learning rate and beta1 of some of the steps of a whole training: float32 (2, n)."
+        both = learning_rate(self, step, steps), first_beta(self, step, steps)
+        return np.stack(both).astype(np.float32)
 
 # %% ../../nbs/model/training.ipynb #9a00e559
 _CHOICES = {
@@ -163,6 +177,17 @@ def _list_gpus():
         return []
 
 
+def _start_backend():
+    "Compute one number; a `Refusal` where that cannot be done, such as on a device that is not there."
+    try:
+        ops.convert_to_numpy(ops.zeros((1,)) + 1)
+    except Exception as error:
+        name, asked = keras.backend.backend(), os.environ.get("JAX_PLATFORMS")
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        remedy = f"JAX_PLATFORMS is {asked!r}: unset it" if name == "jax" and asked else "mend that first"
+        raise Refusal(f"{name} does not start here: {line}; {remedy}, and see leukonb devices") from None
+
+
 def describe_device() -> dict[str, Any]:
     "What the training runs on: backend, devices, precision chosen by 'auto'."
     gpus = _list_gpus()
@@ -192,12 +217,6 @@ def one_hot(labels: Iterable[str]) -> np.ndarray:
     "Labels 'HEM' and 'ALL' as rows (1, 0) and (0, 1), float32 (n, 2)."
     return np.eye(2, dtype=np.float32)[pd.Series(labels).map(LABELS).to_numpy(int)]
 
-
-def _how(recipe):
-    "The augmentation of a recipe, balanced as the recipe says."
-    balance = {} if recipe.balance is None else {"balance": recipe.balance}
-    return augment.find_recipe(recipe.augmentation, **balance)
-
 # %% ../../nbs/model/training.ipynb #d3191b8d
 def iterate_batches(
     rows: pd.DataFrame,  # training cells: cell, label
@@ -207,7 +226,7 @@ def iterate_batches(
     epoch: int,  # from 0 up
 ) -> Iterator[tuple]:
     "The batches of an epoch: images float32 (batch, size, size, 3), labels float32 (batch, 2)."
-    how, rows = _how(recipe), rows.reset_index(drop=True)
+    how, rows = recipe.how, rows.reset_index(drop=True)
     order = augment.balance_classes(rows, seed, epoch, how)
     places, truth = pixels.rows(rows), one_hot(rows.label)
     for start in range(0, len(order) - recipe.batch + 1, recipe.batch):
@@ -415,6 +434,24 @@ class _Task:
         "AdamW's beta1 in that step."
         return float(first_beta(self.recipe, step, self.steps * self.recipe.epochs))
 
+# %% ../../nbs/model/training.ipynb #c12ffccc
+_NO_MEMORY = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OOM when")
+
+
+@contextmanager
+def _name_memory(task):
+    "A `Refusal` in place of what a library says where memory is too small."
+    try:
+        yield
+    except Exception as error:
+        said = f"{type(error).__name__} {error}"
+        if not isinstance(error, MemoryError) and not any(words in said for words in _NO_MEMORY):
+            raise
+        raise Refusal(
+            f"the device's memory does not hold a batch of {task.recipe.batch} cells "
+            f"of {task.pixels.size} px; use a smaller batch or a smaller size"
+        ) from None
+
 # %% ../../nbs/model/training.ipynb #ed6f7dd4
 def _learn(model, task, epoch, end):
     "One pass over the training cells; the means over its batches."
@@ -433,6 +470,29 @@ def _learn(model, task, epoch, end):
                 f"the loss is no number in epoch {epoch + 1}, batch {i + 1}; lower the learning rate"
             )
     return _figures(*map(float, sums / task.steps))
+
+# %% ../../nbs/model/training.ipynb #6cdc6ffe
+def _learn_compiled(learner, task, epoch, end):
+    "One pass over the training cells in compiled steps; the means over its batches."
+    _reseed(learner.model, task.seed, epoch)
+
+    def watch(done, sums):
+        if end.is_set():
+            raise Preempted(f"asked to stop in epoch {epoch + 1}; {epoch} epochs are kept")
+        if not math.isfinite(sums[0]):
+            raise Diverged(
+                f"the loss is no number in epoch {epoch + 1}, by batch {done}; lower the learning rate"
+            )
+
+    return _figures(*map(float, learner.learn(epoch, watch=watch)))
+
+
+def _choose_way(model, task):
+    "What learns an epoch, given its number and what says that the machine wants an end."
+    if keras.backend.backend() != "jax" or not dispatches.can_learn(model):
+        return partial(_learn, model, task)
+    lessons = dispatches.plan_lessons(task.learning, task.pixels, task.recipe, task.seed)
+    return partial(_learn_compiled, dispatches.Learner(model, lessons), task)
 
 # %% ../../nbs/model/training.ipynb #b2217205
 def _validate(model, loss, rows, pixels, batch=64):
@@ -493,17 +553,14 @@ def _parts(split):
 
 # %% ../../nbs/model/training.ipynb #tr000013
 _RULES = 2  # of how a step is taken; a state that was left under other rules is not taken up
+_RULES_OF_JAX = 3  # there, by the backend that is part of the device
 
 
 def _make_task(recipe, split, pixels, seed):
     "The task of a training; a Refusal where its parts cannot be learnt from."
     learning, validation = _parts(split)
-    shown = augment.balance_classes(learning.reset_index(drop=True), seed, 0, _how(recipe))
-    if len(shown) < recipe.batch:
-        raise Refusal(
-            f"{len(learning)} training cells do not fill a batch of {recipe.batch}; use a smaller batch"
-        )
-    return _Task(recipe, learning, validation, pixels, seed, len(shown) // recipe.batch)
+    steps = dispatches.count_steps(learning, recipe.how, recipe.batch)
+    return _Task(recipe, learning, validation, pixels, seed, steps)
 
 
 def _digest_start(network):
@@ -517,7 +574,8 @@ def _digest_inputs(network, task, device):
     "What decides a training, and the device, as one digest: a state of other inputs is not taken up."
     cells, pixels = [sorted(rows.cell) for rows in (task.learning, task.validation)], task.pixels.digest
     start = [asdict(network), _digest_start(network)]
-    return digest([_RULES, start, asdict(task.recipe), task.seed, device, cells, pixels])
+    rules = _RULES_OF_JAX if device and device["backend"] == "jax" else _RULES
+    return digest([rules, start, asdict(task.recipe), task.seed, device, cells, pixels])
 
 # %% ../../nbs/model/training.ipynb #trfin002
 def _finish(folder, stated, history, stopped, device, recipe):
@@ -560,6 +618,7 @@ def train_network(
     on_epoch: Callable[[list[dict]], object] | None = None,  # called with the history after each epoch
 ) -> TrainedNetwork:
     "Train a network on the split's training part, stopped and chosen by its validation part."
+    _start_backend()
     folder, device = Path(folder), describe_device()
     task = _make_task(check_recipe(recipe), split, pixels, seed)
     inputs, stated = _digest_inputs(network, task, device), _digest_inputs(network, task, None)
@@ -576,11 +635,12 @@ def train_network(
     return _finish(folder, stated, history, stopped, {**device, "precision": precision}, recipe)
 
 # %% ../../nbs/model/training.ipynb #tr000015
-def _run_epoch(model, task, epoch, end):
+def _run_epoch(model, task, learn, epoch, end):
     "Learn and validate once; the epoch's row of the history."
     began = time.perf_counter()
-    logs = _learn(model, task, epoch, end)
-    logs |= _validate(model, model.loss, task.validation, task.pixels)
+    with _name_memory(task):
+        logs = learn(epoch, end)
+        logs |= _validate(model, model.loss, task.validation, task.pixels)
     rate, seconds = task.rate((epoch + 1) * task.steps), time.perf_counter() - began
     return {"epoch": epoch + 1, **logs, "rate": rate, "seconds": seconds}
 
@@ -593,10 +653,10 @@ def _run_epochs(model, task, folder, inputs, history, end, on_epoch):
     "Epochs until the recipe says stop; why it did. Each is added to `history` and written down."
     from tqdm import tqdm
 
-    recipe, hidden = task.recipe, "LEUKONB_RUN" in os.environ or None
+    recipe, hidden, learn = task.recipe, "LEUKONB_RUN" in os.environ or None, _choose_way(model, task)
     with tqdm(total=recipe.epochs, initial=len(history), unit="epoch", disable=hidden, leave=False) as bar:
         while len(history) < recipe.epochs and not _waited_enough(recipe, history):
-            history.append(_run_epoch(model, task, len(history), end))
+            history.append(_run_epoch(model, task, learn, len(history), end))
             if epoch_to_keep(pd.DataFrame(history), recipe.selection) == len(history):
                 networks.save_model(model, folder / "model.keras")
             _store(model, folder / "checkpoints", inputs, history)
