@@ -37,7 +37,7 @@ test: $(STAMP) .venv/.ready-jax
 house: $(STAMP)
 	$(BIN)/python tests/style.py --numbers $(NOTEBOOKS)
 
-test-extras: .venv/.ready-extras
+test-extras: .venv/.ready-extras .venv/.ready-jax
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q tests -m "extras and not fault"
 
 outputs: $(STAMP)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,17 @@ def test_sigterm_leaves_at_a_batch_and_is_taken_up(straight, tmp_path):
     assert finished(start(tmp_path)) == straight
 
 
+@pytest.fixture(scope="module")
+def struck(tmp_path_factory):
+    """The folder of a training that was killed after its third epoch."""
+    folder = tmp_path_factory.mktemp("struck")
+    process = start(folder, 0.5)
+    after(process, 3)
+    process.kill()
+    process.wait()
+    return folder
+
+
 @pytest.mark.parametrize("harm", ["flip", "gone", "note"])
 @pytest.mark.fault(
     group="training",
@@ -137,11 +149,8 @@ def test_sigterm_leaves_at_a_batch_and_is_taken_up(straight, tmp_path):
     injected="a bit of it flipped, the file removed, its note cut",
     promise="the one before is used, and said; the same bits at the end",
 )
-def test_a_damaged_state_is_seen_and_the_one_before_used(straight, tmp_path, harm):
-    process = start(tmp_path, 0.5)
-    after(process, 3)
-    process.kill()
-    process.wait()
+def test_a_damaged_state_is_seen_and_the_one_before_used(straight, struck, tmp_path, harm):
+    shutil.copytree(struck, tmp_path, dirs_exist_ok=True)
     last = sorted((tmp_path / "checkpoints").glob("epoch-*.npz"))[-1]
     data = last.read_bytes()
     if harm == "flip":
