@@ -115,6 +115,8 @@ def test_the_menu_of_every_page_is_that_of_the_first(library):
     project = place / "project"
     runs = site.read_runs(place / "runs")[0]
     site.stage_readable(runs, project, whole=False)
+    meant = nbformat.read(project / "library/evidence/meaning.ipynb", 4)
+    assert not any("code-fold: true" in cell.source for cell in meant.cells)  # the builder would colour it
     rendered = site.render_site(project)
     pages = {p.relative_to(rendered).as_posix(): p.read_text() for p in rendered.rglob("*.html")}
     first = read_menu(pages["index.html"], "index.html")
