@@ -670,13 +670,19 @@ def study_title(
     "A study's title and what it shows, from its file; its name where the file is gone."
     from leukonb.runs.study import load_study
 
-    if name == "evaluate":
-        return "Tables judged", "Predictions of any classifier, judged by `leukonb evaluate`."
+    if name in _OF_VERBS:
+        return _OF_VERBS[name]
     try:
         study = load_study(name)
     except Refusal:
         return name, ""
     return study.title, study.shows
+
+
+_OF_VERBS = {
+    "evaluate": ("Tables judged", "Predictions of any classifier, judged by leukonb evaluate."),
+    "plan": ("Studies planned", "How many people a study needs, by leukonb plan."),
+}
 
 # %% ../../nbs/verbs/site.ipynb #53ce103e
 _DATA: dict[bool | None, str] = {True: "synthetic cohort", False: "real cells", None: "no cohort"}
