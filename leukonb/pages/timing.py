@@ -313,9 +313,7 @@ def draw_ratios(
     rows: pd.DataFrame,  # rows of `ratio_row`
 ) -> go.Figure:
     "How many times as fast, a bar for each comparison, on a logarithmic axis."
-    names = [
-        f"{w}<br><span style='color:#6b7280'>against {a}</span>" for w, a in zip(rows.what, rows.against)
-    ]
+    names = [f"{w}, against {a}" for w, a in zip(rows.what, rows.against)]
     fig = _draw_bars(names, rows.ratio, "times", 100 + 44 * len(rows), "#d08a1d")
     fig.update_traces(hovertemplate="%{x:.3g}<extra></extra>")
     fig.add_vline(x=1, line=dict(dash="dot", color=INK))
