@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Errors', 'METHODS', 'ONCE', 'ClassError', 'class_errors', 'effective_cells', 'beta_ends', 'placement_variance',
-           'worth', 'Linearised', 'linearise', 'departs', 'score_ends', 'interval_scores', 'describe_few',
+           'join_ends', 'worth', 'Linearised', 'linearise', 'departs', 'score_ends', 'interval_scores', 'describe_few',
            'score_subjects_once', 'correlate_sizes', 'strangers_ends', 'difference_ends']
 
 # %% ../../nbs/evidence/clustered.ipynb #16fdcc5d
@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 import numpy as np
+from numpy.typing import ArrayLike
 import pandas as pd
 from . import calibration, intervals, metrics
 from .intervals import NAMES
@@ -191,6 +192,22 @@ def _score_shares(name: str, shares: np.ndarray, cells: np.ndarray) -> np.ndarra
     wrong = cells[:, None] - right
     return metrics.scores_from_counts(right[0], wrong[0], wrong[1], right[1])[name]
 
+# %% ../../nbs/evidence/clustered.ipynb #0834788f
+def join_ends(
+    value: float,  # a score from 0 to 1
+    at: float,  # the same, from the parts below; another where it is a mean over networks
+    low: ArrayLike,  # (parts,), what it is with one part moved to its lower end
+    high: ArrayLike,  # (parts,), with one part moved to its upper end
+    stretch: float = 1.0,  # of all distances
+    edge: float = 1e-9,  # as near as a score counts to 0 and 1
+) -> tuple[float, float]:
+    "The interval of a score from those of independent parts, on the scale of log-odds (Zou & Donner 2008)."
+    from scipy.special import expit, logit
+
+    middle, start, down, up = (logit(np.clip(x, edge, 1 - edge)) for x in (value, at, low, high))
+    ends = middle - stretch * np.linalg.norm(start - down), middle + stretch * np.linalg.norm(up - start)
+    return min(value, float(expit(ends[0]))), max(value, float(expit(ends[1])))
+
 # %% ../../nbs/evidence/clustered.ipynb #dd14a87b
 def _slopes(name: str, shares: np.ndarray, cells: np.ndarray) -> np.ndarray:
     "How fast a score of calls rises with the sensitivity and with the specificity, (2,)."
@@ -213,10 +230,13 @@ def _mover_ends(
     ends = [beta_ends(p, effective_cells(p, [e], level), level) for p, e in zip(shares, own)]
     moved = np.repeat(shares[:, None], 4, 1)
     moved[0, :2], moved[1, 2:] = ends
-    away = _score_shares(name, moved, cells) - _score_shares(name, shares[:, None], cells)
-    down, up = stretch * np.hypot(away[:2], away[2:])
-    least = -1.0 if name in metrics.SIGNED else 0.0
-    return max(least, scores[name] - down), min(1.0, scores[name] + up)
+    steps = _score_shares(name, moved, cells)
+    at = float(_score_shares(name, shares[:, None], cells)[0])
+    if name not in metrics.SIGNED:
+        return join_ends(scores[name], at, steps[::2], steps[1::2], stretch)
+    steps = (steps + 1) / 2
+    low, high = join_ends((scores[name] + 1) / 2, (at + 1) / 2, steps[::2], steps[1::2], stretch)
+    return 2 * low - 1, 2 * high - 1
 
 # %% ../../nbs/evidence/clustered.ipynb #f253701a
 def worth(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from . import calibration, intervals
-from .clustered import beta_ends, class_errors, effective_cells
+from .clustered import beta_ends, class_errors, effective_cells, join_ends
 from ..files import Refusal
 
 # %% ../../nbs/evidence/utility.ipynb #ad95dda9
@@ -275,12 +275,10 @@ def _at_false_alarms(judged: _Judged, false: float, level: float) -> Share:
     curves = [_trace_curve(judged.truth, score) for score in judged.scores]
     called = np.mean([curve.part_called(false)[curve.level] for curve in curves], axis=0)
     ill, well = _shares(judged, called, level)
-    low, high = (np.mean([curve.height(x) for curve in curves]) for x in (well.low, well.high))
-    down, up = (
-        math.hypot(ill.value - ill.low, ill.value - low),
-        math.hypot(ill.high - ill.value, high - ill.value),
-    )
-    return Share(ill.value, max(0.0, ill.value - down), min(1.0, ill.value + up))
+    moved = (float(np.mean([curve.height(x) for curve in curves])) for x in (well.low, well.high))
+    low, high = ([own, other] for own, other in zip((ill.low, ill.high), moved))
+    half_a_cell = 0.5 / float(judged.truth.sum())
+    return Share(ill.value, *join_ends(ill.value, ill.value, low, high, edge=half_a_cell))
 
 # %% ../../nbs/evidence/utility.ipynb #6b204df5
 def _area_and_parts(truth: np.ndarray, score: np.ndarray, false: float) -> tuple[float, np.ndarray]:
