@@ -16,7 +16,7 @@ import pandas as pd
 from . import intervals, predictions
 from .clustered import ClassError, beta_ends, effective_cells
 from .predictions import CLASS_SCORE
-from .tables import as_text, match_names, parse_numbers
+from .tables import as_text, match_names, name_row, parse_numbers
 from .worlds import draw_sizes
 from ..files import Refusal
 
@@ -84,9 +84,9 @@ def find_classes(
 
 # %% ../../nbs/evidence/multiclass.ipynb #ccd506d1
 def _refuse_row(bad: np.ndarray, index: pd.Index, source: str, said: str) -> None:
-    "Refuse the first bad row, named as a person counts in a file with a header line."
+    "Refuse the first bad row, named as it is found in its file."
     if bad.any():
-        raise Refusal(f"{source}, row {index[int(bad.argmax())] + 2}: {said}")
+        raise Refusal(f"{name_row(bad, index, source)}: {said}")
 
 # %% ../../nbs/evidence/multiclass.ipynb #4693bd40
 def _class_columns(table: pd.DataFrame, classes: Sequence[str], source: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 from . import calibration, intervals, metrics, resampled
 from .clustered import class_errors, interval_scores
 from .spellings import SPELLING, fold_name
+from .tables import name_row
 from .utility import Share, add_shares
 from ..files import Refusal
 
@@ -50,7 +51,7 @@ def place_subjects(
     column: str = "site",
     source: str = "table",  # what to call it in a refusal
 ) -> pd.Series:  # the group of each identity, as text
-    """The group of each identity, in the order of the table.
+    """The group of each identity, in the order of the table, whose index is that of the rows in their file.
 
     A `Refusal` for a column that is not there, an empty value, a subject in two groups (the first row where
     it is so, counted as in a file with a header), a group that is written in two ways, and for a column that
@@ -66,7 +67,7 @@ def place_subjects(
             row = int(np.flatnonzero(wrong.to_numpy())[0])
             here, before, name = group.iloc[row], first.iloc[row], table.subject.iloc[row]
             says = says or f"of subject {name} is {here} here and {before} above; a subject has one"
-            raise Refusal(f"{source}, row {row + 2}: {column} {says}")
+            raise Refusal(f"{name_row(wrong, table.index, source)}: {column} {says}")
     _refuse_spellings(group, column, source)
     groups = group.groupby(table.identity, sort=False).first()
     _refuse_no_groups(groups, column)

@@ -20,7 +20,7 @@ import pandas as pd
 from ..draw.look import table_html
 from ..evidence import class_judgement, judgement, metrics, multiclass, oddities, predictions
 from ..evidence import subgroups, utility
-from ..evidence.tables import name_source, read_any_table
+from ..evidence.tables import name_row, name_source, read_any_table
 from ..files import Refusal, digest_table, read_json, read_table, write_table
 from ..runs.keep import check_target, replacing
 from ..runs.notebook import check_parameters, find_experiment, read_code, read_parameters
@@ -84,9 +84,10 @@ def _suggest_one_class(rows: pd.DataFrame, columns: Mapping[str, str] | None) ->
         return (
             "leave it out: subjects have cells of several classes here, so none can be set against the rest"
         )
-    meanings = [f"{name}={'HEM' if number else 'ALL'}" for number, name in enumerate(classes)]
+    ill = next((name for name in classes if not predictions.means_healthy(name)), classes[0])
+    meanings = [f"{name}={'ALL' if name == ill else 'HEM'}" for name in classes]
     meant = " ".join(f"--label {shlex.quote(meaning)}" for meaning in meanings)
-    score = f"--map {shlex.quote(f'score={predictions.CLASS_SCORE}{classes[0]}')}"
+    score = f"--map {shlex.quote(f'score={predictions.CLASS_SCORE}{ill}')}"
     return f"leave it out, or judge one class against the rest, for example {score} {meant}"
 
 # %% ../../nbs/verbs/evaluate.ipynb #fe4186e0
@@ -136,7 +137,7 @@ def _refuse_unshared_cells(checked: pd.DataFrame, source: str) -> None:
     same = rows[rows.iteration == row.iteration]
     has = set(map(tuple, same.loc[same.cell == row.cell, ["arm", "seed"]].to_numpy()))
     other = next(r for _, r in same.iterrows() if (r.arm, r.seed) not in has)
-    place, named = f"{source}, row {rows.index[odd][0] + 2}", predictions.cells_are_named(rows)
+    place, named = name_row(odd, rows.index, source), predictions.cells_are_named(rows)
     place += f", iteration {row.iteration}" if rows.iteration.nunique() > 1 else ""
     one, two = _name_network(row, several), _name_network(other, several)
     if not named:
@@ -176,6 +177,20 @@ def check_comparable(
     _refuse_unshared_splits(placed, source)
 
 # %% ../../nbs/verbs/evaluate.ipynb #0cfd6707
+def _refuse_groups(placed: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+    "Refuse a column that does not divide all subjects, or those judged, in groups; the index is the file's."
+    for column in columns:
+        if not column.startswith(predictions.CLASS_SCORE):
+            for rows in (placed, placed[placed["split"] == "test"]):
+                subgroups.place_subjects(rows, column, name)
+
+
+def _tell_reading(checked: pd.DataFrame, unused: Sequence[str], threshold: float | None = None) -> None:
+    "Add to the sentences on how a table was read what was not used of it, and what is odd about it."
+    said = [*checked.attrs["reading"], *unused, *oddities.find_oddities(checked, threshold)]
+    checked.attrs["reading"] = said
+
+# %% ../../nbs/verbs/evaluate.ipynb #a3fe2dfb
 def read_judged(
     table: pd.DataFrame | Path | str,  # for each cell subject, label, score; or a file of it, '-' piped in
     columns: Mapping[str, str] | None = None,  # {our column: theirs}
@@ -192,7 +207,10 @@ def read_judged(
     else:
         check_predictions(table)
         name, rows = name_source(table), read_any_table(table)
-    index = rows.index if rows.attrs.get("numbered") else pd.RangeIndex(len(rows))
+    if not rows.attrs.get("numbered"):  # by `read_any_table`
+        rows = rows.reset_index(drop=True)
+    index, keep = rows.index, list(meaning.get("keep", ()))
+    unused = oddities.describe_unused(rows, columns, keep, name)
     if multiclass.find_classes(rows, columns):
         checked = _read_classes(rows, columns, name, labels=labels, subjects=subjects, **meaning)
         oddities.refuse_shortened_names(checked, index, name)
@@ -200,6 +218,7 @@ def read_judged(
         _refuse_shared_validation(checked, name)
         class_judgement.select_judged(checked, name)
         check_comparable(checked, index, name)
+        _tell_reading(checked, unused)
         return checked, name
     people = read_people(subjects) if subjects is not None else find_released_people(rows, columns, name)
     if people is not None:
@@ -211,7 +230,8 @@ def read_judged(
     if compared:
         check_comparable(checked, index, name)
     oddities.refuse_same_tests(checked, name)
-    checked.attrs["reading"] = [*checked.attrs["reading"], *oddities.find_oddities(checked, threshold)]
+    _refuse_groups(checked.set_axis(index), keep, name)
+    _tell_reading(checked, unused, threshold)
     return checked, name
 
 # %% ../../nbs/verbs/evaluate.ipynb #32992a56
@@ -490,9 +510,6 @@ def plan_judgement(
     keep = {"keep": [group]} if group else {}
     known = {"threshold": effective["threshold"], **(reading or {}), **keep}
     checked, source = read_judged(table, columns, labels, **known)
-    if group:
-        for rows in (checked, predictions.select_test_rows(checked)):
-            subgroups.place_subjects(rows, group, source)
     experiment = "classes" if checked.attrs.get("classes") else "judge"
     if experiment == "judge":
         _rehearse(checked, source, effective["train_subjects"])
