@@ -235,6 +235,7 @@ def test_nothing_else_of_draw_reaches_a_table():
     drawing = {
         "blank_figure",
         "error_bars",
+        "log_ticks",
         "hatch_classes",
         "in_run",
         "decode_thumbnails",

