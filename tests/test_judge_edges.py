@@ -318,7 +318,7 @@ def test_refusals_name_the_row_and_the_value():
         "table, row 9: cell is empty; name it, or leave the column out": table.assign(
             cell=table.cell.where(np.arange(len(table)) != 7, "")
         ),
-        "judged cells are ALL, from row 2 on": table[table.label == "ALL"],
+        "table, row 2: from there on all 43 judged cells are ALL": table[table.label == "ALL"],
         "look like log-probabilities": table.assign(score=np.log(table.score)),
     }
     for words, odd in cases.items():

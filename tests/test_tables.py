@@ -345,10 +345,12 @@ def test_a_table_read_in_another_way_is_another_run(tmp_path):
     table = one_arm()
     runs = [
         plan_judgement(table, tmp_path / "runs", reading=reading)
-        for reading in ({}, {"invert": True}, {"positive": "HEM"}, {})
+        for reading in ({}, {"invert": True}, {})
     ]
-    keys = [run.key for run in runs]
-    assert len(set(keys)) == 3 and keys[0] == keys[3]
+    numbers = table.assign(label=(table.label == "ALL").astype(int))
+    turned = plan_judgement(numbers, tmp_path / "runs", reading={"positive": "0"})
+    keys = [*(run.key for run in runs), turned.key]
+    assert len(set(keys)) == 3 and keys[0] == keys[2]
     assert runs[0].manifest["inputs"]["parameters"]["reading"] == []
     (said,) = runs[1].manifest["inputs"]["parameters"]["reading"]
     assert said == "Its scores were probabilities of HEM; 1 less the score is used."

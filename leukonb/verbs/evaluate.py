@@ -177,12 +177,10 @@ def check_comparable(
     _refuse_unshared_splits(placed, source)
 
 # %% ../../nbs/verbs/evaluate.ipynb #0cfd6707
-def _refuse_groups(placed: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+def _refuse_groups(placed: pd.DataFrame, group: str, name: str) -> None:
     "Refuse a column that does not divide all subjects, or those judged, in groups; the index is the file's."
-    for column in columns:
-        if not column.startswith(predictions.CLASS_SCORE):
-            for rows in (placed, placed[placed["split"] == "test"]):
-                subgroups.place_subjects(rows, column, name)
+    for rows in (placed, placed[placed["split"] == "test"]):
+        subgroups.place_subjects(rows, group, name)
 
 
 def _tell_reading(checked: pd.DataFrame, unused: Sequence[str], threshold: float | None = None) -> None:
@@ -199,6 +197,7 @@ def read_judged(
     subjects: pd.DataFrame | Path | str | None = None,  # whose cells they are, see `read_people`
     compared: bool = True,  # whether its arms must have scored the same cells
     threshold: float | None = None,  # of the score, to say how many cells lie on it
+    group: str | None = None,  # the column that divides the subjects in groups; it is kept
     **meaning: Any,  # keep, positive, scale and invert of `check_table`
 ) -> tuple[pd.DataFrame, str]:  # `attrs['reading']`: sentences on how it was read
     "The checked table and what it is called; a `Refusal` where it does not fit or has too few subjects."
@@ -209,10 +208,10 @@ def read_judged(
         name, rows = name_source(table), read_any_table(table)
     if not rows.attrs.get("numbered"):  # by `read_any_table`
         rows = rows.reset_index(drop=True)
-    index, keep = rows.index, list(meaning.get("keep", ()))
+    index, keep = rows.index, [*meaning.pop("keep", ()), *([group] if group else [])]
     unused = oddities.describe_unused(rows, columns, keep, name)
     if multiclass.find_classes(rows, columns):
-        checked = _read_classes(rows, columns, name, labels=labels, subjects=subjects, **meaning)
+        checked = _read_classes(rows, columns, name, labels=labels, subjects=subjects, keep=keep, **meaning)
         oddities.refuse_shortened_names(checked, index, name)
         oddities.refuse_same_tests(checked, name)
         _refuse_shared_validation(checked, name)
@@ -223,14 +222,15 @@ def read_judged(
     people = read_people(subjects) if subjects is not None else find_released_people(rows, columns, name)
     if people is not None:
         refuse_shared_names(rows, people, columns, name)
-    checked = predictions.check_table(rows, columns, name, labels, people=people, **meaning)
+    checked = predictions.check_table(rows, columns, name, labels, keep, people=people, **meaning)
     oddities.refuse_shortened_names(checked, index, name)
     _refuse_shared_validation(checked, name)
     judgement.check_subjects(checked, name)
     if compared:
         check_comparable(checked, index, name)
     oddities.refuse_same_tests(checked, name)
-    _refuse_groups(checked.set_axis(index), keep, name)
+    if group:
+        _refuse_groups(checked.set_axis(index), group, name)
     _tell_reading(checked, unused, threshold)
     return checked, name
 
@@ -506,9 +506,8 @@ def plan_judgement(
     **terms: Any,  # parameters of the experiment `judge`
 ) -> Run:
     "The run that judges a table, its table kept; a `Refusal` where the table or a parameter does not fit."
-    effective, group = _check_terms(terms), terms.get("group")
-    keep = {"keep": [group]} if group else {}
-    known = {"threshold": effective["threshold"], **(reading or {}), **keep}
+    effective = _check_terms(terms)
+    known = {"threshold": effective["threshold"], **(reading or {}), "group": terms.get("group")}
     checked, source = read_judged(table, columns, labels, **known)
     experiment = "classes" if checked.attrs.get("classes") else "judge"
     if experiment == "judge":
