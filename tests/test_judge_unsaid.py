@@ -247,3 +247,24 @@ def test_two_hundred_thousand_rows_are_looked_through_for_columns_that_are_not_u
     table = pd.DataFrame({"subject": rng.integers(0, 2000, n).astype(str), "score": rng.random(n)})
     table["logit"], table["site"] = rng.normal(size=n), rng.integers(0, 3, n).astype(str)
     assert oddities.describe_unused(table) == ["Not used: the columns logit, site."]
+
+
+@pytest.mark.parametrize("column", ["arm", "seed"])
+def test_a_cell_of_one_class_here_and_another_there_is_refused(column):
+    table = three_classes()
+    both = pd.concat([table.assign(**{column: i}) for i in (0, 1)], ignore_index=True)
+    both.loc[len(table), "label"] = "blast" if table.label[0] != "blast" else "other"
+    with pytest.raises(
+        Refusal, match=rf"^table, row {len(table) + 2}: cell .* and .* above; a cell is of one"
+    ):
+        evaluate.read_judged(both)
+
+
+def test_own_subjects_of_a_table_of_classes_are_not_replaced_without_a_word():
+    table = three_classes()
+    people = table[["cell", "subject"]]
+    own = table.assign(subject="P" + table.subject)
+    assert any("Its own column subject was not used" in text for text in said_of(own, subjects=people))
+    own.loc[0, "subject"] = own.subject.iloc[-1]
+    with pytest.raises(Refusal, match="take the table of subjects away if the table is right"):
+        evaluate.read_judged(own, subjects=people)

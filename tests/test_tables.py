@@ -344,8 +344,7 @@ def test_columns_that_are_asked_for_are_kept_as_text_and_scores_of_classes_as_nu
 def test_a_table_read_in_another_way_is_another_run(tmp_path):
     table = one_arm()
     runs = [
-        plan_judgement(table, tmp_path / "runs", reading=reading)
-        for reading in ({}, {"invert": True}, {})
+        plan_judgement(table, tmp_path / "runs", reading=reading) for reading in ({}, {"invert": True}, {})
     ]
     numbers = table.assign(label=(table.label == "ALL").astype(int))
     turned = plan_judgement(numbers, tmp_path / "runs", reading={"positive": "0"})

@@ -200,6 +200,19 @@ def _look_up(picked: Mapping[str, pd.Series], people: pd.DataFrame, source: str)
     identity = found["identity"] if "identity" in found else found["subject"]
     return {"subject": found["subject"], "identity": identity}
 
+# %% ../../nbs/evidence/multiclass.ipynb #5d344e15
+def _refuse_two_classes(placed: pd.DataFrame, source: str) -> None:
+    "Refuse a cell that has one class here and another above; the index is that of the rows in their file."
+    if not predictions.cells_are_named(placed):
+        return
+    first = placed.groupby(["iteration", "cell"], sort=False).label.transform("first")
+    if (other := placed.label != first).any():
+        row, before = placed[other].iloc[0], first[other].iloc[0]
+        raise Refusal(
+            f"{name_row(other, placed.index, source)}: cell {row.cell[:16]} is {row.label} here (arm "
+            f"{row.arm}, seed {row.seed}) and {before} above; a cell is of one class"
+        )
+
 # %% ../../nbs/evidence/multiclass.ipynb #e0affddb
 def _pick(
     table: pd.DataFrame,
@@ -251,6 +264,7 @@ def check_classes(
     if not table.attrs.get("numbered"):  # by `read_any_table`
         table = table.reset_index(drop=True)
     picked = _pick(table, mapping, source, people)
+    own = predictions.pick_columns(table, mapping, source)
     scores, made = _read_probabilities(table, classes, source, scale)
     kept = scores.assign(class_of_cell=_read_labels(picked["label"], classes, source))
     rows = pd.DataFrame({**picked, "label": _stand_in(picked, source), "score": 0.5}).join(kept)
@@ -261,7 +275,10 @@ def check_classes(
     if people is not None:
         where = people.attrs.get("source", "a second table")
         said.append(f"Its subjects were looked up in {where} by the names of the cells.")
+        found = {column: picked[column] for column in ("subject", "identity")}
+        said += predictions.compare_own(own, found, where, source)
     checked = checked.assign(label=checked.class_of_cell).drop(columns=["class_of_cell", "score"])
+    _refuse_two_classes(checked.set_axis(table.index), source)
     is_called = bool(np.isin(checked[list(scores)].to_numpy(), (0.0, 1.0)).all())
     checked.attrs = {"classes": classes, "decisions": is_called, "reading": said}
     return checked

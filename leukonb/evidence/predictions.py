@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'SCALES', 'UNNAMED', 'CLASS_SCORE', 'pick_columns', 'means_healthy', 'refuse_exchanged', 'cells_are_named',
-           'is_no_name', 'mark_decisions', 'holds_calls', 'select_test_rows', 'check_table', 'read_predictions',
-           'write_predictions', 'concatenate_tables', 'tabulate_scores', 'average_by_unit', 'merge_views',
-           'count_cells']
+           'is_no_name', 'mark_decisions', 'holds_calls', 'select_test_rows', 'compare_own', 'check_table',
+           'read_predictions', 'write_predictions', 'concatenate_tables', 'tabulate_scores', 'average_by_unit',
+           'merge_views', 'count_cells']
 
 # %% ../../nbs/evidence/predictions.ipynb #ebdffa54
 import datetime
@@ -527,8 +527,11 @@ def _look_up(picked: Mapping[str, pd.Series], people: pd.DataFrame, source: str)
     return {"subject": found["subject"], "identity": identity, **label}
 
 # %% ../../nbs/evidence/predictions.ipynb #f3769c25
-def _compare_own(
-    picked: Mapping[str, pd.Series], found: Mapping[str, pd.Series], where: str, source: str
+def compare_own(
+    picked: Mapping[str, pd.Series],  # the table's own columns, by our names
+    found: Mapping[str, pd.Series],  # subject and identity that were looked up
+    where: str,  # what the second table is called
+    source: str,  # what the first is called
 ) -> list[str]:
     "What is said of a table's own subjects that others take the place of; a `Refusal` where they do not fit."
     said = []
@@ -623,7 +626,7 @@ def check_table(
     said += _describe_columns(picked)
     if people is not None:
         found = _look_up(picked, people, source)
-        said += [_describe_look_up(found, people), *_compare_own(picked, found, _name_people(people), source)]
+        said += [_describe_look_up(found, people), *compare_own(picked, found, _name_people(people), source)]
         picked |= found
     _refuse_missing(picked, table, source)
     checked = _typed(_filled(pd.DataFrame(picked)), source, labels, positive, scale, invert)
