@@ -124,6 +124,19 @@ def test_a_part_of_a_figure_may_be_reworded_in_a_module_that_computes(package):
     assert key.digest_modules(path) == before and key.digest_drawing(path) != drawing
 
 
+@pytest.mark.parametrize(
+    "file, name, experiment",
+    [("pages/paper.py", "_SETS", "monte-carlo"), ("pages/maps.py", "_DYES", "explanation")],
+)
+def test_a_colour_in_a_module_that_computes_keeps_the_key(package, file, name, experiment):
+    path, source = find_experiment(experiment), (package / file).read_text(encoding="utf-8")
+    (node,) = [n for n in ast.parse(source).body if name in key._defined_names(n)]
+    stated = ast.get_source_segment(source, node)
+    before, drawing = key.digest_modules(path), key.digest_drawing(path)
+    change(package / file, stated, stated.replace("#", "#0"))
+    assert key.digest_modules(path) == before and key.digest_drawing(path) != drawing
+
+
 def test_data_that_a_module_reads_under_another_name_than_its_own_count(package):
     path = find_experiment("released")
     before = key.digest_modules(path)

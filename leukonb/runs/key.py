@@ -131,11 +131,12 @@ def _describe_code(
 ) -> _Code:
     "Digests and imports of some statements."
     nodes = [node for statement in body for node in _walk_statements(statement)]
-    figures = [node for node in nodes if is_figure_function(node)]
+    computing, of_figures = _part_computing(body)
+    figures = [node for node in nodes if is_figure_function(node)] + of_figures
     return _Code(
-        digest(_write_tree(body).encode()),
+        digest(_write_tree(computing).encode()),
         digest("".join(map(_write_tree, figures)).encode()) if figures else "",
-        tuple(name for node in _walk_computing(body) for name in _imported_names(node, package)),
+        tuple(name for node in _walk_computing(computing) for name in _imported_names(node, package)),
         tuple(name for node in nodes for name in _imported_names(node, package)),
     )
 
@@ -202,6 +203,47 @@ def _defined_names(node: ast.stmt) -> list[str]:
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return [t.id for t in targets if isinstance(t, ast.Name)]
+
+# %% ../../nbs/runs/key.ipynb #cc799884
+def _part_computing(
+    body: list[ast.stmt],  # of a module or a notebook
+) -> tuple[list[ast.stmt], list[ast.stmt]]:  # those that compute; private ones that only figures use
+    "The statements of a program without what draws, and what they leave unused."
+    computing, unused = [node for node in body if not _is_silent(node)], []
+    while True:
+        named = [(node, _names_mentioned(node)) for node in computing]
+        idle = [
+            node
+            for node in computing
+            if _may_be_idle(node)
+            and not any(
+                names.intersection(_defined_names(node)) for other, names in named if other is not node
+            )
+        ]
+        if not idle:
+            return computing, unused
+        computing, unused = [node for node in computing if node not in idle], unused + idle
+
+
+def _may_be_idle(node: ast.stmt) -> bool:
+    "Whether a statement only gives private names to a function, a class or a value that no call has made."
+    names = _defined_names(node) if isinstance(node, _DEFINING) else []
+    if not names or not all(name.startswith("_") and name.strip("_") for name in names):
+        return False
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return not node.decorator_list and not getattr(node, "bases", [])
+    calls = [child.func for child in ast.walk(node) if isinstance(child, ast.Call)]
+    return all(isinstance(call, ast.Name) and call.id in ("dict", "list", "set", "tuple") for call in calls)
+
+
+_DEFINING = (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+
+
+def _names_mentioned(node: ast.stmt) -> set[str]:
+    "The names that a statement reads or sets, those within its functions that draw left out."
+    inside = [node, *_walk_computing(filter(_holds_statements, ast.iter_child_nodes(node)))]
+    parts = (child for part in inside for child in ast.iter_child_nodes(part) if not _holds_statements(child))
+    return {name.id for part in parts for name in ast.walk(part) if isinstance(name, ast.Name)}
 
 # %% ../../nbs/runs/key.ipynb #ec9d261d
 def _split_magics(source: str) -> tuple[str, list[str]]:
