@@ -268,3 +268,16 @@ def test_own_subjects_of_a_table_of_classes_are_not_replaced_without_a_word():
     own.loc[0, "subject"] = own.subject.iloc[-1]
     with pytest.raises(Refusal, match="take the table of subjects away if the table is right"):
         evaluate.read_judged(own, subjects=people)
+
+
+def test_rounded_scores_of_people_far_apart_are_no_rows_that_stand_twice():
+    table = bare()
+    number = table.subject.map({name: i for i, name in enumerate(table.subject.unique())})
+    near = 0.05 + 0.07 * number + np.arange(len(table)) % 6 / 100  # tied within a person, and nowhere else
+    assert not any("row above" in text for text in said_of(table.assign(score=near.round(2))))
+
+
+def test_the_row_of_a_frame_is_counted_whatever_its_index_is():
+    table = bare().assign(part="train").set_index(np.array([f"r{i}" for i in range(len(bare()))]))
+    with pytest.raises(Refusal, match="^table, row 2: the column 'part' says train"):
+        evaluate.read_judged(table)
