@@ -100,9 +100,21 @@ def _state_rest(number: int, link: str) -> str:
     return f"{link} {number - _MOST} more" if number > _MOST else ""
 
 # %% ../../nbs/evidence/answers.ipynb #d660bbb5
-def _is_clear(row: Mapping[str, Any], level: float) -> bool:
-    "Whether a difference is told from chance; one that cannot be tested is not."
+def _is_found(row: Mapping[str, Any], level: float) -> bool:
+    "Whether the test finds a difference; one that cannot be tested is not found."
     return row["p_holm"] is not None and row["p_holm"] < 1 - level
+
+
+def _excludes_none(row: Mapping[str, Any], level: float) -> bool:
+    "Whether the interval of a difference leaves out 0; where there is none, the test speaks alone."
+    if row["low"] is None:
+        return _is_found(row, level)
+    return row["low"] > 0 or row["high"] < 0
+
+
+def _is_clear(row: Mapping[str, Any], level: float) -> bool:
+    "Whether test and interval both tell a difference from chance."
+    return _is_found(row, level) and _excludes_none(row, level)
 
 # %% ../../nbs/evidence/answers.ipynb #786f1f02
 def _state_difference(row: Mapping[str, Any], level: float) -> str:
@@ -117,6 +129,12 @@ def _state_difference(row: Mapping[str, Any], level: float) -> str:
 def _state_pair(row: Mapping[str, Any], level: float, judged: str) -> str:
     "Which of two arms is better, or that it cannot be told."
     found = _state_difference(row, level)
+    if _is_found(row, level) != _excludes_none(row, level):
+        test, interval = "finds a difference", "does not exclude that there is none"
+        if not _is_found(row, level):
+            test, interval = "finds no difference", "excludes that there is none"
+        said = f"Whether {row['a']} or {row['b']} is better is not settled by these {judged}"
+        return f"{said}: the test {test}, but the interval {interval} ({found})."
     if not _is_clear(row, level):
         return f"Whether {row['a']} or {row['b']} is better cannot be told from these {judged} ({found})."
     better, other = (row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"])
@@ -228,8 +246,14 @@ def _describe_intervals(record: Mapping[str, Any]) -> str:
     )
 
 # %% ../../nbs/evidence/answers.ipynb #28c2e0d3
+_DISAGREE = (
+    "An arm was called better only where test and interval agreed: they are computed in different ways, the "
+    "test as if the arms were equal and the interval not, and with few subjects they can disagree."
+)
+
+
 def _describe_tests(record: Mapping[str, Any]) -> str:
-    "Which tests compared the arms, and which of them was primary; nothing where none did."
+    "Which tests compared the arms, which of them was primary, and what is called better, if any did."
     rows = [row for row in record["primary"] if row.get("primary")]
     if not rows:
         return ""
@@ -247,6 +271,8 @@ def _describe_tests(record: Mapping[str, Any]) -> str:
         if any("bootstrap" in test for test in others):
             drawn += f" and {terms['resamples']:,} resamples"
         text += f"{drawn} were drawn (seed {terms['seed']})."
+    if any(row["low"] is not None for row in rows):
+        text += f" {_DISAGREE}"
     return text
 
 # %% ../../nbs/evidence/answers.ipynb #d03a88e8

@@ -1,0 +1,59 @@
+"""What the answer says of two arms is borne out by both the test and the interval."""
+
+import pytest
+from leukonb.evidence.answers import describe_methods, state_answer
+
+FOUND, NOT_FOUND = 0.0004, 0.21
+
+
+def _judge(*rows: dict) -> dict:
+    "A judgement of arms with these primary comparisons."
+    people = {
+        k: {"right": 9, "people": 14, "share": 9 / 14, "low": 0.35, "high": 0.87} for k in ("ALL", "HEM")
+    }
+    people["both"] = {"right": 18, "people": 28, "share": 18 / 28, "low": 0.44, "high": 0.81}
+    arm = {"people": people, "shown": "one network", "scores": {}}
+    named = {"metric": "balanced_accuracy", "test": "studentised permutation", "primary": True}
+    rows = [named | row for row in rows]
+    table = {"identities": 28, "cells": 1000, "iterations": 1, "by_class": {"ALL": 14, "HEM": 14}}
+    return {
+        "table": table,
+        "arms": {name: arm for name in ("A", "B", "C")[: 1 + len(rows)]},
+        "primary": rows,
+        "comparisons": rows,
+        "threshold": 0.5,
+        "terms": {"level": 0.95, "permutations": 100, "resamples": 100, "seed": 1},
+    }
+
+
+def _row(low: float | None, high: float | None, p: float, b: str = "B") -> dict:
+    return {"a": "A", "b": b, "difference": -0.07, "low": low, "high": high, "p_holm": p}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "said"),
+    [
+        (-0.144, -0.002, FOUND, "B is better than A"),
+        (None, None, FOUND, "B is better than A"),
+        (-0.144, 0.001, FOUND, "the test finds a difference, but the interval does not exclude"),
+        (-0.144, 0.0, FOUND, "the test finds a difference, but the interval does not exclude"),
+        (-0.144, -0.002, NOT_FOUND, "the test finds no difference, but the interval excludes"),
+        (-0.144, 0.001, NOT_FOUND, "cannot be told from these people"),
+    ],
+)
+def test_an_arm_is_better_only_where_test_and_interval_agree(low, high, p, said):
+    answer = state_answer(_judge(_row(low, high, p)))[-1]
+    assert said in answer
+    assert ("B is better than A" in answer) == said.startswith("B is better")
+
+
+def test_of_several_pairs_only_those_where_both_agree_are_told_apart():
+    answer = state_answer(_judge(_row(-0.144, 0.001, FOUND), _row(-0.2, -0.05, FOUND, "C")))[-1]
+    assert "1 can be told apart" in answer
+    assert "C is better than A" in answer and "B is better" not in answer
+
+
+def test_the_methods_say_why_test_and_interval_can_disagree():
+    assert (
+        "only where test and interval agreed" in describe_methods(_judge(_row(-0.1, 0.1, 0.3)))["paragraph"]
+    )
