@@ -1,5 +1,8 @@
 """What the answer says of two arms is borne out by both the test and the interval."""
 
+import json
+from pathlib import Path
+
 import pytest
 from leukonb.evidence.answers import describe_methods, state_answer
 
@@ -57,3 +60,21 @@ def test_the_methods_say_why_test_and_interval_can_disagree():
     assert (
         "only where test and interval agreed" in describe_methods(_judge(_row(-0.1, 0.1, 0.3)))["paragraph"]
     )
+
+
+def _find_cell(mark: str) -> str:
+    "The cell of the page of a judgement that shows the part of this name."
+    page = json.loads((Path(__file__).parents[1] / "nbs/experiments/judge.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in page["cells"] if cell["cell_type"] == "code"]
+    (found,) = [cell for cell in cells if f'"{mark}")' in cell or f'"{mark}",' in cell]
+    return found
+
+
+def test_the_decision_curve_is_of_every_arm_that_its_section_names():
+    cell = _find_cell("decision")
+    assert 'open_section("benefit", f"{of_probable}' in cell
+    assert "list_bands(arms, " in cell
+
+
+def test_calibration_by_group_says_how_well_its_intervals_hold():
+    assert "describe_holding_of(" in _find_cell("groups-calibration")
