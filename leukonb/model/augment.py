@@ -108,6 +108,7 @@ class Operation:
 
 # %% ../../nbs/model/augment.ipynb #af7e0006
 OPERATIONS: dict[str, Operation] = {}
+_TIE = 23  # the random number that decides which cells are repeated
 
 
 def add_operation(operation: Operation) -> None:
@@ -115,6 +116,10 @@ def add_operation(operation: Operation) -> None:
     if operation.stage not in STAGES:
         known = ", ".join(STAGES)
         raise Refusal(f"operation {operation.name}: stage is {operation.stage!r}; choose one of {known}")
+    if _TIE in operation.numbers:
+        raise Refusal(
+            f"operation {operation.name}: random number {_TIE} decides which cells are repeated; take another"
+        )
     for other in OPERATIONS.values():
         both = set(operation.parameters) & set(other.parameters)
         if both and operation.name != other.name and not set(operation.numbers) & set(other.numbers):
@@ -616,9 +621,6 @@ RECIPES = {
 }
 
 # %% ../../nbs/model/augment.ipynb #63510f02
-_TIE = 23  # the random number that decides which cells are repeated
-
-
 def balance_classes(
     rows: pd.DataFrame,  # with `cell` and `label` (ALL or HEM), one row a training cell
     seed: int,  # of the run
