@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from leukonb.evidence import utility
 from leukonb.evidence.answers import describe_methods, state_answer
+from leukonb.pages import judge_further as further
 
 FOUND, NOT_FOUND = 0.0004, 0.21
 
@@ -78,3 +82,20 @@ def test_the_decision_curve_is_of_every_arm_that_its_section_names():
 
 def test_calibration_by_group_says_how_well_its_intervals_hold():
     assert "describe_holding_of(" in _find_cell("groups-calibration")
+
+
+def test_scores_are_moved_to_the_prevalence_at_which_one_would_act():
+    """Calibrated where half of the cells are ALL, a score is of use at any threshold where one in ten is, once moved."""
+    rng, cells = np.random.default_rng(3), 24_000
+    score = rng.beta(1, 1, cells)
+    ill = rng.random(cells) < score
+    table = pd.DataFrame(
+        {"cell": np.arange(cells).astype(str), "label": np.where(ill, "ALL", "HEM"), "score": score}
+    )
+    table["identity"] = table["subject"] = table.label + (np.arange(cells) % 40).astype(str)
+    table = table.assign(arm="a", iteration=0, seed=0, view=0, threshold=0.5, split="test")
+    table.attrs["decisions"] = False
+    found = further.list_bands({"a": {(0, 0): table}}, 0.1, 0.95)["a"]
+    assert (found.model > found[["all", "none"]].max(axis=1) - 0.004).all()
+    unmoved = utility.decision_band(table, 0.1)
+    assert (unmoved.model < unmoved[["all", "none"]].max(axis=1) - 0.02).any()
