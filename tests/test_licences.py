@@ -2,12 +2,11 @@
 
 import pytest
 
-from leukonb.verbs import licences
-from leukonb.verbs.site import stage_home
+from leukonb.verbs import licences, site
 
 
 def test_the_site_has_a_page_that_names_every_package_with_copyleft(tmp_path):
-    stage_home([], {}, tmp_path, {})
+    site._stage_guides([], {}, tmp_path, True)
     page, table = (tmp_path / "licences.ipynb").read_text(), licences.list_licences()
     named = table.package[table.copyleft != ""]
     assert {"pingouin", "certifi"} <= set(named)

@@ -21,6 +21,7 @@ from leukonb.runs import owner, process
 from leukonb.runs.owner import describe_owner, hold_lock, is_locked
 from leukonb.runs.process import execute_run, prepare_folder
 from leukonb.runs.record import Run, is_whole
+from leukonb.runs.seal import seal
 from leukonb.runs.watch import list_status
 
 ELSEWHERE = {"status": "running", "pid": 4711, "host": "node7", "machine": "node7", "started": 1.7e9}
@@ -39,6 +40,13 @@ def begun(tmp_path):
     return run
 
 
+def end(run):
+    """Leave what an executed notebook leaves."""
+    shutil.copy(run.folder / ".source.ipynb", run.notebook)
+    write_json(run.folder / "result.json", {"run": run.key, "headline": {}, "notes": [], "files": {}})
+    seal(run.folder, run.experiment)
+
+
 @pytest.fixture
 def executed(monkeypatch):
     """The runs that were executed, in the place of their notebooks."""
@@ -46,7 +54,7 @@ def executed(monkeypatch):
 
     def execute(run):
         those.append(run.key)
-        write_json(run.folder / "result.json", {"run": run.key, "headline": {}, "notes": [], "files": {}})
+        end(run)
 
     monkeypatch.setattr(process, "_execute_notebook", execute)
     return those
@@ -193,7 +201,7 @@ def test_a_clock_that_jumps_changes_no_duration(begun, monkeypatch):
 
     def execute(run):
         monkeypatch.setattr(time, "time", lambda: real() - 86400)
-        write_json(run.folder / "result.json", {"run": run.key, "headline": {}, "notes": [], "files": {}})
+        end(run)
 
     monkeypatch.setattr(process, "_execute_notebook", execute)
     process.do_run(str(begun.folder))

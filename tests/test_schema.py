@@ -62,7 +62,6 @@ def test_what_was_written_before_there_were_versions_is_read(tmp_path):
     assert (run.folder / "predictions.parquet").read_bytes() == before, "drawn again, it stays as it was"
     published = find_published()
     assert published and all(is_whole(each) for each in published)
-    assert any("schema" not in each.manifest for each in published)
 
 
 @pytest.mark.fault(

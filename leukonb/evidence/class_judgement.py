@@ -26,7 +26,6 @@ from leukonb.evidence.multiclass import (
     list_classes,
 )
 from ..files import Refusal, digest_table, write_json, write_table
-from ..numbers import state_p
 
 # %% ../../nbs/evidence/class_judgement.ipynb #a6db1ed2
 def _remarks_on_people(rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:
@@ -281,23 +280,12 @@ def _state_cells(arms: Mapping[str, Any]) -> str:
     return f"Of the cells, {_range(scores['accuracy'])} were called rightly; {each_class}."
 
 # %% ../../nbs/evidence/class_judgement.ipynb #93b24d93
-def _state_pair(row: Mapping[str, Any], level: float) -> str:
-    "Which of two arms is better, or that it cannot be told."
-    if row["p_holm"] is None:
-        return f"{row['a']} and {row['b']} cannot be compared: their scores do not scatter over people."
-    span = "" if row["low"] is None else f", interval {row['low']:.3f} to {row['high']:.3f}"
-    found = f"{row['a']} minus {row['b']}: balanced accuracy {row['difference']:+.3f}{span}, "
-    found += state_p(row["p_holm"])
-    if row["p_holm"] >= 1 - level:
-        return f"Whether {row['a']} or {row['b']} is better cannot be told from these people ({found})."
-    better, other = (row["a"], row["b"]) if row["difference"] > 0 else (row["b"], row["a"])
-    return f"{better} is better than {other} ({found})."
-
-
 def _state_last(record: Mapping[str, Any]) -> str:
     "Which arm is better; of one arm, which class is found least often."
     if len(record["arms"]) > 1:
-        return " ".join(_state_pair(row, record["terms"]["level"]) for row in record["primary"])
+        return " ".join(
+            answers.state_pair(row, record["terms"]["level"], "people") for row in record["primary"]
+        )
     found = {c: scores["sensitivity"] for c, scores in record["classes"].items() if "sensitivity" in scores}
     least = min(found, key=lambda c: found[c]["value"])
     return f"Least often found is {least}: {_range(found[least])} of its cells."
