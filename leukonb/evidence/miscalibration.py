@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import leukonb
+from . import intervals, metrics
 from .calibration import correct_calibration_error, equal_mass_bins
 from .coverage import nearest_size
 from .worlds import draw_sizes
@@ -111,13 +112,19 @@ def interval_corrected_error(
     The gaps $g_b$ that were found are the pattern of the true ones, and the errors $e$ over subjects are
     multivariate t. That the first probability grows and the second falls with $c$ is Anderson's inequality
     (1955, theorem 1). How often the interval holds was counted (`describe_miscalibration`).
-    NaN where a class has a single identity.
+    Where no identity departs from the gaps, it is the exact interval of `intervals.exact_ends`. NaN where a
+    class has a single identity.
     """
     people = table.drop_duplicates("identity").label
-    if min((people == "ALL").sum(), (people == "HEM").sum()) < 2:
+    units = [int((people == label).sum()) for label in ("ALL", "HEM")]
+    if min(units) < 2:
         return (math.nan, math.nan, math.nan)
     corrected = correct_calibration_error(table, bins)["corrected"]
     gaps, tail = measure_gaps(table, bins), (1 - level) / 2
+    if np.abs(gaps.covariance).max() < metrics.NOISE**2:
+        cells = [int((table.label == label).sum()) for label in ("ALL", "HEM")]
+        low, high = intervals.exact_ends("ece", {"ece": corrected}, units, cells, level)
+        return corrected, min(low, corrected), max(high, corrected)
     chance, error = _draw_chance(gaps, draws, seed), float(gaps.share @ np.abs(gaps.gap))
     pattern = gaps.gap if error > 1e-9 else np.sqrt(np.diag(gaps.covariance))
     size = float(gaps.share @ np.abs(pattern))
