@@ -152,8 +152,8 @@ SECTIONS |= {
         "each subject: all cells of one person may be wrong.",
     ),
     "methods": (
-        "How this was made",
-        "A paragraph for a paper, which says what was computed above. The same is in methods.json, in parts.",
+        "The methods, in a paragraph",
+        "Ready to paste into a paper: it says what was computed above. The same is in methods.json, in parts.",
     ),
 }
 
