@@ -153,7 +153,7 @@ SECTIONS |= {
     ),
     "methods": (
         "The methods, in a paragraph",
-        "Ready to paste into a paper: it says what was computed above. The same is in methods.json, in parts.",
+        "Ready to paste into a paper: what was computed above. The same is in methods.json, in parts.",
     ),
 }
 
