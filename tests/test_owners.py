@@ -147,10 +147,14 @@ def test_of_two_that_began_in_one_moment_the_last_to_write_has_the_run(begun, mo
         time.sleep(0.5)
         raise RuntimeError("ended by the other")
 
-    beating = process._beating
+    beating, killed = process._beating, []
     monkeypatch.setattr(process, "_execute_notebook", execute)
+    monkeypatch.setattr(
+        process, "_kill", killed.append
+    )  # what this process has started is other tests' browser
     monkeypatch.setattr(process, "_beating", lambda folder, limit: beating(folder, limit, every=0.1))
     process.do_run(str(begun.folder))
+    assert killed, "what the run had started was to end with it"
     assert begun.result["headline"] == {"other": 1}, "the other's result is left alone"
     assert read_json(begun.folder / "status.json") == ELSEWHERE and (begun.folder / ".heartbeat").exists()
 
