@@ -134,9 +134,31 @@ def leave_each_out(
         people, metrics.compute_scores(rows, threshold), _without_each(rows, people, names, threshold)
     )
 
+# %% ../../nbs/evidence/robustness.ipynb #3ed4dad7
+def _list_pairs(both: pd.DataFrame) -> list[pd.DataFrame]:
+    "The rows of each pair of networks, the cells of all pairs in one order."
+    return [rows for _, rows in both.groupby("pair")] if "pair" in both else [both]
+
+
+def _gaps_without(
+    both: pd.DataFrame, people: _People, names: Sequence[str], threshold: float
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:  # by name: the difference, and it without each identity
+    "The difference of two networks in each score, with everybody and without each identity."
+    arms, classes = (
+        [both[["label"]].assign(score=both[arm]) for arm in ("first", "second")],
+        both.label == "ALL",
+    )
+    everyone = np.ones((2, 1))
+    one, other = (
+        intervals.weighted_scores(x, classes.to_numpy(int), names, threshold, everyone) for x in arms
+    )
+    first, second = (_without_each(rows, people, names, threshold) for rows in arms)
+    whole = {name: float(one[name][0] - other[name][0]) for name in names}
+    return whole, {name: first[name] - second[name] for name in names}
+
 # %% ../../nbs/evidence/robustness.ipynb #c93ea2ad
 def leave_each_out_of_both(
-    both: pd.DataFrame,  # from `paired.pair_arms`
+    both: pd.DataFrame,  # from `paired.pair_arms`, or `paired.pair_seeds`, over whose pairs the mean is taken
     names: Sequence[str] = NAMES,
     threshold: float = 0.5,
 ) -> pd.DataFrame:  # identity, label, cells, metric, value, without, change
@@ -144,12 +166,11 @@ def leave_each_out_of_both(
     _refuse_scores(names, metrics.NAMES)
     if both.attrs.get("decisions"):
         names = [name for name in names if name not in metrics.THRESHOLD_FREE]
-    people, classes = _list_people(both), (both.label == "ALL").to_numpy(int)
-    arms = [both[["label"]].assign(score=both[arm]) for arm in ("first", "second")]
-    whole = [intervals.weighted_scores(rows, classes, names, threshold, np.ones((2, 1))) for rows in arms]
-    without = [_without_each(rows, people, names, threshold) for rows in arms]
-    value = {name: whole[0][name][0] - whole[1][name][0] for name in names}
-    return _tabulate(people, value, {name: without[0][name] - without[1][name] for name in names})
+    pairs = _list_pairs(both)
+    people = _list_people(pairs[0])
+    each = [_gaps_without(pair, people, names, threshold) for pair in pairs]
+    value = {name: np.mean([whole[name] for whole, _ in each]) for name in names}
+    return _tabulate(people, value, {n: np.mean([without[n] for _, without in each], axis=0) for n in names})
 
 # %% ../../nbs/evidence/robustness.ipynb #4e3e3598
 def most_influential(
@@ -381,18 +402,23 @@ Test = Callable[[pd.DataFrame, str], float]  # of paired arms and the name of a 
 
 def _gap_after(both: pd.DataFrame, people: _People, name: str, threshold: float) -> tuple[float, Callable]:
     "The difference of two arms, and a function: its size after the units that are done and one more."
-    arms = [both[["label"]].assign(score=both[arm]) for arm in ("first", "second")]
+    arms = [p[["label"]].assign(score=p[arm]) for p in _list_pairs(both) for arm in ("first", "second")]
     sums = [_sum_up(rows, people.codes, threshold) for rows in arms]
-    one, other = (_one_more(s, name) for s in sums)
+    steps = [_one_more(s, name) for s in sums]
     whole = [_scores_of_sums(s, s.labelled, [name])[name][0] for s in sums]
-    gap = float(whole[0] - whole[1])
+    gap = float(np.mean(whole[::2]) - np.mean(whole[1::2]))
     side = 1 if gap >= 0 else -1
-    return gap, lambda done: side * (one(done) - other(done))
+
+    def after(done: np.ndarray) -> np.ndarray:
+        each = [step(done) for step in steps]
+        return side * (np.mean(each[::2], axis=0) - np.mean(each[1::2], axis=0))
+
+    return gap, after
 
 # %% ../../nbs/evidence/robustness.ipynb #3ffd0b50
 def _with_other_labels(both: pd.DataFrame, people: _People, units: Sequence[int]) -> pd.DataFrame:
     "The paired arms with the labels of some identities exchanged."
-    wrong = np.isin(people.codes, units)
+    wrong = both.identity.isin(people.names.identity.to_numpy()[list(units)])
     other = both.label.map({"ALL": "HEM", "HEM": "ALL"})
     changed = both.assign(label=both.label.where(~wrong, other))
     changed.attrs = dict(both.attrs)
@@ -400,7 +426,7 @@ def _with_other_labels(both: pd.DataFrame, people: _People, units: Sequence[int]
 
 # %% ../../nbs/evidence/robustness.ipynb #af7308db
 def least_relabelled_of_both(
-    both: pd.DataFrame,  # from `paired.pair_arms`
+    both: pd.DataFrame,  # from `paired.pair_arms`, or `paired.pair_seeds`, over whose pairs the mean is taken
     names: Sequence[str] = NAMES,
     threshold: float = 0.5,
     p_value: Test | None = None,  # a test; without one, the sign of the difference is to be undone
@@ -415,7 +441,7 @@ def least_relabelled_of_both(
     _refuse_scores(names, RELABELLED)
     if both.attrs.get("decisions"):
         names = [name for name in names if name not in metrics.THRESHOLD_FREE]
-    people, found = _list_people(both), []
+    people, found = _list_people(_list_pairs(both)[0]), []
     for name in names:
         gap, after = _gap_after(both, people, name, threshold)
         ps = [np.nan]
