@@ -49,7 +49,8 @@ def test_planted_second_photographs_are_found_and_nothing_else():
     everyone = pd.concat([cells, copies], ignore_index=True)
     found = find([*images, *second], everyone).of("certain")
     assert sorted(zip(found.a, found.b)) == [(row, len(cells) + k) for k, row in enumerate(rows)]
-    people = links.join_people(everyone, found)
+    shown = everyone.cell.map(links.name_cells(everyone.cell, found))
+    people = release.join_subjects(everyone.assign(cell=shown)[["cell", "subject"]])
     assert people[cells.subject[0]] == people[other] and len(set(people.values())) == 5
 
 

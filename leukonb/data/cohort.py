@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'bmp_size', 'Measure', 'measure_file', 'measure_files', 'Cohort', 'agree_facts', 'drop_unsound',
-           'add_identities', 'tell_images', 'build_cohort', 'index_cohort', 'save_cohort', 'load_cohort',
-           'verify_cohort']
+           'add_identities', 'tell_images', 'build_cohort', 'index_cohort', 'save_cohort', 'load_cohort']
 
 # %% ../../nbs/data/cohort.ipynb #47716c4d
 import hashlib, os, stat, struct
@@ -503,22 +502,4 @@ def load_cohort(
             f"the images of the cohort in {folder} are gone from {escape_name(cohort.root)}; "
             "put them back, or index them again"
         )
-    return cohort
-
-# %% ../../nbs/data/cohort.ipynb #14454b12
-def verify_cohort(
-    cohort: Cohort,
-    sample: int | None = None,  # files to read, spread evenly over the cohort; all unless given
-    workers: int | None = None,  # threads that read files
-) -> Cohort:
-    "The cohort, its images read again; a `Refusal` that names the first that is gone or has changed."
-    rows = cohort.cells if not sample else cohort.cells.iloc[:: max(1, len(cohort.cells) // sample)]
-    measures = measure_files([cohort.root / path for path in rows.path], workers)
-    for path, cell, measure in zip(rows.path, rows.cell, measures):
-        if isinstance(measure, Refusal):
-            raise Refusal(
-                f"{escape_name(path)} is no longer what was indexed: it {measure}; index the images again"
-            )
-        if measure[0] != cell:
-            raise Refusal(f"{escape_name(path)} has changed since it was indexed; index the images again")
     return cohort

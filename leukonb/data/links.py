@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEAST_SHARED', 'MOST_TURNED', 'CERTAIN', 'PROBABLE', 'LISTED', 'REPORTED', 'count_mirrors', 'compare_mirrored',
-           'Null', 'fit_null', 'count_agreeing', 'judge_pairs', 'Links', 'find_links', 'name_cells', 'join_people',
-           'list_joined', 'list_lines', 'view_cohort', 'link_cohort', 'tabulate_links', 'known_cells', 'read_links']
+           'Null', 'fit_null', 'count_agreeing', 'judge_pairs', 'Links', 'find_links', 'name_cells', 'list_joined',
+           'list_lines', 'view_cohort', 'link_cohort', 'tabulate_links', 'known_cells', 'read_links']
 
 # %% ../../nbs/data/links.ipynb #b0aa5a83
 from collections.abc import Iterable, Iterator
@@ -226,15 +226,6 @@ def name_cells(
     _, groups = connected_components(graph, directed=False)
     first = dict(zip(groups[::-1], names[::-1]))
     return {name: first[group] for name, group in zip(names, groups)}
-
-
-def join_people(
-    cells: pd.DataFrame,  # cell, subject
-    pairs: pd.DataFrame,  # cell_a, cell_b: certain links
-) -> dict[str, str]:  # {subject: identity}
-    "The person of each subject, joined by shared files and by shared cells."
-    named = cells.assign(cell=cells.cell.map(name_cells(cells.cell, pairs)))
-    return release.join_subjects(named[["cell", "subject"]])
 
 # %% ../../nbs/data/links.ipynb #a4667832
 def list_joined(

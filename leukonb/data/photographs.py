@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['DIAMETER', 'FRAME', 'WIDTHS', 'Bands', 'REGISTERED', 'choose_size', 'read_density', 'split_bands', 'shrink_bands',
-           'Views', 'view_cells', 'motion_matrix', 'propose_pairs', 'compare_bands', 'score_bands', 'register_pairs',
-           'lay_upon']
+           'Views', 'view_cells', 'motion_matrix', 'propose_pairs', 'compare_bands', 'score_bands', 'register_pairs']
 
 # %% ../../nbs/data/photographs.ipynb #fd35ba3f
 import os
@@ -348,18 +347,3 @@ def register_pairs(
     table = pd.DataFrame(found, columns=REGISTERED, dtype=float)
     known = pd.DataFrame(rows, columns=list(pairs.columns))[["a", "b", "likeness"]]
     return pd.concat([known, table], axis=1).sort_values("score", ascending=False, ignore_index=True)
-
-# %% ../../nbs/data/photographs.ipynb #f8a7850b
-def lay_upon(
-    density: np.ndarray,  # (144, 144) of the second cell
-    motion: Iterator[float] | Iterable[float],  # turn (degrees), down, right, from `register_pairs`
-) -> np.ndarray:  # uint8 (144, 144), grey, 0 outside the cell
-    "The second cell turned and moved to lie on the first, dark where there is much stain."
-    turn, down, right = motion
-    places = np.mgrid[:FRAME, :FRAME].reshape(2, -1).T - _CENTRE
-    y, x = (v + _CENTRE for v in _turned(places, np.deg2rad(turn), down, right))
-    inside = density > 0
-    seen, use = _look(density.astype(np.float32)[..., None], inside, y, x)
-    low, high = np.quantile(density[inside].astype(np.float32), (0.01, 0.99))
-    grey = 235 - 190 * (seen[:, 0] - low) / max(high - low, 1e-6)
-    return np.where(use, np.clip(grey, 1, 255), 0).astype(np.uint8).reshape(FRAME, FRAME)

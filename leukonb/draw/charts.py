@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['draw_reliability', 'draw_decision_curve', 'draw_predictive_values', 'draw_risk_coverage', 'draw_abstention',
-           'draw_verdicts', 'draw_two_intervals', 'draw_by_group', 'draw_means_by_group', 'draw_differences',
-           'draw_critical_difference', 'draw_by_split', 'draw_rates', 'draw_power', 'draw_shared', 'draw_exposed']
+           'draw_verdicts', 'draw_by_group', 'draw_means_by_group', 'draw_differences', 'draw_critical_difference',
+           'draw_by_split', 'draw_rates', 'draw_power', 'draw_shared', 'draw_exposed']
 
 # %% ../../nbs/draw/charts.ipynb #5021ca4b
 from collections.abc import Mapping
@@ -185,24 +185,6 @@ def draw_verdicts(
     )
     fig.update_yaxes(title="subject", **order)
     return fig.update_xaxes(title="mean score of its cells", range=[-0.02, 1.02])
-
-# %% ../../nbs/draw/charts.ipynb #b5a58657
-def draw_two_intervals(
-    scores: pd.DataFrame,  # metric, value, low, high, over subjects
-    naive: pd.DataFrame,  # the same, over cells
-) -> go.Figure:
-    "Each score with its interval over subjects and, above it, the one that takes cells for independent."
-    fig, names = blank_figure(height=80 + 46 * len(scores)), list(scores.metric)
-    kinds = ((naive, "over cells: too narrow", MUTED, -0.17), (scores, "over subjects", ACCENT, 0.17))
-    for rows, name, colour, shift in kinds:
-        places = [names.index(metric) + shift for metric in rows.metric]
-        dots = dict(mode="markers", name=name, marker=dict(size=8, color=colour))
-        bars = error_bars(rows.value, rows.low, rows.high, width=4, color=colour)
-        hover = dict(customdata=rows.metric, hovertemplate="%{customdata}: %{x:.3f}<extra></extra>")
-        if len(rows):
-            fig.add_scatter(x=rows.value, y=places, error_x=bars, **dots, **hover)
-    ticks = dict(tickvals=list(range(len(names))), ticktext=[name_score(n) for n in names])
-    return fig.update_yaxes(range=[len(names) - 0.4, -0.6], **ticks).update_xaxes(title="score")
 
 # %% ../../nbs/draw/charts.ipynb #b593bd2f
 def _describe_groups(rows: pd.DataFrame) -> list[str]:
