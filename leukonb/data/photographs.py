@@ -8,7 +8,7 @@ __all__ = ['DIAMETER', 'FRAME', 'WIDTHS', 'Bands', 'REGISTERED', 'choose_size', 
 
 # %% ../../nbs/data/photographs.ipynb #fd35ba3f
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
