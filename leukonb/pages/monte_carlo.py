@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FIRST', 'SECOND', 'SHOWN', 'tabulate_heads', 'count_learnt_identities', 'gather_trainings', 'claimed_interval',
-           'summarise_spread', 'pair_splits', 'draw_pairs', 'compare_pair', 'compute_posteriors', 'draw_posteriors',
-           'describe_verdict']
+           'average_classes', 'summarise_spread', 'pair_splits', 'draw_pairs', 'compare_pair', 'compute_posteriors',
+           'draw_posteriors', 'describe_verdict']
 
 # %% ../../nbs/pages/monte_carlo.ipynb #6b55a745
 from collections.abc import Sequence
@@ -77,7 +77,10 @@ def gather_trainings(
     return rows, float(np.mean([_count_learnt(run) for run in trained]))
 
 # %% ../../nbs/pages/monte_carlo.ipynb #bfea0c85
-SHOWN = ("weighted_f1", "auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
+SHOWN = (
+    *("weighted_f1", "auroc", "accuracy", "weighted_precision", "weighted_recall"),
+    *("balanced_accuracy", "sensitivity", "specificity"),
+)
 
 # %% ../../nbs/pages/monte_carlo.ipynb #0df07d53
 def _sizes(judged: judgement.Judgement) -> tuple[float, float]:
@@ -97,13 +100,29 @@ def claimed_interval(
     arm: str,
 ) -> str:
     "What the paper prints for a score over its splits; nothing where it prints none."
-    word = {"weighted_f1": "F1", "auroc": "AUC", "accuracy": "accuracy"}.get(name)
-    if word is None or arm != FIRST:
+    word = {"weighted_f1": "F1", "auroc": "AUC"}.get(name, name.removeprefix("weighted_"))
+    if f"Monte Carlo {word}" not in paper.PRINTED or arm != FIRST:
         return ""
     ends = ("", ", spread", ", low", ", high")
     names = [f"Monte Carlo {word}{end}" for end in ends]
     mean, spread, *reach = (paper.printed_figure(n) / 100 for n in names if n in paper.PRINTED)
     return f"{mean:.4f} ± {spread:.4f}" + (f" [{reach[0]:.4f}, {reach[1]:.4f}]" if reach else "")
+
+# %% ../../nbs/pages/monte_carlo.ipynb #a2192b23
+def average_classes(
+    table: pd.DataFrame,  # predictions of many splits
+    threshold: float = 0.5,
+) -> pd.DataFrame:  # arm, iteration, weighted_precision, weighted_recall
+    "Precision and recall of each arm in each split, of both classes, weighted by their cells."
+    rows, test = [], table[table.split == "test"]
+    for (arm, iteration), one in test.groupby(["arm", "iteration"], sort=False):
+        calls = np.where(one.score >= threshold, "ALL", "HEM")
+        right = (calls == one.label).to_numpy()
+        share = {label: float((one.label == label).mean()) for label in ("ALL", "HEM")}
+        found = {label: right[calls == label].mean() if (calls == label).any() else 0.0 for label in share}
+        precision = sum(share[label] * found[label] for label in share)
+        rows.append([arm, iteration, precision, float(right.mean())])
+    return pd.DataFrame(rows, columns=["arm", "iteration", "weighted_precision", "weighted_recall"])
 
 # %% ../../nbs/pages/monte_carlo.ipynb #cfc0110b
 def _spread_of(values: np.ndarray, sizes: tuple[float, float]) -> dict[str, float | str]:
@@ -121,18 +140,17 @@ def _spread_of(values: np.ndarray, sizes: tuple[float, float]) -> dict[str, floa
 # %% ../../nbs/pages/monte_carlo.ipynb #2db770c3
 def summarise_spread(
     judged: judgement.Judgement,  # of many splits
+    scores: pd.DataFrame
+    | None = None,  # arm, iteration and scores, of other arms too; those judged unless given
 ) -> pd.DataFrame:  # score, arm, paper (claimed), then this run's mean, spread and intervals
     "Mean, deviation, percentiles and both intervals of each score of `SHOWN` and each arm over the splits."
-    each, rows = judgement.scores_by_split(judged), []
-    for name in SHOWN:
-        for arm in judged.arms:
-            values = each[each.arm == arm][name].dropna().to_numpy()
+    each, rows = judgement.scores_by_split(judged) if scores is None else scores, []
+    for name in (name for name in SHOWN if name in each):
+        for arm, of_arm in each.groupby("arm", sort=False):
+            values = of_arm[name].dropna().to_numpy()
             if len(values) >= 2:
-                names = {
-                    "score": name.replace("_", " "),
-                    "arm": arm,
-                    paper.CLAIMED: claimed_interval(name, arm),
-                }
+                claimed = claimed_interval(name, str(arm))
+                names = {"score": name.replace("_", " "), "arm": arm, paper.CLAIMED: claimed}
                 rows.append({**names, **_spread_of(values, _sizes(judged))})
     return pd.DataFrame(rows)
 

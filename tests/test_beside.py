@@ -1,0 +1,97 @@
+"""Area alone and all plain cues beside a network: trained on its training cells, asked about its test cells, and the verdict."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import ROOT
+from leukonb.data import splits
+from leukonb.data.cohort import COLUMNS
+from leukonb.evidence import predictions
+from leukonb.files import Refusal
+from leukonb.model import classical
+from leukonb.pages import beside, monte_carlo, paper
+
+
+def drawn(people=10, cells=6):
+    "Cells of so many people of each class, and cues of which the area knows the class."
+    rng = np.random.default_rng(0)
+    subjects = [*(f"{i}" for i in range(people)), *(f"H{i}" for i in range(people))]
+    rows = pd.DataFrame({"subject": np.repeat(subjects, cells)}, columns=list(COLUMNS))
+    rows = rows.assign(cell=[f"{i:04}" for i in range(len(rows))], identity=rows.subject)
+    rows["path"], rows["label"] = rows.cell, np.where(rows.subject.str.startswith("H"), "HEM", "ALL")
+    is_all = (rows.label == "ALL").to_numpy()
+    cues = {"size.area": is_all + rng.normal(0, 1, len(rows)), "texture.grain": rng.normal(size=len(rows))}
+    return rows, pd.DataFrame(cues, index=pd.Index(rows.cell, name="cell"))
+
+
+def test_plain_classifiers_have_the_networks_training_and_test(monkeypatch):
+    rows, cues = drawn()
+    split, learned = splits.split_monte_carlo(rows, 3, 0.5, 0.2, 0.3), []
+    fit = classical.fit_classifier
+    monkeypatch.setattr(classical, "fit_classifier", lambda *a: learned.append(set(a[1].cell)) or fit(*a))
+    plain = beside.score_plain(cues, split)
+    wanted = split[split.split == "train"].groupby("iteration").cell.agg(set)
+    assert learned == [cells for cells in wanted for _ in range(2)]
+    asked = split[split.split == "test"]
+    for arm, table in plain.groupby("arm"):
+        assert set(zip(table.iteration, table.cell)) == set(zip(asked.iteration, asked.cell)), arm
+
+
+def test_copies_are_left_out_and_a_table_without_cues_has_no_baseline():
+    rows, cues = drawn()
+    split = splits.draw_split(rows, "copies", 0.5, 0.2, 0.3)
+    assert not set(split.cell) <= set(cues.index)
+    plain = beside.score_plain(cues, split)
+    assert set(plain.cell) == set(split.cell[split.split == "test"]) & set(cues.index)
+    assert beside.score_plain(cues[["texture.grain"]], split) is None
+
+
+def test_the_split_of_a_training_is_drawn_again_or_refused():
+    rows, cues = drawn()
+    given = dict(unit="identity", train=0.5, validation=0.2, test=0.3, split_seed=4, iteration=2)
+    given |= dict(copies=0.6, reserved=0.2, seed=0)
+    rest, _ = splits.reserve_identities(rows, 0.2, 4, 2)
+    split = splits.draw_split(rest, "identity", 0.5, 0.2, 0.3, 4, 2)
+    test = split[split.split == "test"]
+    table = predictions.tabulate_scores(test, np.full(len(test), 0.5), "a network", 2)
+    assert set(beside.score_beside(rows, cues, given, table).cell) == set(test.cell)
+    with pytest.raises(Refusal, match="give the cohort that it was trained on"):
+        beside.score_beside(rows, cues, {**given, "split_seed": 5}, table)
+
+
+@pytest.mark.parametrize(
+    "gain, verdict", [(0.2, "scores more"), (-0.2, "scores less"), (0.0, "not told apart")]
+)
+def test_the_verdict_over_splits_follows_the_corrected_test(gain, verdict):
+    rng = np.random.default_rng(0)
+    plain = pd.DataFrame({"arm": "area alone", "iteration": range(20), "auroc": rng.normal(0.7, 0.02, 20)})
+    network = plain.assign(arm="a network", auroc=plain.auroc + gain + rng.normal(0, 0.02, 20))
+    found = beside.compare_plain_splits(pd.concat([network, plain]), (20, 10))
+    assert found.verdict.tolist() == [verdict] and verdict in beside.describe_plain(found)[0]
+
+
+def test_a_network_that_knows_the_class_scores_more_than_area_alone():
+    rows, cues = drawn(people=16)
+    split = splits.split_by_identity(rows, 0.4, 0.1, 0.5)
+    plain = beside.score_plain(cues, split)
+    area = plain[plain.arm == "area alone"]
+    sure = np.where(area.label == "ALL", 0.9, 0.1) + np.random.default_rng(0).normal(0, 0.25, len(area))
+    knows = area.assign(arm="a network", score=sure.clip(0, 1))
+    found = beside.compare_plain(predictions.concatenate_tables([plain, knows])).set_index("beside")
+    assert found.verdict["area alone"] == "scores more" and found.low["area alone"] > 0
+
+
+@pytest.mark.parametrize("name", ["monte-carlo"])
+def test_every_page_of_a_network_asks_the_plain_classifiers(name):
+    assert "beside." in (ROOT / "nbs" / "experiments" / f"{name}.ipynb").read_text()
+
+
+def test_every_figure_that_the_paper_prints_over_its_splits_stands_beside_ours():
+    named = {"F1": "weighted_f1", "AUC": "auroc", "accuracy": "accuracy"}
+    named |= {"precision": "weighted_precision", "recall": "weighted_recall"}
+    for word, score in named.items():
+        claim = monte_carlo.claimed_interval(score, monte_carlo.FIRST)
+        printed = paper.printed_figure(f"Monte Carlo {word}") / 100
+        assert claim.startswith(f"{printed:.4f} ± ") and score in monte_carlo.SHOWN
+        assert ("[" in claim) == (f"Monte Carlo {word}, low" in paper.PRINTED)
