@@ -408,6 +408,25 @@ def test_rows_without_a_file_are_a_remark_and_files_without_a_row_are_refused(go
     assert problems[problems.refused].path.tolist() == ["prelim/3.bmp"]
 
 
+@pytest.mark.fault(
+    group="data",
+    fault="A label table that names files in other letters than theirs",
+    injected="1.BMP or 1 in the table where the file is 1.bmp",
+    promise="the table is named with its line, and the file; nothing is guessed",
+)
+@pytest.mark.parametrize("spelt", ["1.BMP", "1"])
+def test_a_label_table_that_spells_files_otherwise_is_named(good, tmp_path, spelt):
+    wrong = LABELS.replace("1.bmp", spelt)
+    assert wrong != LABELS
+    put(good, {"prelim/labels.csv": wrong, "prelim/1.bmp": 11, "prelim/2.bmp": 12})
+    problems = index_cohort(good).problems.query("refused")
+    line = next(n for n, text in enumerate(wrong.splitlines(), 1) if f",{spelt}," in text)
+    assert problems.path.tolist() == ["prelim/labels.csv", "prelim/1.bmp"]
+    assert f"line {line} names {spelt} where the file is prelim/1.bmp;" in problems.reason.iloc[0]
+    put(tmp_path / "alone", {"prelim/labels.csv": wrong, "prelim/1.bmp": 11})
+    assert "prelim/labels.csv line" in refusal_line(index_cohort, tmp_path / "alone")
+
+
 def test_a_table_of_paths(tmp_path):
     put(tmp_path, {"a b.bmp": 1, "sub/b.bmp": 2, "elsewhere/c.bmp": 3})
     rows = f"subject,path,label,note\r\nx1,./a b.bmp,ALL,\r\n\r\n y2 ,sub\\b.bmp,0,q\r\ny2,{tmp_path / 'elsewhere/c.bmp'},hem\r\n"
@@ -440,7 +459,8 @@ def test_a_table_of_paths(tmp_path):
         ("path,label,subject\na.bmp,ALL,\n", "line 2 has no subject"),
         ("path,label,subject\n,ALL,1\n", "line 2 has no path"),
         (b"path,label,subject\n\xe9.bmp,ALL,1\n", "UTF-8"),
-        ("path,label,subject\ngone.bmp,ALL,1\n", "cannot be read"),
+        ("path,label,subject\ngone.bmp,ALL,1\n", "line 2 of cells.csv names it; mend or remove"),
+        ("path,label,subject\nA.BMP,ALL,1\n", "line 2 of cells.csv names it; the file is a.bmp"),
     ],
 )
 @pytest.mark.fault(

@@ -12,6 +12,7 @@ __all__ = ['SUFFIXES', 'TABLES', 'Facts', 'PARTS', 'ALONE', 'LAYOUTS', 'escape_n
 import csv, os, re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from . import release
 from ..files import Refusal
@@ -314,6 +315,23 @@ def _remark_absent(tables, files):
             remarks.append(problem_row(files.relative(table), reason, False))
     return remarks
 
+
+def _find_respelt(tables, unlabelled, files):
+    "A problem for each label table that spells images without a label otherwise than their files are named."
+    problems = []
+    for table, rows in tables.items():
+        spelt = {key: name for name in rows for key in (name.casefold(), f"{name.casefold()}.")}
+        below = [path for path in unlabelled if table.parent in path.parents]
+        keys = {path: (path.name.casefold(), f"{path.stem.casefold()}.") for path in below}
+        wrong = {path: spelt[key] for path in below for key in keys[path] if key in spelt}
+        if wrong:
+            path, name = next(iter(wrong.items()))
+            others = f" ({len(wrong):,} such lines)" if len(wrong) > 1 else ""
+            line, file = rows[name]["line"], escape_name(files.relative(path))
+            reason = f"line {line} names {escape_name(name)} where the file is {file}{others}"
+            problems.append(problem_row(files.relative(table), f"{reason}; name the files as they are"))
+    return problems
+
 # %% ../../nbs/data/layouts.ipynb #8a40e195
 def _look_up(path, tables):
     "What the nearest label table above an image says of it."
@@ -332,18 +350,21 @@ def _part_names():
 def read_folder(files: Files, pattern: re.Pattern | None = None) -> Reading:
     "What label tables, names and folders say of each image of a folder."
     tables, problems = read_label_tables(files)
-    part_names, root_name, facts = _part_names(), files.root.resolve().name, {}
+    part_names, root_name, facts, bare = _part_names(), files.root.resolve().name, {}, []
     with_healthy = {path.parent.parent for path in files.images if path.parent.name.lower() == "hem"}
     for path in files.images:
         relative = files.relative(path)
         name, folder = parse_path(relative, pattern), parse_folders(f"{root_name}/{relative}", part_names)
         if folder.get("label") == "ALL" and "label" in name and path.parent.parent not in with_healthy:
             del folder["label"]
-        row = _look_up(path, tables) if folder.get("part") not in ("training", "final") else {}
+        listed = folder.get("part") not in ("training", "final")
+        row = _look_up(path, tables) if listed else {}
         sources = {"label table": row, "name": name, "folder": folder}
         facts[relative] = {source: says for source, says in sources.items() if says}
-    problems = [*files.problems, *problems, *_remark_absent(tables, files)]
-    return Reading(files.root, facts, problems)
+        if listed and not any("label" in says for says in sources.values()):
+            bare.append(path)
+    respelt = _find_respelt(tables, bare, files)
+    return Reading(files.root, facts, [*files.problems, *problems, *respelt, *_remark_absent(tables, files)])
 
 # %% ../../nbs/data/layouts.ipynb #db2250f0
 _TABLE_COLUMNS = ("path", "label", "subject")
@@ -378,7 +399,7 @@ def _list_facts(table, wanted, positive):
         except Refusal as refusal:
             raise Refusal(f"line {line} {refusal}") from None
         says = {"label": label} if subject is None else {"label": label, "subject": subject.upper()}
-        facts[path] = {"table": says, "name": release.parse_name(path), "written": subject}
+        facts[path] = {"table": says, "name": release.parse_name(path), "written": subject, "line": line}
     return facts
 
 # %% ../../nbs/data/layouts.ipynb #48b11c60
@@ -393,6 +414,29 @@ def _remark_letters(facts, table):
         problem_row(table.name, f"writes one subject {escape_name(' and '.join(s))}; counted as one", False)
         for s in doubles
     ]
+
+# %% ../../nbs/data/layouts.ipynb #f6b3c590
+@lru_cache(maxsize=1)
+def _list_names(folder):
+    "The names of the files in a folder; none where it cannot be read."
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError):
+        return []
+
+
+def _drop_absent(facts, table):
+    "Take out what a table says of files that are not there: a problem for each, with its line."
+    lines, problems = {path: says.pop("line") for path, says in facts.items()}, []
+    for path in [path for path in facts if not os.path.lexists(table.parent / path)]:
+        del facts[path]
+        name, there = os.path.basename(path).casefold(), _list_names((table.parent / path).parent)
+        like = next((escape_name(found) for found in there if found.casefold() == name), "")
+        mend = f"the file is {like}: name it as it is" if like else "mend or remove the line"
+        where = f"line {lines[path]} of {escape_name(table.name)}"
+        problems.append(problem_row(path, f"is not there, though {where} names it; {mend}"))
+    _list_names.cache_clear()
+    return problems
 
 # %% ../../nbs/data/layouts.ipynb #65b850fe
 def read_path_table(
@@ -413,7 +457,7 @@ def read_path_table(
     if not facts:
         raise Refusal(f"{escape_name(table)} has no row; one a cell is wanted: path, label, subject")
     stands = problem_row(table.name, f"ALL stands for {positive}, HEM for every other label", False)
-    problems = _remark_letters(facts, table) + [stands] * (positive is not None)
+    problems = _remark_letters(facts, table) + [stands] * (positive is not None) + _drop_absent(facts, table)
     return Reading(table.parent, facts, problems, table.stem)
 
 # %% ../../nbs/data/layouts.ipynb #833a8b85
