@@ -19,6 +19,7 @@ from leukonb.evidence import (
     answers,
     calibration,
     clustered,
+    fragility,
     intervals,
     metrics,
     miscalibration,
@@ -28,6 +29,7 @@ from leukonb.evidence import (
     resampled,
     spellings,
 )
+from .fragility import Fragility
 from .networks import Networks
 from ..files import Refusal, digest_table, write_json, write_table
 from ..pictures import count_alone
@@ -51,6 +53,7 @@ class Judgement:
     once: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.score_once`
     sized: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.correlate_sizes`
     terms: dict[str, Any] = field(default_factory=dict)  # level, method, resamples, permutations, seed
+    fragility: Fragility = field(default_factory=Fragility)  # of the comparisons
 
     @property
     def arms(self) -> list[str]:
@@ -489,6 +492,9 @@ def judge_table(
     terms["seed"] = seed
     judge = _judge_splits if splits > 1 else _judge_one_set
     parts = judge(rows, by_arm, threshold, overlap, terms, tell)
+    if len(by_arm) > 1 and splits == 1:
+        tell("what could change each comparison")
+    fragile = fragility.find_fragility(by_arm, threshold, level)
     people = _count_people(by_arm, threshold, overlap, level)
     about_sizes = _remark_on_sizes((train, test), whence, splits) if splits > 1 else []
     if splits == 1 and train_subjects is not None:
@@ -498,6 +504,7 @@ def judge_table(
     told = [*spellings.find_spellings_across(table), *about_sizes]
     remarks = _list_remarks(rows, by_arm, threshold, told)
     more = {"ensembles": parts[3], "people": people, "terms": terms, "sizes_from": whence}
+    more["fragility"] = fragile
     if splits == 1:
         more["once"], more["sized"] = _count_once(by_arm, threshold, level)
         for arm, said in remarks.items():
@@ -725,6 +732,15 @@ def _table_record(judgement: Judgement, source: str, reading: Iterable[str]) -> 
         "test_subjects": test,
     }
 
+# %% ../../nbs/evidence/judgement.ipynb #b7c5b70c
+def _changes_record(judgement: Judgement) -> dict[str, list]:
+    "What could change the comparisons; an end that has no limit is null, like one that is not known."
+    found = judgement.fragility
+    parts = {"moved": found.swayed, "influential": found.influential, "mixed": found.odds}
+    tables = {k: rows.astype(object).where(rows.notna(), None) for k, rows in parts.items()}
+    said = fragility.state_changes(found, PRIMARY_SCORE, judgement.terms["level"])
+    return {**{k: _plain(rows) for k, rows in tables.items()}, "sentences": said}
+
 # %% ../../nbs/evidence/judgement.ipynb #a17b5783
 def evidence_record(
     judgement: Judgement,
@@ -745,6 +761,7 @@ def evidence_record(
         "arms": arms,
         "comparisons": _plain(comparisons),
         "primary": _plain(main),
+        "changes": _changes_record(judgement),
     }
     return {"answer": answers.state_answer(record), **record, "methods": answers.describe_methods(record)}
 
