@@ -10,7 +10,7 @@ from leukonb.data.cohort import COLUMNS
 from leukonb.evidence import predictions
 from leukonb.files import Refusal
 from leukonb.model import classical
-from leukonb.pages import beside, monte_carlo, paper
+from leukonb.pages import beside, folds, monte_carlo, paper
 
 
 def drawn(people=10, cells=6):
@@ -82,7 +82,7 @@ def test_a_network_that_knows_the_class_scores_more_than_area_alone():
     assert found.verdict["area alone"] == "scores more" and found.low["area alone"] > 0
 
 
-@pytest.mark.parametrize("name", ["monte-carlo"])
+@pytest.mark.parametrize("name", ["folds", "monte-carlo"])
 def test_every_page_of_a_network_asks_the_plain_classifiers(name):
     assert "beside." in (ROOT / "nbs" / "experiments" / f"{name}.ipynb").read_text()
 
@@ -95,3 +95,21 @@ def test_every_figure_that_the_paper_prints_over_its_splits_stands_beside_ours()
         printed = paper.printed_figure(f"Monte Carlo {word}") / 100
         assert claim.startswith(f"{printed:.4f} ± ") and score in monte_carlo.SHOWN
         assert ("[" in claim) == (f"Monte Carlo {word}, low" in paper.PRINTED)
+
+
+def test_folds_are_scored_as_released_too_where_people_stand_in_both():
+    rows, cues = drawn()
+    rows["fold"] = [int(number) % 2 for number in rows.subject.str.removeprefix("H")]
+    assert list(folds.split_ways(rows)) == ["fold 0 to fold 1", "fold 1 to fold 0", "every identity in turn"]
+    rows["identity"] = rows.identity.replace({"1": "0"})
+    ways = folds.split_ways(rows)
+    apart, whole = (ways[f"fold 0 to fold 1{end}"][0] for end in ("", folds.RELEASED))
+    both = rows[rows.identity == "0"]
+    assert set(whole[whole.split == "test"].cell) - set(apart.cell) == set(both.cell[both.fold == 1])
+    table = folds.score_splits([apart], {"cues": cues}, 0, beside.choose_plain(cues))
+    released = folds.score_splits([whole], {"cues": cues}, 0, beside.choose_plain(cues))
+    named = {"fold 0 to fold 1": table, f"fold 0 to fold 1{folds.RELEASED}": released}
+    network = table[table.arm == "area alone"].assign(arm="a network")
+    joined = folds.add_trained(named, [network])
+    assert "a network" in set(joined["fold 0 to fold 1"].arm) and len(joined) == 2
+    assert "a network" not in set(joined[f"fold 0 to fold 1{folds.RELEASED}"].arm)
