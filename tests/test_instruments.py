@@ -11,6 +11,8 @@ from conftest import ROOT, opened
 from leukonb.data.cohort import index_cohort, save_cohort
 from leukonb.data.phantom import draw_cohort
 from leukonb.evidence import predictions, utility
+from leukonb.files import write_text
+from leukonb.pages.maps import render_sheet
 from leukonb.runs.published import find_published
 from leukonb.verbs import site
 from leukonb.verbs.instruments import PREVALENCES, add_to_menu, make_instruments
@@ -30,6 +32,26 @@ def score_cells(cohort):
     return predictions.concatenate_tables(tables)
 
 
+def worst_of(table):
+    """The cell that the first classifier calls wrongly with the highest confidence."""
+    own = table[table.arm == "<b>bold</b>"]
+    wrong = own[(own.score >= 0.5) != (own.label == "ALL")]
+    return wrong.assign(error=(wrong.score - (wrong.label == "ALL")).abs()).sort_values("error").iloc[-1]
+
+
+def explain_worst(folder, table):
+    """A run that has kept two maps of the worst cell, as the experiment `explanation` does."""
+    images, ramp = np.full((1, 32, 32, 3), 90, np.uint8), np.linspace(-1, 1, 1024).reshape(1, 32, 32)
+    drawn = {"Grad-CAM": ramp, "occlusion": -ramp}
+    write_text(
+        folder / "figures/cells.html",
+        render_sheet(images, drawn, ["ALL"], ["ALL"], cells=[worst_of(table).cell]),
+    )
+    return SimpleNamespace(
+        folder=folder, experiment="explanation", name="explanation", manifest={}, done=True, result={}
+    )
+
+
 def studied(place):
     """A study of drawn cells as its runs leave it: a cohort, scores, an embedding; and the published study of real ones."""
     cohort = index_cohort(draw_cohort(place / "drawn", 12, 6, 96, 0, progress=False), progress=False)
@@ -44,7 +66,8 @@ def studied(place):
     predictions.write_predictions(folder / "predictions.parquet", table)
     np.save(folder / "features-0.npy", np.random.default_rng(0).normal(size=(len(cohort.cells), 6)))
     real = [r for r in find_published() if r.folder.parts[-3] == "real"]
-    return table, {"real": ("Real cells", real), "drawn-study": ("A study of drawn cells", [run])}, real
+    explained = explain_worst(place / "drawn-study/explanation/explanation-0", table)
+    return table, {"real": ("Real cells", real), "drawn-study": ("A study of drawn cells", [run, explained])}, real
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +184,7 @@ def test_a_cell_is_found_looked_at_and_linked_to(show, built):
     wrong = own[(own.score >= 0.5) != (own.label == "ALL")]
     page.locator("select[name=kind]").select_option("wrong")
     assert page.locator(".tile").count() == len(wrong) == page.locator(".tile.wrong").count() > 3
-    worst = wrong.assign(error=(wrong.score - (wrong.label == "ALL")).abs()).sort_values("error").iloc[-1]
+    worst = worst_of(table)
     page.locator(".tile").first.focus()
     page.keyboard.press("Enter")
     said = page.locator(".large").inner_text()
@@ -171,10 +194,15 @@ def test_a_cell_is_found_looked_at_and_linked_to(show, built):
         "getComputedStyle(document.querySelector('.large .face')).backgroundImage.slice(0, 20)"
     )
     assert shape == 'url("data:image/webp'
+    maps = page.locator(".cell-maps figure")
+    assert maps.all_inner_texts() == ["Grad-CAM", "occlusion"]
+    assert page.evaluate("[...document.querySelectorAll('.cell-maps img')].every(i => i.naturalWidth > 30)")
     link = page.evaluate("location.hash")
     assert worst.cell[:12] in link
     again = show(f"cell_explorer.html{link}")
     assert again.locator(".large h2").inner_text() == page.locator(".large h2").inner_text()
+    page.get_by_role("button", name="Next").click()
+    assert not maps.count() and page.locator(".large").is_visible()
     page.locator("select[name=view]").select_option("map")
     assert "6 features of the backbone small" in page.locator("[data-place=map] figcaption").inner_text()
     assert "PCA" in page.locator("[data-place=map]").inner_text()

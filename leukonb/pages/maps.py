@@ -123,13 +123,15 @@ def render_sheet(
     texts: Sequence[str],  # n captions
     marks: Iterable[str],  # n of 'ALL' or 'HEM'
     size: int = 120,  # pixels of a picture
+    cells: Sequence[str] = (),  # n digests, by which the explorer finds a cell's row
 ) -> str:
     "Rows of a cell and its maps as HTML."
     columns, rows = len(maps) + 1, []
     for i, (image, text, mark) in enumerate(zip(images, texts, marks)):
         pictures = {"cell": image, **{name: overlay_map(image, of[i]) for name, of in maps.items()}}
         row = "".join(_picture(p, f"{name}: {text}", size, columns) for name, p in pictures.items())
-        rows.append(f"<tr>{row}{_caption(text, mark)}</tr>")
+        known = f" data-cell='{escape(cells[i], quote=True)}'" if len(cells) else ""
+        rows.append(f"<tr{known}>{row}{_caption(text, mark)}</tr>")
     head = "".join(_head(name, size) for name in ("the cell", *maps))
     return (
         "<div class='table-wrap' style='container-type:inline-size'>"
@@ -146,12 +148,13 @@ def show_sheet(
     name: str,  # what the sheet's file is called
     size: int = 120,  # pixels of a picture
     missing: Iterable[str] = (),  # sentences on what could not be shown
+    cells: Sequence[str] = (),  # n digests
 ) -> None:
     """Show rows of a cell and its maps.
 
     Where a run on drawn cells is going on, they are kept as figures/<name>.html."""
     sentences = "".join(f"<p class='worth'>{escape(text)}</p>" for text in missing)
-    html = sentences + render_sheet(images, maps, texts, marks, size)
+    html = sentences + render_sheet(images, maps, texts, marks, size, cells)
     if in_run() and keeps_pictures():
         write_text(f"figures/{name}.html", html)
     publish_pictures(html, f"{len(texts)} cells with {', '.join(maps)}", texts)

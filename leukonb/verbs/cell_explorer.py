@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ORDERS', 'KINDS', 'PLACES', 'ABOUT', 'BEWARE', 'find_cohort', 'Look', 'crop_pictures', 'see_cells', 'find_embedding',
-           'project_cells', 'measure_cells_shown', 'find_explanation', 'choice_html']
+           'project_cells', 'find_explanation', 'read_maps', 'measure_cells_shown', 'choice_html']
 
 # %% ../../nbs/verbs/cell_explorer.ipynb #6803ed8c
-import base64, io
+import base64, io, re
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any, NamedTuple
 import numpy as np
@@ -18,7 +18,7 @@ from ..data.cohort import Cohort, load_cohort
 from ..data.measured import load_measured
 from ..data.morphology import cell_mask
 from ..draw.cells import decode_thumbnails
-from ..files import Refusal
+from ..files import Refusal, digest
 from ..runs.record import Run
 from .scored_cells import Scored
 
@@ -140,6 +140,44 @@ def project_cells(
     spread = np.maximum(np.ptp(points, axis=0), 1e-12)
     return (points - points.min(0)) / spread, values[[-1, -2]] / max(values.clip(0).sum(), 1e-12)
 
+# %% ../../nbs/verbs/cell_explorer.ipynb #9c6632cd
+def find_explanation(
+    runs: Sequence[Run],  # of the study
+    link: Mapping[Path, str],  # for a run's folder, the address of its page
+) -> str:  # empty where there is none
+    "The address of the page with maps of some of these cells."
+    return next((link[r.folder] for r in runs if r.experiment == "explanation" and r.folder in link), "")
+
+# %% ../../nbs/verbs/cell_explorer.ipynb #4187743c
+_ROW = re.compile(r"<tr data-cell='([0-9a-f]{64})'>(.*?)</tr>", re.DOTALL)
+_MAP = re.compile(r"alt='([^':]*): [^']*' src='(data:image/[a-z]+;base64,[A-Za-z0-9+/=]+)'")
+
+
+def _list_sheets(run: Run) -> list[str]:
+    "The sheets of maps that a run has kept; of real cells, those that are as they were shown."
+    kept = [*sorted(run.folder.glob("figures/*.html")), *sorted(run.folder.glob("pictures/*.html"))]
+    read = [(file, file.read_bytes()) for file in kept]
+    return [
+        sheet.decode() for file, sheet in read if file.parent.name == "figures" or digest(sheet) == file.stem
+    ]
+
+
+def read_maps(
+    runs: Sequence[Run],  # of the study
+    cells: Sequence[str],  # digests
+) -> dict[
+    str, list[tuple[str, str]]
+]:  # {number of the cell: pairs of a map's name and its picture's address}
+    "The maps of these cells that the study's explanation has drawn."
+    explained = next((run for run in runs if run.experiment == "explanation"), None)
+    number, found = {cell: i for i, cell in enumerate(cells)}, {}
+    for sheet in _list_sheets(explained) if explained else ():
+        for cell, row in _ROW.findall(sheet):
+            pictures = [(unescape(name), address) for name, address in _MAP.findall(row) if name != "cell"]
+            if cell in number and pictures:
+                found.setdefault(str(number[cell]), pictures)
+    return found
+
 # %% ../../nbs/verbs/cell_explorer.ipynb #0bd4fb51
 def _pack_pictures(pictures: Sequence[np.ndarray]) -> dict[str, Any] | None:
     "All pictures as one, in rows of twenty or eighty, as a data address; nothing where there are none."
@@ -215,15 +253,8 @@ def measure_cells_shown(
         "origin": _list_origins(cells, cohort),
         "map": mapped and {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in mapped.items()},
         "pictures": _pack_pictures(look.pictures),
+        "mapped": read_maps(runs, cells),
     }
-
-# %% ../../nbs/verbs/cell_explorer.ipynb #9c6632cd
-def find_explanation(
-    runs: Sequence[Run],  # of the study
-    link: Mapping[Path, str],  # for a run's folder, the address of its page
-) -> str:  # empty where there is none
-    "The address of the page with maps of some of these cells."
-    return next((link[r.folder] for r in runs if r.experiment == "explanation" and r.folder in link), "")
 
 # %% ../../nbs/verbs/cell_explorer.ipynb #c3d6f416
 ORDERS = {

@@ -428,8 +428,16 @@
       const button = (text, act) => { const node = make("button", { type: "button" }, text); node.addEventListener("click", act); return node; };
       const face = make("div", { class: `paper ${this.isALL(i) ? "round" : "square"} ${source.pictures ? "pictured" : ""}` }, this.face(i, innerWidth < 600 ? 150 : 200));
       const turn = make("div", { class: "turn" }, button("Previous", () => { this.step(-1); this.place("large").focus(); }), button("Next", () => { this.step(1); this.place("large").focus(); }), button("Close", () => this.choose(-1)));
-      const maps = source.maps ? [make("p", {}, make("a", { href: source.maps }, "Maps of where the network looks"), ", for some of these cells")] : [];
-      place.replaceChildren(face, make("div", {}, make("h2", { class: "chosen-cell" }, this.describe(i)), list, ...maps, turn));
+      place.replaceChildren(face, make("div", {}, make("h2", { class: "chosen-cell" }, this.describe(i)), list, turn), ...this.mapsOf(i));
+    }
+    // Where the network of the study's explanation looks on this cell, and in any case the way to that page.
+    mapsOf(i) {
+      const { source } = this, drawn = (source.mapped || {})[i] || [];
+      if (!source.maps && !drawn.length) return [];
+      const page = source.maps ? make("a", { href: source.maps }, "Where the network looks") : "Where the network looks";
+      if (!drawn.length) return [make("p", { class: "about" }, page, " has maps of some of these cells, and none of this one.")];
+      const pictures = drawn.map(([name, address]) => make("figure", {}, make("img", { src: address, alt: `${name} of this cell` }), make("figcaption", {}, name)));
+      return [make("div", { class: "cell-maps" }, make("div", { class: "pictures" }, ...pictures), make("p", { class: "about" }, page, ": blue speaks for the class that the network called, orange against it. White: the outline of the cell."))];
     }
     // ---- the map
     drawMap() {
