@@ -242,7 +242,7 @@ def run(
     cohort: dict[str, Any] = dict(split=split, features=features, positive=positive)
     terms = dict(data=data, settings=settings, smoke=smoke, subject_pattern=subject_pattern)
     said = _state_call("run", study, **terms, **cohort)
-    with verb.own_experiments(nbs):
+    with verb.own_experiments(nbs, study):
         prepared = verb.prepare_study(
             str(study), out, data, settings, smoke, subject_pattern, said, threads=threads, **cohort
         )

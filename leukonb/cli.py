@@ -341,7 +341,8 @@ def _do_verb(a: Namespace, words: Sequence[str]) -> int:
 
     a.command = shorten_command(["leukonb", *words])
     try:
-        with own_experiments(getattr(a, "nbs", None)):
+        study = getattr(a, "study", None) or []
+        with own_experiments(getattr(a, "nbs", None), *([study] if isinstance(study, str) else study)):
             return _VERBS[a.verb](a) or 0
     except Refusal as refusal:
         return _say(str(refusal), 1)

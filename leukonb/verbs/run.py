@@ -45,21 +45,54 @@ def _write_value(value: Any) -> str:
         raise Refusal(f"settings: {value!r} is no number, text, list or None; give one of these") from None
 
 # %% ../../nbs/verbs/run.ipynb #0ec2702a
+def _own_folders(files: Iterable[Path | str]) -> list[str]:
+    "Where modules of one's own may lie: the folder of LEUKONB_NBS, those below it, those of study files."
+    own, places = os.environ.get("LEUKONB_NBS"), []
+    if own:
+        places += [Path(own), Path(own, "experiments"), Path(own, "experiments", "studies")]
+    places += [Path(file).parent for file in files if str(file).endswith((".yml", ".yaml"))]
+    return list(dict.fromkeys(str(place.resolve()) for place in places if place.is_dir()))
+
+
 @contextmanager
-def own_experiments(
-    folder: Path | str | None,  # that holds a folder `experiments`; nothing changes without one
-) -> Iterator[None]:
-    "Look for experiments and studies in a folder of one's own first, for as long as the block runs."
-    before = os.environ.get("LEUKONB_NBS")
-    if folder is not None:
-        os.environ["LEUKONB_NBS"] = str(folder)
+def _variables(**values: str) -> Iterator[None]:
+    "Set variables of the environment for as long as the block runs."
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop("LEUKONB_NBS", None)
-        else:
-            os.environ["LEUKONB_NBS"] = before
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+# %% ../../nbs/verbs/run.ipynb #24547198
+@contextmanager
+def _importable(folders: list[str]) -> Iterator[None]:
+    "Let modules of some folders be imported, in processes that are started too, while the block runs."
+    earlier = os.environ.get("PYTHONPATH")
+    sys.path[:0] = folders
+    try:
+        with _variables(PYTHONPATH=os.pathsep.join([*folders, *([earlier] if earlier else [])])):
+            yield
+    finally:
+        sys.path[:] = [place for place in sys.path if place not in folders]
+        for name, module in list(
+            sys.modules.items()
+        ):  # a module of that name may lie in the next folder, too
+            if str(Path(getattr(module, "__file__", None) or os.sep).parent) in folders:
+                del sys.modules[name]
+
+# %% ../../nbs/verbs/run.ipynb #5590d27c
+@contextmanager
+def own_experiments(
+    folder: Path | str | None,  # that holds a folder `experiments`; nothing changes without one
+    *named: Path | str,  # studies: modules beside the file of one are found
+) -> Iterator[None]:
+    "Look for experiments, studies and modules in a folder of one's own first, for as long as the block runs."
+    with _variables(**({} if folder is None else {"LEUKONB_NBS": str(folder)})):
+        own = _own_folders(named)
+        with _importable(own) if own else nullcontext():
+            yield
 
 # %% ../../nbs/verbs/run.ipynb #241a0bbc
 @dataclass
