@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SURENESS', 'INTERVAL_OF_ERROR', 'Gaps', 'measure_gaps', 'draw_sure_scores', 'interval_corrected_error',
-           'count_miscalibration', 'read_counts', 'describe_miscalibration']
+           'interval_curve', 'count_miscalibration', 'read_counts', 'describe_miscalibration']
 
 # %% ../../nbs/evidence/miscalibration.ipynb #2b451937
 import math
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import leukonb
-from . import intervals, metrics
-from .calibration import correct_calibration_error, equal_mass_bins
+from . import clustered, intervals, metrics
+from .calibration import correct_calibration_error, equal_mass_bins, reliability_bins
 from .coverage import nearest_size
 from .worlds import draw_sizes
 
@@ -132,6 +132,41 @@ def interval_corrected_error(
     low = _find_factor(gaps.share, pattern, chance, error, 1 - tail) * size
     high = _find_factor(gaps.share, pattern, chance, usual, tail) * size
     return corrected, min(low, corrected), min(1.0, max(high, corrected))
+
+# %% ../../nbs/evidence/miscalibration.ipynb #646e6b66
+def _error_of_share(truth: np.ndarray, unit: np.ndarray) -> clustered.ClassError:
+    "The variance of a share of cells over units: as they scatter, and as classes of whole subjects do."
+    sizes, sums = (np.bincount(unit, values) for values in (np.ones(len(unit)), truth - truth.mean()))
+    on, n = sizes > 0, len(unit)
+    sizes, sums, k = sizes[on], sums[on], int(on.sum())
+    if k < 2:
+        return clustered.ClassError(0.0, 1.0, 0.0, 1.0, k, n)
+    variance = (k - 1) / k * float(((sums / (1 - sizes / n)) ** 2).sum()) / n**2
+    df = max(1.0, float((sizes**2).sum() ** 2 / (sizes**4).sum()) - 1)
+    whole = float(truth.var() * (sizes**2).sum() / n**2)
+    return clustered.ClassError(variance, df, whole, df, k, n)
+
+
+def interval_curve(
+    table: pd.DataFrame,  # predictions of one arm
+    bins: int = 10,  # of equal numbers of cells
+    level: float = 0.95,
+) -> pd.DataFrame:  # as `calibration.reliability_bins`, and low, high
+    """Mean score and share of ALL, bin by bin, with the interval of the share over identities.
+
+    By the effective sample (Korn & Graubard 1998) of the larger of two variances: that of linearised sums of
+    subjects (MacKinnon & White 1985), and that of cells which are of one class in each subject, whose
+    intraclass correlation is 1. Degrees of freedom are Satterthwaite's. A bin of one class has the exact
+    interval of its subjects (Clopper & Pearson 1934).
+    """
+    rows, codes, _ = intervals.number_units(table, "cell", "identity")
+    at, truth, ends = equal_mass_bins(rows.score.to_numpy(float), bins), (rows.label == "ALL").to_numpy(), []
+    for b in range(at.max() + 1):
+        own = truth[at == b].astype(float)
+        share, error = float(own.mean()), _error_of_share(own, codes[at == b])
+        ends.append(clustered.beta_ends(share, clustered.effective_cells(share, [error], level), level))
+    low, high = np.array(ends).T
+    return reliability_bins(table, bins).assign(low=low, high=high)
 
 # %% ../../nbs/evidence/miscalibration.ipynb #648c334e
 SURENESS = {
