@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['SCORE_WORDS', 'format_p', 'state_p', 'format_number', 'kind_of', 'kind_of_unit', 'format_column', 'name_score',
-           'name_words', 'name_column']
+           'name_words', 'name_column', 'name_cue']
 
 # %% ../nbs/numbers.ipynb #39ddb3f4
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 import numpy as np
 import pandas as pd
@@ -85,7 +85,7 @@ _COUNTS = (
 )
 _SHARES = (
     r".*\bshare\b.*|vote|called|called all|right|unsure|unlike|covered|coverage|.* coverage|copy|same picture"
-    r"|of people learned|at the frame|worst"
+    r"|second photograph|of people learned|at the frame|worst|in the cell|others' maps in it"
 )
 _LABELS = (
     r"(.* )?(fold|folds|iteration|seed|epoch|item|channel|subject|identity|label|site|batch)(_[ab]| kept)?"
@@ -145,10 +145,16 @@ def format_column(
     kind = kind or kind_of(
         values.name, numbers, all(isinstance(v, (int, np.integer)) for v in values if _is_number(v))
     )
-    kinds = [kind] * len(values) if units is None else [kind_of_unit(str(u)) for u in units]
+    if units is not None:  # each number is of a measure of its own
+        own = (kind_of_unit(str(u)) for u in units)
+        return [_text(v, k, _decimals([float(v)] if _is_number(v) else [])) for v, k in zip(values, own)]
+    return [_text(value, kind, _decimals(numbers)) for value in values]
+
+
+def _decimals(numbers: Sequence[float]) -> int:
+    "Decimals for measurements that stand in one column, so that the largest of them shows three digits."
     small = max((abs(v) for v in numbers if v == v), default=0.0)
-    decimals = 2 - math.floor(math.log10(small)) if 0 < small < 0.01 else 3
-    return [_text(value, each, decimals) for value, each in zip(values, kinds)]
+    return 2 - math.floor(math.log10(small)) if 0 < small < 0.01 else 3
 
 # %% ../nbs/numbers.ipynb #4ed2f340
 def _is_number(value: Any) -> bool:
@@ -214,3 +220,33 @@ def name_column(
     if paired := re.fullmatch(r"(\w+)_([ab])", text):
         text = f"{'first' if paired[2] == 'a' else 'second'} {paired[1]}"
     return name_words(text.replace("_", " "))
+
+# %% ../nbs/numbers.ipynb #770f5bb9
+_CUE = re.compile(r"(?:(size|colour|outline|texture|background)\.)?([A-Za-z]+)(?:_(-?\w+))?")
+_CHANNELS = {"r": "red", "g": "green", "b": "blue", "L": "lightness (L*)", "a": "a*", "value": "brightness"}
+_MEASURED = {
+    "mean": "mean {}",
+    "sd": "spread of {}",
+    "skew": "skewness of {}",
+    "hu": "Hu moment {}",
+    "harmonic": "Fourier harmonic {}",
+    "pattern": "local pattern {}",
+    "crumbs": "{} of crumbs",
+    "contrast": "contrast at {} px",
+    "homogeneity": "homogeneity at {} px",
+    "energy": "energy at {} px",
+    "correlation": "correlation at {} px",
+}
+
+
+def name_cue(
+    name: str,  # as the program has it, such as 'colour.skew_hue'
+) -> str:
+    "What a plain cue is called on a page."
+    parts = _CUE.fullmatch(name)
+    group, measure, of = parts.groups() if parts else (None, "", None)
+    if not group and not (of and measure in ("mean", "sd")):
+        return name
+    channel = "b*" if (group, of) == ("colour", "b") else _CHANNELS.get(of or "", of)
+    said = _MEASURED[measure].format(channel) if of and measure in _MEASURED else measure
+    return f"{group}: {said}" if group else said

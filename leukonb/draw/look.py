@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 from ..files import write_table, write_text
-from ..numbers import format_column, format_number, name_column, name_words
+from ..numbers import format_column, format_number, kind_of, name_column, name_cue, name_words
 
 # %% ../../nbs/draw/look.ipynb #b53668ad
 COLOURS = {"ALL": "#a21caf", "HEM": "#4d7c0f", "train": "#8a94a6", "validation": "#d08a1d", "test": "#3557a8"}
@@ -153,13 +153,33 @@ def _is_number(value: Any) -> bool:
 def _text_columns(rows: pd.DataFrame, kinds: Mapping[str, str]) -> list[list[str]]:
     "The values of each column as they are read; beside a unit, each number by its own."
     units = rows["unit"] if "unit" in rows else None
-    named = ("metric", "score", "figure")
+    kinds = {**_kinds_of_ends(rows), **kinds}
     texts = []
     for place, name in enumerate(rows.columns):
         values = rows.iloc[:, place]
         own = format_column(values, kinds.get(name), units if name == "value" else None)
-        texts.append([name_words(text) for text in own] if name in named else own)
+        say = _SAID_BY.get(name, str)
+        texts.append([say(text) for text in own])
     return texts
+
+
+_SAID_BY = {
+    **dict.fromkeys(("metric", "score", "figure"), name_words),
+    **dict.fromkeys(("cue", "measure"), name_cue),
+}
+
+
+def _kinds_of_ends(rows: pd.DataFrame) -> dict[str, str]:
+    "The kind of the columns that hold an error or the ends of an interval, where they belong to a share."
+    kinds, last = {}, ""
+    for name, values in rows.items():
+        if not pd.api.types.is_numeric_dtype(values):
+            continue
+        if name in ("low", "high", "error"):
+            kinds |= {name: "share"} if last == "share" else {}
+        else:
+            last = kind_of(name, values.dropna(), pd.api.types.is_integer_dtype(values))
+    return kinds
 
 
 def _body(rows: pd.DataFrame, texts: Sequence[Sequence[str]], links: Mapping[str, Sequence]) -> str:
