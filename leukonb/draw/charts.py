@@ -242,17 +242,27 @@ def draw_means_by_group(
     return fig.update_yaxes(range=[len(groups) - 0.5, -0.5], **ticks)
 
 # %% ../../nbs/draw/charts.ipynb #7f44ba34
+def _name_difference(name: str, p: float, unsettled: bool) -> str:
+    "What stands beside a difference: which, its p value, and that its test and interval disagree."
+    words = [state_p(p)] if p == p else []
+    words += ["not settled"] if unsettled else []
+    return escape_text(name).replace("&#95;", " ") + (f"  ({', '.join(words)})" if words else "")
+
+
 def draw_differences(
-    rows: pd.DataFrame,  # name, difference, low, high, and p if known
+    rows: pd.DataFrame,  # name, difference, low, high; p and unsettled (they disagree) if known
 ) -> go.Figure:
-    "Differences of two arms with their intervals; left of the line the second is better."
+    """Differences of two arms with their intervals; left of the line the second is better.
+
+    An open diamond, named *not settled*, is a difference whose test and interval disagree.
+    """
     p = rows.p if "p" in rows else [np.nan] * len(rows)
-    words = [
-        escape_text(n).replace("&#95;", " ") + (f"  ({state_p(q)})" if q == q else "")
-        for n, q in zip(rows["name"], p)
-    ]
+    unsettled = list(rows.unsettled) if "unsettled" in rows else [False] * len(rows)
+    words = [_name_difference(*row) for row in zip(rows["name"], p, unsettled)]
     fig = blank_figure(height=90 + 36 * len(rows))
-    dots = dict(mode="markers", marker=dict(size=9, color=ACCENT), showlegend=False)
+    signs = ["diamond-open" if x else "circle" for x in unsettled]
+    look = dict(size=[12 if x else 9 for x in unsettled], symbol=signs, color=ACCENT, line_width=2)
+    dots = dict(mode="markers", marker=look, showlegend=False)
     bars = error_bars(rows.difference, rows.low, rows.high, color=ACCENT)
     fig.add_scatter(x=rows.difference, y=words, error_x=bars, hovertemplate="%{x:.3f}<extra></extra>", **dots)
     fig.add_vline(x=0, line=_DOTTED).update_yaxes(autorange="reversed", type="category")

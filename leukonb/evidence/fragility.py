@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_SUBJECTS', 'MOST_COMPARED', 'Fragility', 'sway_pair', 'name_influential', 'second_opinion', 'explain_stop',
-           'find_fragility', 'state_changes']
+           'find_fragility', 'state_odds', 'state_changes']
 
 # %% ../../nbs/evidence/fragility.ipynb #0061a020
 from collections.abc import Mapping
@@ -171,6 +171,12 @@ def _state_relabelled(row: pd.Series, ahead: str) -> str:
 def _odds_text(value: float) -> str:
     "Odds as text, without decimals where they are large."
     return "no limit" if not np.isfinite(value) else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def state_odds(rows: pd.DataFrame) -> list[str]:  # odds_ratio, low, high
+    "The odds ratio of each row with its interval as text; empty where there is none."
+    shown = zip(rows.odds_ratio, rows.low, rows.high)
+    return ["" if x != x else f"{_odds_text(x)} ({_odds_text(a)} to {_odds_text(b)})" for x, a, b in shown]
 
 
 def _state_odds(row: pd.Series, level: float, difference: float) -> str:

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['Arms', 'SECTIONS', 'NOT_SIMULATED', 'HELD', 'NOT_COUNTED', 'OVER_SPLITS', 'MANY_LEFT_OUT', 'EXACT', 'NO_GROUPS',
-           'NONE_LEFT_OUT', 'EFFECTS', 'MOST_SUBJECTS', 'RULES', 'list_arms', 'name_networks', 'begin_progress',
-           'open_section', 'close_section', 'gather_remarks', 'list_headline', 'count_judged', 'list_scores',
-           'describe_holding_of', 'describe_coverage', 'tabulate_coverage', 'name_error', 'drop_single_arm',
-           'tabulate_once', 'describe_size_tests', 'compare_ensembles', 'tabulate_effects', 'list_spread',
-           'tabulate_spread', 'tabulate_comparisons', 'tabulate_tests', 'list_posteriors', 'list_subject_calls',
-           'describe_verdicts', 'title_arm', 'join_verdicts', 'list_miscalled', 'tabulate_people',
-           'tabulate_heterogeneity', 'list_validated', 'keep_probabilities', 'describe_probable', 'describe_calls',
-           'describe_corrected', 'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration',
-           'tabulate_points', 'list_benefits', 'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
+           'NONE_LEFT_OUT', 'EFFECTS', 'UNSETTLED', 'MOST_SUBJECTS', 'RULES', 'list_arms', 'name_networks',
+           'begin_progress', 'open_section', 'close_section', 'gather_remarks', 'list_headline', 'count_judged',
+           'list_scores', 'describe_holding_of', 'describe_coverage', 'tabulate_coverage', 'name_error',
+           'drop_single_arm', 'tabulate_once', 'describe_size_tests', 'compare_ensembles', 'tabulate_effects',
+           'list_spread', 'tabulate_spread', 'mark_unsettled', 'tabulate_comparisons', 'tabulate_tests',
+           'list_posteriors', 'list_subject_calls', 'describe_verdicts', 'title_arm', 'join_verdicts', 'list_miscalled',
+           'tabulate_people', 'tabulate_heterogeneity', 'list_validated', 'keep_probabilities', 'describe_probable',
+           'describe_calls', 'describe_corrected', 'rescale_networks', 'list_mended', 'list_reliability',
+           'tabulate_calibration', 'tabulate_points', 'list_risks', 'tabulate_abstention', 'caption_part',
+           'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from ..draw.look import format_intervals, in_run
 from ..draw.sections import escape_text, show_section
 from leukonb.evidence import (
     abstention,
+    answers,
     calibration,
     clustered,
     intervals,
@@ -170,6 +172,14 @@ SECTIONS |= {
         "The scores of each group with intervals over its own subjects, and a test over subjects of whether "
         "a score differs between groups. A group of few subjects has a wide interval, and a test that finds "
         "no difference does not say that there is none.",
+    ),
+    "changes": (
+        "What could change this comparison",
+        "A difference may hang on one subject, or on a few labels that are wrong. Each is computed without "
+        "each subject in turn, and the fewest subjects are looked for whose labels, were they wrong, would "
+        "turn its sign. As a second opinion a logistic mixed model, in which each subject has an effect of "
+        "its own, gives the odds of a right call by the first arm on the cells that only one of both calls "
+        "rightly. Above 1 the first arm is better, below 1 the second.",
     ),
     "robustness": (
         "How much hangs on one subject, or on one label",
@@ -471,17 +481,32 @@ def _pair_columns(rows: pd.DataFrame) -> list[str]:
     return ["pair"] if len(set(zip(rows.a, rows.b))) > 1 else []
 
 
+UNSETTLED = (
+    "An open diamond (not settled) and 'disagree' in the table: the test finds a difference, but the "
+    "interval does not exclude that there is none, or the other way round. Whether an arm is better in that "
+    "score is not settled by these people."
+)
+
+
+def mark_unsettled(rows: pd.DataFrame, level: float) -> pd.DataFrame:  # with a column `unsettled`
+    "The comparisons with whether the test and the interval of each disagree."
+    return rows.assign(unsettled=[answers.is_unsettled(row, level) for row in rows.to_dict("records")])
+
+
 def tabulate_comparisons(
     main: pd.DataFrame,
-) -> pd.DataFrame:  # pair, score, difference and interval, p, p Holm
+    level: float = 0.95,  # of the intervals
+) -> pd.DataFrame:  # pair, score, difference and interval, p, p Holm; test and interval where some disagree
     "The primary test of every score and pair; `main` is from `judgement.primary_comparisons`."
     rows = main.assign(value=main.difference)
     rows["pair"] = rows.a + " - " + rows.b
     rows["score"] = rows.metric.map(name_score) + np.where(rows.primary, " (primary)", "")
     rows["difference"] = format_intervals(rows)
-    pair = _pair_columns(rows)
+    pair, unsettled = _pair_columns(rows), mark_unsettled(main, level).unsettled
+    rows["test and interval"] = unsettled.map({True: "disagree", False: "agree"})
     rows = rows.rename(columns={"p_holm": "p, Holm"})
-    return rows[[*pair, "score", "difference", "p", *(["p, Holm"] if pair else [])]]
+    last = [*(["p, Holm"] if pair else []), *(["test and interval"] if unsettled.any() else [])]
+    return rows[[*pair, "score", "difference", "p", *last]]
 
 # %% ../../nbs/pages/judge.ipynb #d3a28ccf
 def tabulate_tests(compared: pd.DataFrame) -> pd.DataFrame:  # pair, score, test, difference and interval, p
@@ -741,14 +766,6 @@ def tabulate_points(arms: Arms, validated: Arms, threshold: float, level: float 
     return drop_single_arm(pd.DataFrame(rows))
 
 # %% ../../nbs/pages/judge.ipynb #3b021caa
-def list_benefits(arms: Arms) -> dict[str, pd.DataFrame]:  # by arm: threshold, model, all, none
-    "The decision curve of each arm that holds probabilities, averaged over its networks."
-    return {
-        arm: networks.average_tables(looked, calibration.decision_curve, ["threshold"])
-        for arm, looked in keep_probabilities(arms).items()
-    }
-
-
 def list_risks(arms: Arms, threshold: float) -> dict[str, pd.DataFrame]:  # by arm: coverage, risk
     "The error on the surest cells, of each arm that holds probabilities, averaged over its networks."
     return {arm: networks.average_risk(x, threshold) for arm, x in keep_probabilities(arms).items()}

@@ -12,15 +12,15 @@ from ..numbers import name_score
 from ..draw.look import format_intervals
 from ..evidence.class_judgement import PRIMARY_SCORE, ClassJudgement
 from ..evidence.multiclass import ALL_CLASSES
-from .judge import drop_single_arm
+from .judge import drop_single_arm, mark_unsettled
 
 # %% ../../nbs/pages/judge_classes.ipynb #26b099d8
 LEFT_OUT = (
     "Not on a page of several classes: each subject counted once, whether accuracy goes with the number of "
     "cells, groups of subjects, many splits, calibration, operating points, net benefit, how much hangs on "
-    "one subject or label, and a mixed model. Where each subject has cells of one class only, one class "
-    "against the rest is judged with all of these, for example with --map score=score_blast --label "
-    "blast=ALL and a --label NAME=HEM for each other class."
+    "one subject or label, what could change a comparison, and a mixed model. Where each subject has cells "
+    "of one class only, one class against the rest is judged with all of these, for example with --map "
+    "score=score_blast --label blast=ALL and a --label NAME=HEM for each other class."
 )
 
 # %% ../../nbs/pages/judge_classes.ipynb #ee55e807
@@ -77,6 +77,9 @@ def tabulate_class_comparisons(found: ClassJudgement) -> pd.DataFrame:  # pair, 
     rows["pair"] = rows.a + " - " + rows.b
     rows["score"] = rows.metric.map(name_score) + first.map({True: " (primary)", False: ""})
     rows["difference"] = format_intervals(rows)
+    unsettled = mark_unsettled(found.comparisons, found.terms["level"]).unsettled
+    rows["test and interval"] = unsettled.map({True: "disagree", False: "agree"})
     rows = pd.concat([rows[first], rows[~first]]).rename(columns={"p_holm": "p, Holm"})
     pair = ["pair", "p, Holm"] if rows.pair.nunique() > 1 else ["", ""]
-    return rows[[c for c in (pair[0], "score", "difference", "p", pair[1]) if c]].reset_index(drop=True)
+    columns = (pair[0], "score", "difference", "p", pair[1], "test and interval" if unsettled.any() else "")
+    return rows[[c for c in columns if c]].reset_index(drop=True)

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['MOST_LEFT_OUT', 'MOST_DRAWN', 'tabulate_predictive', 'list_predictive_curves', 'list_bands', 'describe_moved',
            'tabulate_kept', 'place_groups', 'list_group_scores', 'tabulate_groups', 'find_interaction',
-           'tabulate_interaction', 'describe_interaction', 'calibrate_groups', 'list_group_shifts', 'score_left_sites',
-           'describe_stop', 'describe_undrawn', 'leave_out_identities', 'tabulate_left_out', 'relabel',
-           'tabulate_relabelled', 'try_mixed']
+           'tabulate_interaction', 'describe_interaction', 'calibrate_groups', 'list_group_shifts', 'average_people',
+           'score_left_sites', 'tabulate_moved', 'tabulate_influential', 'tabulate_odds', 'describe_stop',
+           'describe_undrawn', 'leave_out_identities', 'tabulate_left_out', 'relabel', 'tabulate_relabelled',
+           'try_mixed']
 
 # %% ../../nbs/pages/judge_further.ipynb #02cdd37a
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ import numpy as np
 import pandas as pd
 from ..numbers import name_score
 from ..draw.look import format_intervals
-from ..evidence import mixed, networks, robustness, subgroups, utility
+from ..evidence import fragility, mixed, networks, robustness, subgroups, utility
+from ..evidence.fragility import Fragility
 from ..evidence.networks import Networks
 from ..evidence.predictions import merge_views
 from ..files import Refusal
@@ -212,6 +214,11 @@ def list_group_shifts(grouped: Arms, column: str, permutations: int, seed: int) 
     rows = pd.concat(tables, ignore_index=True)[kept].rename(columns=words)
     return drop_single_arm(rows if rows.note.ne("").any() else rows.drop(columns="note"))
 
+# %% ../../nbs/pages/judge_further.ipynb #85d7a840
+def average_people(looked: Networks, column: str) -> pd.DataFrame:  # as `subgroups.mean_scores`
+    "The mean score of each subject of an arm with its group, averaged over networks."
+    return _average(looked, lambda rows: subgroups.mean_scores(rows, column), ["group", "identity", "label"])
+
 # %% ../../nbs/pages/judge_further.ipynb #ee9efa88
 def score_left_sites(
     everything: pd.DataFrame,  # with training rows and the column
@@ -236,6 +243,44 @@ def score_left_sites(
     wide = rows.pivot(index=index, columns="score", values="text")[order].reset_index()
     words = {"iteration": "split", "group": "left out", "trained_on": "trained on"}
     return drop_single_arm(wide.rename_axis(columns=None).rename(columns=words))
+
+# %% ../../nbs/pages/judge_further.ipynb #c8dc4694
+def _lay_pairs(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    "Columns of a table of pairs; with the pair first where there are several."
+    several = rows[["a", "b"]].drop_duplicates().shape[0] > 1
+    pairs = rows.assign(pair=rows.a + " - " + rows.b)
+    return pairs[[*(["pair"] if several else []), *columns]].reset_index(drop=True)
+
+
+def tabulate_moved(found: Fragility) -> pd.DataFrame:  # pair, score, difference, lowest, highest, sign, ...
+    "How far each difference moves without one subject, and the fewest wrong labels that would turn its sign."
+    rows = found.swayed.assign(score=found.swayed.metric.map(name_score))
+    for end in ("lowest", "highest"):
+        rows[end] = [f"{v:+.3f} without {who}" for v, who in zip(rows[end], rows[f"without_{end}"])]
+    stays = rows.same_sign.map({True: "stays", False: "turns"}).where(rows.difference.abs() > 1e-12, "none")
+    fewest = rows.relabelled.astype("string").fillna("more than half")
+    rows["sign"], rows["wrong labels"] = stays, fewest + " of " + rows.identities.astype("string")
+    return _lay_pairs(rows, ["score", "difference", "lowest", "highest", "sign", "wrong labels", "who"])
+
+
+def tabulate_influential(found: Fragility, metric: str) -> pd.DataFrame:  # pair, subject, class, cells, ...
+    "The three subjects without whom the difference of one score moves most, pair by pair."
+    rows = found.influential[found.influential.metric == metric]
+    words = {"identity": "subject", "label": "class", "without": "difference without"}
+    return _lay_pairs(rows.rename(columns=words), [*words.values(), "cells", "change"])
+
+# %% ../../nbs/pages/judge_further.ipynb #e4508a84
+def tabulate_odds(found: Fragility) -> pd.DataFrame:  # pair, class, odds ratio, p, cells, subjects
+    "The odds ratio of each pair by the mixed model, of both classes and of each, where it could be computed."
+    rows = found.odds
+    if not len(rows) or rows.odds_ratio.isna().all():
+        return pd.DataFrame()
+    shown = fragility.state_odds(rows)
+    rows = rows.assign(**{"odds ratio": shown, "disputed cells": rows.cells}).rename(
+        columns={"label": "class", "identities": "subjects"}
+    )
+    last = ["disputed cells", "subjects"]
+    return _lay_pairs(rows, ["class", "odds ratio", *(["p"] if rows.p.notna().any() else []), *last])
 
 # %% ../../nbs/pages/judge_further.ipynb #8e66057f
 MOST_LEFT_OUT = 2000  # subjects, beyond which nobody is left out in turn
