@@ -10,7 +10,7 @@ from leukonb.data.cohort import COLUMNS
 from leukonb.evidence import predictions
 from leukonb.files import Refusal
 from leukonb.model import classical
-from leukonb.pages import beside, folds, monte_carlo, paper
+from leukonb.pages import beside, folds, leakage, monte_carlo, paper
 
 
 def drawn(people=10, cells=6):
@@ -82,7 +82,7 @@ def test_a_network_that_knows_the_class_scores_more_than_area_alone():
     assert found.verdict["area alone"] == "scores more" and found.low["area alone"] > 0
 
 
-@pytest.mark.parametrize("name", ["folds", "monte-carlo"])
+@pytest.mark.parametrize("name", ["folds", "leakage", "monte-carlo"])
 def test_every_page_of_a_network_asks_the_plain_classifiers(name):
     assert "beside." in (ROOT / "nbs" / "experiments" / f"{name}.ipynb").read_text()
 
@@ -113,3 +113,21 @@ def test_folds_are_scored_as_released_too_where_people_stand_in_both():
     joined = folds.add_trained(named, [network])
     assert "a network" in set(joined["fold 0 to fold 1"].arm) and len(joined) == 2
     assert "a network" not in set(joined[f"fold 0 to fold 1{folds.RELEASED}"].arm)
+
+
+def test_plain_classifiers_meet_every_way_to_split_and_stand_in_the_figure():
+    rows, cues = drawn(people=12)
+    how, units = leakage.Protocol(0.5, 0.2, 0.3, 0.25), ["copies", "image", "identity"]
+    scored = leakage.score_plain_ways(rows, cues, how, 2, units)
+    for own, new in scored.values():
+        for iteration in range(2):
+            split, apart = how.draw(rows, "image", iteration)
+            for table, wanted in ((own, split[split.split == "test"]), (new, apart)):
+                asked = table[(table.iteration == iteration) & (table.arm == "image")]
+                assert set(asked.cell) == set(wanted.cell)
+    plain = leakage.measure_plain(scored, resamples=100)
+    assert set(plain.unit) == {"image", "identity"}
+    bare = leakage.draw_leakage(plain[plain.classifier == "area alone"])
+    marks = len(bare.data)
+    shown = leakage.add_plain(bare, plain)
+    assert [line.name.split(",")[0] for line in shown.data[marks:]] == ["area alone", "all plain cues"]

@@ -6,7 +6,8 @@
 __all__ = ['UNITS', 'FeatureFinder', 'choose_units', 'Protocol', 'check_protocol', 'measure_exposure', 'measure_exposures',
            'train_and_score', 'train_networks', 'compute_features', 'describe_features', 'train_all_heads',
            'resample_scores', 'measure_optimism', 'compare_steps', 'scores_by_iteration', 'add_corrected_intervals',
-           'count_scored_people', 'describe_steps', 'draw_leakage', 'describe_truth', 'describe_findings']
+           'count_scored_people', 'describe_steps', 'draw_leakage', 'score_plain_ways', 'measure_plain', 'add_plain',
+           'describe_truth', 'describe_findings']
 
 # %% ../../nbs/pages/leakage.ipynb #dde74405
 import logging
@@ -26,6 +27,7 @@ from ..evidence import intervals, metrics, predictions, resampled
 from ..files import Refusal, read_json, write_json
 from ..model import features as features_of, heads
 from ..draw.look import ACCENT, INK, MUTED, blank_figure, error_bars, format_intervals
+from . import beside
 
 # %% ../../nbs/pages/leakage.ipynb #4c8804c4
 if TYPE_CHECKING:
@@ -443,6 +445,63 @@ def draw_leakage(
     ticks = dict(tickvals=list(range(len(units))), ticktext=[UNITS[u] for u in units])
     fig.update_yaxes(range=[len(units) - 0.5, -0.5], **ticks).update_xaxes(title=name, row=1, col=1)
     return fig.update_xaxes(title=f"{name} given away by the split", row=2, col=1)
+
+# %% ../../nbs/pages/leakage.ipynb #83fb2e2e
+def score_plain_ways(
+    cells: pd.DataFrame,  # the cohort's table
+    cues: pd.DataFrame,  # indexed by cell
+    how: Protocol,
+    iterations: int,
+    units: Sequence[str] = tuple(UNITS),
+) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:  # {classifier: as from `train_networks`}
+    "Classifiers of plain cues under every way to split but over copies; none where there are no cues."
+    asked = [(u, i) for i in range(iterations) for u in units if u != "copies" and beside.choose_plain(cues)]
+    both: list[list[pd.DataFrame]] = [[], []]
+    for unit, iteration in asked:
+        split, apart = how.draw(cells, unit, iteration)
+        rows = [splits.drop_repeats(split[split.split == part]) for part in ("train", "test")]
+        scored = beside.ask_plain(cues, rows[0], [rows[1], splits.drop_repeats(apart)], iteration, how.seed)
+        for tables, table in zip(both, scored):
+            tables.append(table.assign(classifier=table.arm, arm=unit))
+    if not asked:
+        return {}
+    own, new = (pd.concat(tables, ignore_index=True) for tables in both)
+    return {
+        name: (own[own.classifier == name], new[new.classifier == name]) for name in own.classifier.unique()
+    }
+
+
+def measure_plain(
+    scored: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],  # from `score_plain_ways`
+    metric: str = "auroc",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:  # classifier, and the columns of `measure_optimism`
+    "What each plain classifier claims under each way to split, and what it gives away."
+    found = [
+        measure_optimism(resample_scores(*tables, metric, resamples, seed)).assign(classifier=name)
+        for name, tables in scored.items()
+    ]
+    return (
+        pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["classifier", "unit", "what"])
+    )
+
+# %% ../../nbs/pages/leakage.ipynb #66d5e40e
+_PLAIN = {"area alone": (MUTED, 0.3), "all plain cues": (INK, 0.42)}
+
+
+def add_plain(
+    fig: go.Figure,  # from `draw_leakage`
+    plain: pd.DataFrame,  # from `measure_plain`
+) -> go.Figure:
+    "Plain classifiers on people in no part of the split, below each way's own marks."
+    units = [text for text in fig.layout.yaxis.ticktext]
+    for name, rows in plain[plain.what == "honest"].groupby("classifier", sort=False):
+        colour, shift = _PLAIN[str(name)]
+        points = _points(rows, _in_order(rows.unit), f"{name}, on people in no part", colour, shift)
+        points.y = [units.index(UNITS[unit]) + shift for unit in _in_order(rows.unit)]
+        fig.add_trace(points.update(marker=dict(size=7, symbol="square-open")), row=1, col=1)
+    return fig
 
 # %% ../../nbs/pages/leakage.ipynb #da576fa1
 _CLASSES, _SUBJECTS = ("size", "chromatin", "nucleoli", "outline"), ("stain", "focus", "texture", "growth")
