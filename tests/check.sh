@@ -43,10 +43,10 @@ trap 'exit 130' INT  # pytest ends in order on Ctrl-C, and what follows it shall
 gigabytes=$(awk '/^MemAvailable/ {print int($2 / 1000000)}' /proc/meminfo 2>/dev/null || true)
 echo "== pytest"
 code=0
-python -m pytest -q tests -m "not long and not alone and not extras" -n "$((${gigabytes:-0} < 9 ? 2 : 3))" --dist loadscope --no-loadscope-reorder "$@" || code=$?
+python -m pytest -q tests -m "not long and not alone and not extras" -n "$((${gigabytes:-0} < 9 ? 2 : 3))" --dist loadscope --no-loadscope-reorder --durations=10 "$@" || code=$?
 wait $beside || code=1
 cat "$said"
 echo "== pytest, what measures time"
 timed=$(grep -l "pytest.mark.alone" tests/test_*.py)  # the others need not be read again
-python -m pytest -q $timed -m "alone and not long and not extras" "$@" || code=$?
+python -m pytest -q $timed -m "alone and not long and not extras" --durations=10 "$@" || code=$?
 exit $code

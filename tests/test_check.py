@@ -15,6 +15,7 @@ case "$*" in
   *--numbers*) name=density;; *style*) name=style;; *) name=outputs;;
 esac
 echo "begins $name" >&2
+case "$*" in *--durations=10*) echo "ten slowest of $name";; esac
 touch "begun-$name"
 case "$FIRST $name" in "tests outputs"|"outputs tests")
   for i in $(seq 100); do [ -e "ended-$FIRST" ] && break; sleep .1; done; sleep .3;;
@@ -64,6 +65,7 @@ def checked(place, **said):
 def test_every_check_is_made_and_their_lines_do_not_mix(place):
     code, said = checked(place, FIRST="outputs")
     assert code == 0 and "FAILED" not in said
+    assert said.count("ten slowest of tests") == said.count("ten slowest of clock") == 1
     lines = [line for line in said.splitlines() if line.startswith(("total", "=="))]
     assert lines == [
         "== notebooks and modules in sync",
