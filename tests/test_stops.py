@@ -1,26 +1,31 @@
 """Ctrl-C ends in one line and leaves nothing half written; whoever waits for another process says for whom."""
 
+import io
 import os
+import platform
 import signal
-import sys
 import threading
 import time
+import zipfile
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
 import pytest
 from filelock import FileLock
+from PIL import Image
 from test_cohort import encoded
 from test_runs import LAST
 
 from leukonb import api
 from leukonb.cli import main
-from leukonb.data import archives, cohort
-from leukonb.files import write_json
+from leukonb.data import archives, cohort, pixels, turns
+from leukonb.files import digest_file, read_json, write_json
 from leukonb.runs import keep, process
 from leukonb.runs.owner import hold_lock
-from leukonb.runs.study import load_study, plan_study
-from leukonb.runs.sweep import execute_plan
+from leukonb.runs.record import Run
+from leukonb.runs.study import PlannedRun, load_study, plan_study
+from leukonb.runs.sweep import _is_elsewhere, execute_plan
 from leukonb.runs.watch import describe_planned, list_status
 from leukonb.verbs.run import own_experiments
 
@@ -173,18 +178,97 @@ def test_locks_of_gpus_are_never_in_another_accounts_folder(tmp_path, monkeypatc
     assert process._gpu_locks().startswith(str(process.Path.home()))
 
 
-def test_whoever_waits_for_an_archive_says_who_unpacks(tmp_path, capsys):
-    began = threading.Event()
+@pytest.fixture
+def holder(tmp_path):
+    """A call that holds a lock in another thread until this one has asked for it, with a note of who it is."""
+    threads = []
 
-    def unpack():
-        with archives._in_turn(tmp_path):
-            began.set()
-            time.sleep(0.5)
+    def hold(lock):
+        began = threading.Event()
 
-    first = threading.Thread(target=unpack)
-    first.start()
-    began.wait()
-    with archives._in_turn(tmp_path):
-        assert not first.is_alive() or first.join(1) is None
+        def work():
+            with FileLock(lock), turns.leave_note(lock.with_name(f"{lock.name}.holder")):
+                began.set()
+                time.sleep(0.5)
+
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+        began.wait()
+
+    yield hold
+    for thread in threads:
+        thread.join()
+
+
+WHO = f"process {os.getpid()} on {platform.node()} (since "
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="Another process unpacks the archive, or decodes the cells, that this one needs",
+    injected="its lock held for half a second",
+    promise="who waits says for which process, and since when that one is at it",
+)
+@pytest.mark.parametrize("what", ["archive", "cells"])
+def test_whoever_waits_for_an_archive_or_for_cells_says_for_whom(tmp_path, capsys, holder, what):
+    image = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(image, "PNG")
+    (tmp_path / "a.png").write_bytes(image.getvalue())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+    if what == "archive":
+        place = tmp_path / "to" / digest_file(tmp_path / "a.zip")[:16]
+        place.mkdir(parents=True)
+        holder(place / ".lock")
+        assert (archives.unpack_once(tmp_path / "a.zip", tmp_path / "to") / "a.png").is_file()
+        line = f"unpacks into {place}; waiting for it"
+    else:
+        cells = pd.DataFrame({"cell": [digest_file(tmp_path / "a.png")], "path": ["a.png"]})
+        cohort = SimpleNamespace(cells=cells, root=tmp_path)
+        holder(tmp_path / "pixels-16.lock")
+        assert len(pixels.decode_cohort(cohort, 16, tmp_path, progress=False)) == 1
+        line = f"decodes cells into {tmp_path}/pixels-16.u8; waiting for it"
     said = capsys.readouterr().err
-    assert f"leukonb: process {os.getpid()} (since " in said and "waiting for it" in said, sys.stderr
+    assert said.startswith(f"leukonb: {WHO}") and said.strip().endswith(line) and said.count("\n") == 1
+    assert not list(tmp_path.rglob("*.holder"))
+
+
+def test_a_run_that_waits_for_cells_says_so_in_its_progress(tmp_path, capsys, holder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEUKONB_RUN", "1")
+    write_json("run.json", {})
+    said, real = [], turns.say_wait
+    monkeypatch.setattr(turns, "say_wait", lambda line: real(line) or said.append(read_json("progress.json")))
+    holder(tmp_path / "x.lock")
+    with turns.in_turn(tmp_path / "x.lock", "decodes cells", lambda line: turns.say_wait(line)):
+        assert read_json("progress.json") == {}
+    line = said[0]["waits"]
+    assert line.startswith(WHO) and capsys.readouterr().err == ""
+    planned = SimpleNamespace(run=SimpleNamespace(experiment="e", name="a", manifest={}))
+    shown = describe_planned(planned, {"status": "running", **said[0]})
+    assert shown == f"e/a: waits, {line.removesuffix('; waiting for it')}"
+
+
+@pytest.mark.fault(
+    group="sweep",
+    fault="Another process draws the page of a finished run anew",
+    injected="the run's lock held for half a second, its holder's note beside it",
+    promise="who waits says for which process and since when, and not who has computed the run",
+)
+def test_whoever_waits_for_a_page_to_be_drawn_says_for_whom(tmp_path, capsys, holder, monkeypatch):
+    folder = tmp_path / "s/e/a-00"
+    inputs = {"parameters": {}, "needs": {}, "data": None}
+    manifest = {"key": "00", "name": "a", "experiment": "e", "inputs": inputs}
+    write_json(folder / "run.json", manifest)
+    write_json(folder / "status.json", {"status": "done", "pid": 4242, "host": "of-old", "started": 1.0})
+    run, shown = Run(folder, manifest), []
+    (folder / ".holder").write_text("process 17 on node17 (since 28 November, 07:49)")
+    holder(folder / ".lock")
+    planned = PlannedRun(run, tmp_path / "e.ipynb", [], 300)
+    sweep = SimpleNamespace(planned=[planned], held={}, show=lambda *a: shown.append(describe_planned(*a)))
+    assert _is_elsewhere(sweep, 0) and "process 17 on node17" in shown[0] and "of-old" not in shown[0]
+    monkeypatch.setattr(process, "wants_redraw", lambda run: False)
+    process.redraw_run(run, tmp_path / "e.ipynb")
+    said = capsys.readouterr().err
+    assert said == "leukonb: process 17 on node17 (since 28 November, 07:49) has e/a; waiting for it\n"
+    assert not (folder / ".holder").exists()

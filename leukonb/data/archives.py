@@ -6,14 +6,15 @@
 __all__ = ['KINDS', 'archive_kind', 'Limits', 'split_name', 'Member', 'unpack', 'archive_stem', 'unpack_once', 'open_folder']
 
 # %% ../../nbs/data/archives.ipynb #a0291767
-import bz2, copy, errno, gzip, lzma, os, re, shutil, signal, stat, struct, sys
-import tarfile, tempfile, threading, time, unicodedata, zipfile, zlib
+import bz2, copy, errno, gzip, lzma, os, re, shutil, signal, stat, struct
+import tarfile, tempfile, threading, unicodedata, zipfile, zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from .layouts import SUFFIXES, escape_name
+from .turns import in_turn
 from ..files import Refusal, digest_file, read_json, staged, write_json
 
 # %% ../../nbs/data/archives.ipynb #dc5ea8cd
@@ -386,39 +387,10 @@ def _is_whole(folder):
     except (OSError, Refusal):
         return False
 
-# %% ../../nbs/data/archives.ipynb #837e75fc
-def _read_holder(note: Path) -> str:
-    "Who unpacks, by the note beside the lock."
-    try:
-        return note.read_text(encoding="utf-8")[:200]
-    except (OSError, ValueError):
-        return "another process"
-
-
-@contextmanager
-def _in_turn(place: Path) -> Iterator[None]:
-    "Hold a folder while the block runs, after whoever has it, who is named on standard error."
-    from filelock import FileLock, Timeout
-
-    place.mkdir(parents=True, exist_ok=True)
-    lock, note = FileLock(place / ".lock"), place / ".holder"
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        print(f"leukonb: {_read_holder(note)} unpacks into {place}; waiting for it", file=sys.stderr)
-        lock.acquire()
-    try:
-        started = time.strftime("%d %B, %H:%M")
-        note.write_text(f"process {os.getpid()} (since {started})", encoding="utf-8")
-        yield
-    finally:
-        note.unlink(missing_ok=True)
-        lock.release()
-
 # %% ../../nbs/data/archives.ipynb #d9f2bba7
 def _write_once(archive, members, path, folder, progress):
     "Write an archive's files and their record, unless another process has done so meanwhile."
-    with _in_turn(folder.parent):
+    with in_turn(folder.parent / ".lock", f"unpacks into {folder.parent}"):
         if _is_whole(folder):
             return
         for left in folder.parent.glob(".*.tmp"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from .. import pictures
+from .turns import in_turn
 from ..files import Refusal, digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -248,16 +249,13 @@ def decode_cohort(
     progress: bool = True,  # a bar, outside of a study
 ) -> Pixels:
     "The decoded cells of a cohort, from the folder where they are whole, else made now."
-    from filelock import FileLock
-
     if not 8 <= size <= 1024:
         raise Refusal(f"size is {size} pixels; give 8 to 1024")
     if getattr(cohort, "measured", ""):
         raise Refusal("this cohort holds measurements and no images; give a folder of images (--data FOLDER)")
     rows = cohort.cells.drop_duplicates("cell").sort_values("cell")
     cells, path = list(rows.cell), Path(folder) / f"pixels-{size}.u8"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with in_turn(path.with_suffix(".lock"), f"decodes cells into {path}"):
         store, reason = _open_store(path, cells, size)
         if store is not None:
             return store

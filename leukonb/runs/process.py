@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from ..data.turns import describe_holder, leave_note, say_wait
 from ..files import Refusal, atomic, digest, staged, write_json
 from .device import ask_program
 from .notebook import begun_cells
@@ -36,7 +37,7 @@ from leukonb.runs.record import (
     link_files,
     pin_threads,
 )
-from .owner import describe_owner, hold_lock, is_locked
+from .owner import HOLDER, describe_owner, hold_lock, is_locked
 from .seal import seal
 
 # %% ../../nbs/runs/process.ipynb #c60c8ddc
@@ -582,6 +583,11 @@ def _follow(
         kill_tree(child)
 
 # %% ../../nbs/runs/process.ipynb #834d3ad2
+def _say_taken(run: Run) -> None:
+    "Say who has a finished run's folder, before it is waited for."
+    say_wait(f"{describe_holder(run.folder / HOLDER)} has {run.experiment}/{run.name}; waiting for it")
+
+
 def redraw_run(
     run: Run,  # done, as planned now
     notebook: Path,  # the experiment
@@ -592,7 +598,8 @@ def redraw_run(
 ) -> dict[str, Any]:
     "Draw a finished run's page anew and keep its numbers; its status, in which `drawn` says how that went."
     try:
-        with hold_lock(run.folder):
+        note = run.folder / HOLDER
+        with hold_lock(run.folder, wait=lambda: _say_taken(run)), leave_note(note):
             _remove_half_drawn(run)
             if wants_redraw(run):
                 with staged(run.folder) as folder:

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from ..files import Refusal, write_json
 from .process import execute_run, is_final, list_gpus, wants_redraw
 from .form import read_if_there
-from .owner import is_locked
-from .record import is_whole, run_without
+from ..data.turns import describe_holder
+from .owner import HOLDER, is_locked
+from .record import Run, is_whole, run_without
 from .study import PlannedRun
 
 # %% ../../nbs/runs/sweep.ipynb #cb4b41f3
@@ -186,6 +187,12 @@ def _go_without(sweep: _Sweep, i: int, failed: list[int]) -> None:
         sweep.settle(i, {**fewer.status, "kept": True})
 
 # %% ../../nbs/runs/sweep.ipynb #12fc6b42
+def _find_holder(run: Run) -> dict[str, str]:
+    "Who draws a finished run's page anew; its status names who has computed it, perhaps long ago."
+    note = run.folder / HOLDER
+    return {"holder": describe_holder(note)} if run.done or note.is_file() else {}
+
+
 def _is_elsewhere(sweep: _Sweep, i: int) -> bool:
     "Whether another process has the run, or has just ended it; what it leaves is taken as it is."
     run, now = sweep.planned[i].run, time.monotonic()
@@ -195,7 +202,7 @@ def _is_elsewhere(sweep: _Sweep, i: int) -> bool:
         return False
     if is_locked(run.folder):
         sweep.held[i] = now + 1
-        sweep.show(sweep.planned[i], {**run.status, "status": "elsewhere"})
+        sweep.show(sweep.planned[i], {**run.status, **_find_holder(run), "status": "elsewhere"})
         return True
     state = run.status
     if sweep.held.pop(i, None) is None or not is_final(state, sweep.began):

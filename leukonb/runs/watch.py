@@ -57,7 +57,14 @@ def describe_planned(
     if state == "elsewhere":
         holder = f"{status.get('pid', 'starting')} on {status.get('host', 'its machine')}"
         since = f" since {_clock(status['started'])}" if "started" in status else ""
-        return f"{name}: another process has it ({holder}{since}), waiting for what it finds"
+        who = (
+            f"{status['holder']} has it"
+            if "holder" in status
+            else f"another process has it ({holder}{since})"
+        )
+        return f"{name}: {who}, waiting for what it finds"
+    if state == "running" and status.get("waits"):
+        return f"{name}: waits, {status['waits'].removesuffix('; waiting for it')}"
     if state == "waits":
         return f"{name}: waits {status.get('error', '')}".rstrip()
     if state == "running" and "step" in status:
@@ -124,7 +131,7 @@ _FINISHED = ("done", "stale", "made elsewhere")
 
 
 def _describe_wait(run: Run) -> str:
-    "What a run that has not begun waits for, while its process does; empty where none waits."
+    "What a run waits for, while its process does; empty where none waits."
     waits = run.progress.get("waits")
     return str(waits) if waits and is_locked(run.folder) else ""
 
@@ -134,7 +141,7 @@ def _list_begun(run: Run) -> dict[str, Any]:
     state = current_status(run)
     running = state["status"] == "running"
     step, silence = (run.progress, run.heartbeat) if running else ({}, None)
-    waits = "" if running or state["status"] in _FINISHED else _describe_wait(run)
+    waits = "" if state["status"] in _FINISHED else _describe_wait(run)
     return {
         "study": run.folder.parts[-3],
         "experiment": run.folder.parts[-2],
