@@ -157,7 +157,7 @@ def test_the_calibration_error_says_what_chance_gives_and_corrects_for_it():
     assert 0.01 < found["by_chance"] < 0.1 and 0 <= found["corrected"] < found["value"]
     assert found["low"] <= found["value"] <= found["high"]
     assert (
-        "The interval beside ece is of ece as it is computed, chance included."
+        "The interval beside the ECE is of the error as it is computed, chance included."
         in evaluate.describe_error(record)[0]
     )
     off = calm.assign(score=np.where(calm.label == "ALL", 0.35, 0.2))
@@ -214,7 +214,7 @@ def test_every_section_is_of_all_arms_and_all_their_networks(table):
     points = page.tabulate_points(looked, {}, 0.5).set_index("arm")
     calls = [(x.score >= 0.5)[x.label == "ALL"].mean() for x in looked["b"].values()]
     assert points.sensitivity["b"].startswith(f"{np.mean(calls):.3f}")
-    curves = [page.list_reliability(looked, {}, 5, 100), page.list_risks(looked, 0.5)]
+    curves = [page.list_reliability(looked, {}, 5), page.list_risks(looked, 0.5)]
     curves += [further.list_bands(looked, None, 0.95)]
     assert all(set(curve) == {"a", "b"} for curve in curves)
     assert set(page.tabulate_effects(judged).arm) == set(page.tabulate_heterogeneity(looked, 0.5).arm)
