@@ -40,7 +40,9 @@ def _count(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    "A time, with a decimal below ten seconds."
+    "A time, with a decimal below ten seconds and in minutes from ten of them."
+    if value >= 600:
+        return f"{value / 60:,.0f} min"
     return f"{value:,.0f} s" if value >= 9.95 or value == 0 else f"{value:.1f} s"
 
 
@@ -203,11 +205,13 @@ def name_score(
 def name_words(
     text: str,  # a heading, a caption or a sentence of ours
 ) -> str:
-    "A text with the names of scores as people write them, and no name that only a program needs."
+    "A text with the names of scores and of people as people write them, and no name that only a program needs."
+    text = re.sub(r"\b([\d,]+) (ALL|HEM) identities\b", lambda m: f"{m[1]} people {_PEOPLE[m[2]]}", text)
     text = re.sub(r"\b(weighted|balanced|average|macro)_(f1|accuracy|precision|auroc)\b", r"\1 \2", text)
     return re.sub(rf"\b({'|'.join(_WORDS)})\b", lambda m: _WORDS[m[0]], text)
 
 # %% ../nbs/numbers.ipynb #2e9c6983
+_PEOPLE = {"ALL": "with ALL", "HEM": "without (HEM)"}
 _HEADS = {"n_subjects": "subjects", "p_holm": "p, Holm", "ci": "interval", "metric": "score"}
 
 

@@ -22,6 +22,7 @@ from ..evidence import class_judgement, judgement, metrics, multiclass, oddities
 from ..evidence import subgroups, utility
 from ..evidence.tables import name_row, name_source, read_any_table
 from ..files import Refusal, digest_table, read_json, read_table, write_table
+from ..numbers import name_words
 from ..runs.keep import check_target, replacing
 from ..runs.notebook import check_parameters, find_experiment, read_code, read_parameters
 from ..runs.process import execute_run
@@ -311,7 +312,8 @@ class Evidence:
             for text in found["remarks"]:
                 arms_of.setdefault(text, []).append(arm)
         every = len(self.record["arms"])
-        return [t if len(arms) == every else f"{', '.join(arms)}: {t}" for t, arms in arms_of.items()]
+        said = {name_words(t): arms for t, arms in arms_of.items()}
+        return [t if len(arms) == every else f"{', '.join(arms)}: {t}" for t, arms in said.items()]
 
     def __repr__(self) -> str:
         rows = summarise_evidence(self.record).to_string(index=False)
@@ -354,8 +356,9 @@ def describe_error(
         f"calibrated, {e['corrected']:.3f}{_ends_of_corrected(e)} when corrected for that"
         for arm, e in known.items()
     ]
-    of = "The interval beside ece is of ece as it is computed, chance included."
-    return [f"ece is in {first['bins']} {first['binning']}; {'; '.join(each)}. {of}"]
+    of = "The interval beside the ECE is of the error as it is computed, chance included."
+    bins = f"{first['bins']} {first['binning']}"
+    return [f"The calibration error (ECE) is computed in {bins}; {'; '.join(each)}. {of}"]
 
 # %% ../../nbs/verbs/evaluate.ipynb #c64739ad
 def _interval(score: Mapping[str, Any] | None) -> str:
