@@ -67,7 +67,11 @@ def studied(place):
     np.save(folder / "features-0.npy", np.random.default_rng(0).normal(size=(len(cohort.cells), 6)))
     real = [r for r in find_published() if r.folder.parts[-3] == "real"]
     explained = explain_worst(place / "drawn-study/explanation/explanation-0", table)
-    return table, {"real": ("Real cells", real), "drawn-study": ("A study of drawn cells", [run, explained])}, real
+    return (
+        table,
+        {"real": ("Real cells", real), "drawn-study": ("A study of drawn cells", [run, explained])},
+        real,
+    )
 
 
 @pytest.fixture(scope="module")

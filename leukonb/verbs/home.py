@@ -463,15 +463,35 @@ def describe_citation(
     parts = []
     if text:
         parts.append("<h2 id='suite'>The suite</h2><p>As BibTeX, written from <code>CITATION.cff</code>:</p>")
-        parts.append(f"<pre><code>{escape(write_bibtex(text))}</code></pre>")
+        parts.append(_show_entry(write_bibtex(text)))
+        parts.append(f"<p>{_OF_A_RUN}</p>")
         licence = escape(str(yaml.safe_load(text).get("license", "")))
         parts.append(f"<p>The code is free under the licence {licence}.</p>" if licence else "")
     parts.append(
         f"<h2 id='data'>The data</h2><p>{escape(said)} <a href='{address}'>{address}</a>, licence "
         "CC BY 3.0. Whoever uses the measurements that come with leukonb cites this data set too.</p>"
+        + _show_entry(_DATA_ENTRY)
     )
     parts.append(
         f"<h2 id='paper'>The paper it starts from</h2><p>{escape(WORKS['paper'].partition(' https')[0])} "
         f"<a href='{PAPER}'>arXiv 2601.01026</a>.</p>"
     )
     return [part for part in parts if part]
+
+
+def _show_entry(entry: str) -> str:
+    "A BibTeX entry as HTML, its long lines broken."
+    return f"<pre class='entry'><code>{escape(entry)}</code></pre>"
+
+
+_OF_A_RUN = (
+    "A single result is cited with the key of its run, which stands at the head of its page: whoever has the key "
+    "can ask <code>leukonb verify</code> whether the run still gives the same numbers."
+)
+_DATA_ENTRY = """@misc{cnmc2019,
+  title = {{ALL challenge dataset of ISBI 2019 (C-NMC 2019)}},
+  author = {Gupta, R. and Gupta, A.},
+  year = {2019},
+  publisher = {The Cancer Imaging Archive},
+  doi = {10.7937/tcia.2019.dc64i46r},
+}"""

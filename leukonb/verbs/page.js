@@ -126,6 +126,7 @@
   for (const cell of all("main .table-wrap td")) {
     const text = cell.textContent.trim();
     if (text.length <= 12) cell.classList.add("short");
+    if (text.length > 24) cell.classList.add("long");
     const [, value, ends] = /^(-?[\d.,]+ ?%?) (\(.+ to .+\))$/.exec(text) || [];
     if (!ends || cell.children.length) continue;
     const kept = document.createElement("span");
@@ -155,6 +156,12 @@
       [...row.children].forEach((cell, i) => {
         cell.setAttribute("role", cell.tagName === "TD" ? "cell" : cell.parentElement.parentElement.tagName === "THEAD" ? "columnheader" : "rowheader");
         if (heads[i]) cell.dataset.label = heads[i];
+        // The grid of a stacked row has one place for what a cell holds, be it a value and its interval or words around code.
+        if (cell.childNodes.length > 1) {
+          const held = document.createElement("span");
+          held.append(...cell.childNodes);
+          cell.append(held);
+        }
       });
     }
   };

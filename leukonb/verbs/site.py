@@ -755,25 +755,40 @@ def _on_what(runs: Iterable[Run]) -> bool | None:
 
 # %% ../../nbs/verbs/site.ipynb #c5eef82a
 def _list_studies(
-    runs: Sequence[Run], pages: Mapping[Path, str], caption: str, published: bool = False
+    runs: Sequence[Run], pages: Mapping[Path, str], heading: str, said: str, published: bool = False
 ) -> list[NotebookNode]:
-    "The table of studies, a row for each; none where there is no study."
+    "A heading, a sentence and the studies, a row for each; none where there is no study."
     rows, fronts = [], []
+    run_here = group_by_study(runs, pages) if published else {}
     for study, those in group_by_study(runs, pages, published).items():
         title, shows = study_title(study)
-        said = those[0].manifest
+        if study in run_here:
+            title, shows = (
+                f"{title}: the record",
+                "The same study, as it was run when this version was published.",
+            )
+        size = those[0].manifest.get("size")
         rows.append(
             {
                 "study": title,
                 "what it shows": shows,
                 "runs": f"{len(those)} run{'s' * (len(those) > 1)}",
                 "data": _DATA[_on_what(those)],
-                "size": f"{said.get('size')} size",
+                "size": f"{size} size",
             }
         )
         fronts.append(html_address(pages[those[0].folder]))
-    table = table_html(pd.DataFrame(rows), caption, {"study": fronts})
-    return [_raw_html(f"<div class='studies'>{table}</div>")] if rows else []
+    table = table_html(pd.DataFrame(rows), links={"study": fronts})
+    head = f"<h3>{escape(heading)}</h3><p>{escape(said)}</p>"
+    return [_raw_html(f"{head}<div class='studies'>{table}</div>")] if rows else []
+
+
+_RUN_HERE = ("Run here", "What has been run where this site was built. A study leads to its first page.")
+_PUBLISHED = (
+    "Published records",
+    "Studies that were run elsewhere, and whose records come with leukonb: real cells, and the long simulations that say "
+    "how far intervals and tests can be trusted.",
+)
 
 # %% ../../nbs/verbs/site.ipynb #c9a33387
 def _first_pages(runs: Iterable[Run], pages: Mapping[Path, str]) -> dict[str, str]:
@@ -801,8 +816,8 @@ def stage_home(
     addresses = {folder: html_address(page) for folder, page in pages.items()}
     report = html_address(_first_pages(runs, pages).get("report", "runs/index.ipynb"))
     told = describe_home(runs, addresses, report, set(places.values())) if whole else [_OF_A_RESULT]
-    studies = _list_studies(runs, pages, "Studies")
-    records = _list_studies(runs, pages, "Published records: studies that were run elsewhere", published=True)
+    studies = _list_studies(runs, pages, *_RUN_HERE)
+    records = _list_studies(runs, pages, *_PUBLISHED, published=True)
     shown = [*_tell_parts(told), *studies, *records]
     stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *shown)
 

@@ -259,8 +259,8 @@ def _show_attention(picked: Mapping[str, Run], numbers: Numbers, link: Mapping[P
 
 # %% ../../nbs/verbs/site_report.ipynb #ae62ecc9
 _NOTED = (
-    ("links", "Some people stand under two numbers", 2),
-    ("shared-people", "To have trained on people of the test is worth something", 3),
+    ("links", "{subjects} subject numbers are {people} people, as far as is known", 2),
+    ("shared-people", "What it adds to have trained on people of the test", 3),
 )
 
 
@@ -270,8 +270,10 @@ def _show_notes(picked: Mapping[str, Run], link: Mapping[Path, str]) -> list[str
     for experiment, head, most in _NOTED:
         if experiment in picked and (notes := picked[experiment].result.get("notes", [])[:most]):
             items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+            counted = {name: _count(_headline(picked, "links"), name) for name in ("subjects", "people")}
             parts.append(
-                f"<h3>{head}</h3><ul>{items}</ul><p>{_link_run(picked, experiment, link).strip()}</p>"
+                f"<h3>{head.format(**counted)}</h3><ul>{items}</ul>"
+                f"<p>{_link_run(picked, experiment, link).strip()}</p>"
             )
     return parts
 
