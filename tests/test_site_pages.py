@@ -48,7 +48,15 @@ def long_figure():
 def wide(rows=4):
     columns = {f"what is compared {i}": ["long_text_without_a_break"] * rows for i in range(9)}
     return table_html(
-        pd.DataFrame({**columns, "difference": [0.125] * rows, "p": [0.04] * rows}), "Arms, compared"
+        pd.DataFrame(
+            {
+                **columns,
+                "difference": [0.125] * rows,
+                "p": [0.04] * rows,
+                "mean": ["0.848 (0.043 to 1.000)"] * rows,
+            }
+        ),
+        "Arms, compared",
     )
 
 
@@ -241,6 +249,12 @@ def test_a_wide_table_keeps_its_numbers_on_a_phone(home):
     box = cell.bounding_box()
     assert "0.125" in cell.inner_text() and box["x"] >= 0 and box["x"] + box["width"] <= 390
     assert home.evaluate("document.documentElement.scrollWidth") <= 390
+    place = "e => { const b = document.createRange(); b.selectNodeContents(e); return b.getBoundingClientRect().x; }"
+    value, ends = (
+        home.locator("main td[data-label=mean]").first.evaluate(place),
+        home.locator("main td[data-label=mean] .short").first.evaluate("e => e.getBoundingClientRect().x"),
+    )
+    assert ends >= value > 100  # the interval stands with its value, and not below the column's name
 
 
 def test_what_is_wider_than_its_column_is_reached_by_keyboard(home):
