@@ -6,7 +6,7 @@
 __all__ = ['CAREFUL']
 
 # %% ../../nbs/pages/rules_scores.ipynb #852c8e33
-from ..evidence import metrics
+from ..evidence import claims, metrics
 from ..files import digest
 from .records import Records, has_left, read_run_table, recorded_input
 from leukonb.pages.rules import (
@@ -98,11 +98,10 @@ def _tests(study: Records) -> Answer:
     if study.of("simulation"):
         simulated = "How often they claim a difference where there is none was simulated."
         return Answer(MET, f"{', '.join(careful)}. {simulated}", *proof)
-    return Answer(
-        PARTLY,
-        f"{', '.join(careful)}. Whether they hold their level was not simulated in this study.",
-        *proof,
-    )
+    counted = [name for name in careful if name in {*claims.read_claims().test}]
+    known = f" The counts of {', '.join(counted)} that come with leukonb do." if counted else ""
+    level = f"Whether they hold their level this study does not show.{known}"
+    return Answer(PARTLY, f"{', '.join(careful)}. {level}", *proof)
 
 # %% ../../nbs/pages/rules_scores.ipynb #b0d9e76e
 @rule
