@@ -15,7 +15,11 @@ from leukonb.verbs.run import own_experiments
 def lab(tmp_path):
     """A folder of one's own with a module at each place where one may lie."""
     (tmp_path / "lab/experiments/studies").mkdir(parents=True)
-    for place, name in (("", "lab_nets"), ("experiments", "lab_losses"), ("experiments/studies", "lab_cells")):
+    for place, name in (
+        ("", "lab_nets"),
+        ("experiments", "lab_losses"),
+        ("experiments/studies", "lab_cells"),
+    ):
         (tmp_path / "lab" / place / f"{name}.py").write_text(f"TINY = {name!r}\n")
     return tmp_path / "lab"
 

@@ -437,7 +437,6 @@ def index_cohort(
     folder: str | Path,  # of images in any layout of `data.layouts`, or a CSV with path, label, subject
     subject_pattern: str | None = None,  # for other data: a regular expression whose group, named subject or
     # the first, is the subject in a file's path
-    workers: int | None = None,  # threads that read files
     progress: bool = True,  # a bar where there are more than 2,000 files
     dataset: str | None = None,  # what to call data that are neither C-NMC nor synthetic
     positive: str | None = None,  # of several classes the one that is ALL; all others are HEM
@@ -446,7 +445,7 @@ def index_cohort(
     pattern = layouts.compile_pattern(subject_pattern)
     reading = layouts.read_files(layouts.list_files(folder), pattern, positive)
     paths = [reading.root / path for path in reading.facts]
-    return build_cohort(reading, measure_files(paths, workers, progress), dataset)
+    return build_cohort(reading, measure_files(paths, progress=progress), dataset)
 
 # %% ../../nbs/data/cohort.ipynb #9449a039
 def save_cohort(

@@ -13,9 +13,11 @@ from scipy import ndimage
 from . import morphology
 
 # %% ../../nbs/data/doubts.ipynb #fe60c7a5
+_SMALLEST = 0.45  # depth of the smaller body against that of the larger
+
+
 def neck_width(
     inside: np.ndarray,  # bool (height, width)
-    smallest: float = 0.45,  # depth of the smaller body against that of the larger
 ) -> float:  # 0 to 1: the neck's width against the smaller body's; 1 where the mask is one body
     "How narrow the mask is between its two largest bodies."
     depth = ndimage.distance_transform_edt(np.pad(inside, 1))
@@ -24,7 +26,7 @@ def neck_width(
         if n < 2:
             continue
         depths = np.sort(ndimage.maximum(depth, bodies, np.arange(1, n + 1)))
-        if depths[-2] >= smallest * depth.max():
+        if depths[-2] >= _SMALLEST * depth.max():
             return float(worn / depths[-2])
     return 1.0
 

@@ -199,16 +199,18 @@ def _crop(image):
     return image[y[0] : y[-1] + 1, x[0] : x[-1] + 1] if len(y) else image
 
 # %% ../../nbs/data/duplicates.ipynb #5bc02d3c
+_SIDE = 16  # frequencies each way; the hash has side² bits
+
+
 def hash_images(
     images: Iterable[np.ndarray],  # uint8 (size, size, 3) each
-    side: int = 16,  # frequencies each way; the hash has side² bits
 ) -> np.ndarray:  # bool (n, side²)
     "The perceptual hash of each image, of its box about the cell."
     from imagehash import phash
     from PIL import Image
 
-    hashes = [phash(Image.fromarray(_crop(np.asarray(image))), side).hash.ravel() for image in images]
-    return np.array(hashes).reshape(-1, side**2)
+    hashes = [phash(Image.fromarray(_crop(np.asarray(image))), _SIDE).hash.ravel() for image in images]
+    return np.array(hashes).reshape(-1, _SIDE**2)
 
 # %% ../../nbs/data/duplicates.ipynb #ef27f89f
 def _signs(bits):
@@ -358,16 +360,19 @@ def overlay_cell(
     return warp(other, there, preserve_range=True).astype(np.uint8)
 
 # %% ../../nbs/data/duplicates.ipynb #47e03a25
+_RINGS, _FREQUENCIES = 10, 12  # of which a spectrum is made
+
+
 def angular_spectrum(
     unrolls: Sequence[Unrolled],  # from `unroll`, one for each cell
-    rings: int = 10,
-    frequencies: int = 12,
-) -> np.ndarray:  # float32 (n, rings x frequencies), each row of length 1
+) -> np.ndarray:  # float32 (n, 120), each row of length 1
     "Sizes of the chromatin's frequencies along the angle: the same however a cell is turned or mirrored."
 
     def spectrum(detail):
-        bands = detail.astype(np.float32).reshape(_TURNS, rings, -1).mean(2) * np.sqrt(np.arange(rings) + 0.5)
-        sizes = np.abs(np.fft.rfft(bands, axis=0)[:frequencies]).ravel()
+        bands = detail.astype(np.float32).reshape(_TURNS, _RINGS, -1).mean(2) * np.sqrt(
+            np.arange(_RINGS) + 0.5
+        )
+        sizes = np.abs(np.fft.rfft(bands, axis=0)[:_FREQUENCIES]).ravel()
         return sizes / max(np.linalg.norm(sizes), 1e-9)
 
     return np.array([spectrum(detail) for detail, _ in unrolls], np.float32).reshape(len(unrolls), -1)

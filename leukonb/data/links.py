@@ -38,12 +38,11 @@ _LAID = 400  # mirrored pairs that are laid upon one another at the least
 
 def compare_mirrored(
     views: Views,
-    most: int = 3,  # candidates of each cell
     progress: bool = False,
 ) -> tuple[pd.DataFrame, float]:  # as of `register_pairs`, of all mirrors; the likeness from which on
     "All cells against all mirrored ones: the most alike tenth, at least 400 pairs, laid upon one another."
     mirrors = [views.mirror(quarters) for quarters in range(count_mirrors(len(views)))]
-    proposed = [photographs.propose_pairs(views, mirror, most, progress) for mirror in mirrors]
+    proposed = [photographs.propose_pairs(views, mirror, progress=progress) for mirror in mirrors]
     likeness = np.sort(np.concatenate([pairs.likeness for pairs in proposed]))[::-1]
     line = float(likeness[min(max(_LAID, len(likeness) // 10), len(likeness)) - 1])
     laid = [
@@ -118,10 +117,12 @@ def _fields(pairs, cells):
     return pd.Series(np.where(known, both, ""), pairs.index), pairs.turn * np.where(swapped, -1, 1)
 
 
+_AGREE = 1.0  # degrees between two turns that agree
+
+
 def count_agreeing(
     pairs: pd.DataFrame,  # a, b (rows of `cells`), turn (degrees): the pairs that may count
     cells: pd.DataFrame,  # with subject and image
-    most: float = 1.0,  # degrees between two turns that agree
 ) -> np.ndarray:  # (k,) int
     "For each pair, how many others join other cells of the same two pictures by the same turn."
     both, turns = _fields(pairs, cells)
@@ -130,7 +131,7 @@ def count_agreeing(
         if fields and len(group) > 1:
             a, b, turn = (np.asarray(v) for v in (group.a, group.b, turns[group.index]))
             apart = (a[:, None] != a) & (b[:, None] != b)
-            agreeing[group.index] = (apart & (np.abs(turn[:, None] - turn) <= most)).sum(1)
+            agreeing[group.index] = (apart & (np.abs(turn[:, None] - turn) <= _AGREE)).sum(1)
     return agreeing.to_numpy()
 
 # %% ../../nbs/data/links.ipynb #783accee
@@ -279,7 +280,6 @@ def view_cohort(
 def link_cohort(
     cells: pd.DataFrame,  # of a cohort
     root: str | Path,  # its folder
-    progress: bool = True,
 ) -> Links:
     "The second photographs of a cohort's cells; a `Refusal` where there are too few to judge by."
     if cells.cell.nunique() < 20:
@@ -287,7 +287,7 @@ def link_cohort(
             f"{cells.cell.nunique()} cells are too few to say how alike strangers can be; "
             "give a folder of at least 20"
         )
-    return find_links(*view_cohort(cells, root, progress), progress)
+    return find_links(*view_cohort(cells, root))
 
 # %% ../../nbs/data/links.ipynb #76354dd8
 REPORTED = (("1", "18"), ("51", "55"), ("H2", "H7"))  # subjects, of whom one is not in folds 0 and 1

@@ -95,12 +95,12 @@ def _enlarged(field, n: int):
     )
 
 # %% ../../nbs/data/phantom.ipynb #215adf2d
-def _outline(rng, ragged: float, angles: int = 720):
+def _outline(rng, ragged: float):
     "Radius relative to the mean at equally spaced angles."
     k = np.arange(2, 40)
     amplitude = 0.085 * (2 / k) ** 1.7 + 0.0012 * ragged * rng.random() ** 2
     terms = amplitude * rng.standard_normal(k.size)
-    angle = np.linspace(0, 2 * np.pi, angles, endpoint=False)
+    angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     series = 1 + terms @ np.cos(k[:, None] * angle + rng.uniform(0, 2 * np.pi, k.size)[:, None])
     return np.clip(series, 0.6, 1.5).astype(np.float32)
 

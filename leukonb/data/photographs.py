@@ -155,12 +155,12 @@ def _flatten(small):
     return bands.reshape(len(small), -1) / np.float32(np.sqrt(2))
 
 # %% ../../nbs/data/photographs.ipynb #5a1754ee
-def _components(rows, most=128):
-    "The main components of at most 3,000 of the rows, as columns."
+def _components(rows):
+    "The 128 main components of at most 3,000 of the rows, as columns."
     from sklearn.utils.extmath import randomized_svd
 
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 3000)).astype(int))]
-    return np.ascontiguousarray(randomized_svd(chosen, min(most, len(chosen)), random_state=0)[2].T)
+    return np.ascontiguousarray(randomized_svd(chosen, min(128, len(chosen)), random_state=0)[2].T)
 
 
 def _project(one, other):

@@ -200,7 +200,6 @@ def draw_scores_by_cell(
 # %% ../../nbs/draw/figures.ipynb #27bde5b0
 def draw_intervals(
     rows: pd.DataFrame,  # name, value, low, high
-    title: str = "score",
 ) -> go.Figure:
     "Values with their intervals, one below the other."
     fig = blank_figure(height=120 + 34 * len(rows))
@@ -208,5 +207,5 @@ def draw_intervals(
     dots = dict(mode="markers", marker=dict(size=9, color=ACCENT), showlegend=False)
     names = [name_words(str(name)) for name in rows["name"]]
     fig.add_scatter(x=rows.value, y=names, error_x=bars, **dots)
-    fig.update_yaxes(autorange="reversed", type="category").update_xaxes(title=title)
+    fig.update_yaxes(autorange="reversed", type="category").update_xaxes(title="score")
     return fig.update_layout(margin_t=20)

@@ -15,7 +15,6 @@ from .sections import escape_text
 # %% ../../nbs/draw/sorts.ipynb #64cbdb7a
 def draw_confusion_of_classes(
     counts: pd.DataFrame,  # rows true, columns called
-    what: str = "cells",  # is counted
 ) -> go.Figure:
     "A confusion matrix of several classes: counts, and the share of each true class as shade."
     values = counts.to_numpy(float)
@@ -28,7 +27,7 @@ def draw_confusion_of_classes(
         text = f"<b>{int(values[i, j]):,}</b><br>{share:.0%}"
         font = dict(size=13, color="white" if share > 0.5 else INK)
         fig.add_annotation(x=names[j], y=names[i], text=text, showarrow=False, font=font)
-    fig.update_yaxes(type="category", autorange="reversed", title=f"true class, {what}")
+    fig.update_yaxes(type="category", autorange="reversed", title="true class, cells")
     fig.update_xaxes(type="category", side="top", title="called")
     return fig.update_layout(margin=dict(t=80, b=20))
 

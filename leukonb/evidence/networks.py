@@ -143,10 +143,9 @@ def _kept(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
 def average_risk(
     networks: Networks,
     threshold: float = 0.5,
-    steps: int = 100,
 ) -> pd.DataFrame:  # coverage, risk
     "The error on the surest cells for each share of cells called, averaged over networks."
-    shares, risks = np.arange(1, steps + 1) / steps, []
+    shares, risks = np.arange(1, 101) / 100, []
     for rows in networks.values():
         curve = abstention.risk_coverage_curve(rows, threshold)
         last = np.ceil(shares * len(curve) - 1e-9).astype(int) - 1
@@ -165,7 +164,6 @@ def _mean_scores(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:
 def average_verdicts(
     networks: Networks,
     threshold: float = 0.5,
-    seed: int = 0,
     most: int | None = None,  # identities with an interval, the worst off; all unless given
 ) -> pd.DataFrame:  # identity, label, cells, mean, vote, low, high, share right, networks, verdict, right
     """What each identity is called by its mean score over all networks that judged it, the worst off first.
@@ -183,7 +181,7 @@ def average_verdicts(
     rows = rows.loc[margin.sort_values(kind="stable").index]
     if len(networks) == 1:
         shown, only = rows.index[:most], next(iter(networks.values()))
-        drawn = subjects.subject_verdicts(only[only.identity.isin(shown)], threshold, seed=seed)
+        drawn = subjects.subject_verdicts(only[only.identity.isin(shown)], threshold)
         rows[["low", "high"]] = drawn.set_index("identity")[["low", "high"]].reindex(rows.index)
     return rows.reset_index()
 

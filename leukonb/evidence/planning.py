@@ -198,14 +198,16 @@ def _rough_size(question: Question, population: Population) -> float:
     return measure_study(question, arms, 60, (0, 60, 0)) ** 2
 
 # %% ../../nbs/evidence/planning.ipynb #3b5fe30d
+_MOST_TRIED = 60  # populations that are put in order
+
+
 def pick_ends(
     question: Question,
     plausible: Sequence[Population],  # of a pilot
     shares: tuple[float, float] = (0.1, 0.9),
-    most: int = 60,  # populations that are put in order
 ) -> list[Population]:
     "The plausible populations that need few subjects and many."
-    tried = list(plausible[:most])
+    tried = list(plausible[:_MOST_TRIED])
     order = np.argsort([_rough_size(question, p) for p in tried], kind="stable")
     return [tried[order[round(share * (len(tried) - 1))]] for share in shares]
 

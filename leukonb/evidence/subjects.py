@@ -36,10 +36,12 @@ def _judge_subject(cells: pd.DataFrame, threshold: float, means: np.ndarray) -> 
     }
 
 # %% ../../nbs/evidence/subjects.ipynb #55494e9a
+_RESAMPLES = 500
+
+
 def subject_verdicts(
     table: pd.DataFrame,  # predictions of one arm and iteration
     threshold: float = 0.5,
-    resamples: int = 500,
     seed: int = 0,
 ) -> pd.DataFrame:  # identity, label, cells, mean, low, high, vote, verdict, right, sure
     """Mean score and vote of each identity, the verdict by the mean, and how sure it is.
@@ -51,7 +53,7 @@ def subject_verdicts(
         raise Refusal("verdicts are of one arm and one iteration; choose one")
     rng, rows = np.random.default_rng(seed), []
     for name, cells in merge_views(table).groupby("identity", sort=True):
-        means = _draw_means(cells.score.to_numpy(), resamples, rng)
+        means = _draw_means(cells.score.to_numpy(), _RESAMPLES, rng)
         rows.append({"identity": name, **_judge_subject(cells, threshold, means)})
     return pd.DataFrame(rows)
 
@@ -64,11 +66,10 @@ def _count_wrong(rows: pd.DataFrame, threshold: float) -> pd.Series:
 def list_failed(
     table: pd.DataFrame,  # predictions of one arm and iteration
     threshold: float = 0.5,
-    seed: int = 0,
 ) -> pd.DataFrame:  # as `subject_verdicts`, and `wrong cells`, `share of all errors`
     "Identities whose verdict is wrong, the surest first, and how many of all wrong cells each of them holds."
     wrong = _count_wrong(merge_views(table), threshold)
-    verdicts = subject_verdicts(table, threshold, seed=seed)
+    verdicts = subject_verdicts(table, threshold)
     mine = verdicts.identity.map(wrong)
     verdicts["wrong cells"], verdicts["share of all errors"] = mine.astype(int), mine / max(1, wrong.sum())
     failed = verdicts[~verdicts.right]

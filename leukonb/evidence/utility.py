@@ -182,13 +182,11 @@ def predictive_curve(
     table: pd.DataFrame,  # predictions of one arm, one iteration
     prevalences: ArrayLike | None = None,  # .01 to .99 unless given
     threshold: float = 0.5,
-    by: str = "cell",  # what is counted: 'cell', 'subject', 'identity'
-    unit: str = "identity",  # what is independent: 'identity', 'subject', or 'cell', which is naive
     level: float = 0.95,
 ) -> pd.DataFrame:  # prevalence, ppv, ppv_low, ppv_high, npv, npv_low, npv_high
     "Positive and negative predictive value over prevalences, with intervals; refuses as `predictive_values`."
     given = np.linspace(0.01, 0.99, 99) if prevalences is None else np.atleast_1d(prevalences)
-    judged = _collect(table, by, unit, level)
+    judged = _collect(table, "cell", "identity", level)
     ill, well = _shares(judged, _call(judged, threshold), level)
     rows = []
     for prevalence in map(check_prevalence, given):

@@ -39,11 +39,11 @@ def _colour(
 _HARMONICS = (-1, 2, -2, 3, -3, 4, -4, 5, -5)
 
 
-def _walk_outline(inside: np.ndarray, steps: int = 128) -> np.ndarray:
-    "The outline at even steps, as complex numbers."
+def _walk_outline(inside: np.ndarray) -> np.ndarray:
+    "The outline at 128 even steps, as complex numbers."
     line = max(shapes.find_contours(np.pad(inside, 1).astype(float), 0.5), key=len)
     walked = np.r_[0, np.cumsum(np.hypot(*np.diff(line, axis=0).T))]
-    places = np.linspace(0, walked[-1], steps, endpoint=False)
+    places = np.linspace(0, walked[-1], 128, endpoint=False)
     return np.interp(places, walked, line[:, 1]) + 1j * np.interp(places, walked, line[:, 0])
 
 # %% ../../nbs/model/classical.ipynb #6c6fbcf4

@@ -9,7 +9,6 @@ __all__ = ['NAMES', 'find_columns', 'find_features', 'stack_features', 'form_mea
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,7 +157,6 @@ def form_measured(
     table: pd.DataFrame,  # a row a cell
     source: str = "table",  # what to call it, here and on pages
     positive: str | None = None,  # of two labels the one that is looked for, as ALL is
-    facts: Mapping[str, Any] | None = None,  # source, licence, attribution, as far as they are known
 ) -> Measured:
     """The cells of a table of features, with their embedding and without cues.
 
@@ -175,7 +173,7 @@ def form_measured(
     if not cells_are_named(checked):
         said.append("The table does not name its cells; they are numbered within each subject.")
     cells = _form_cells(checked, _fold_numbers(table, found, source), source)
-    known = {"network": source, "licence": "not stated", "reading": said, **(facts or {})}
+    known = {"network": source, "licence": "not stated", "reading": said}
     return Measured(cells, pd.DataFrame(index=range(len(cells))), embedding, known)
 
 # %% ../../nbs/model/embeddings.ipynb #d2682e94

@@ -284,7 +284,6 @@ def share_inside(
 # %% ../../nbs/model/explain.ipynb #3969026e
 def weight_stages(
     parts: CutNetwork,
-    count: int = 4,  # of the trunk
 ) -> dict[str, list]:  # {name: layers with weights}, from the logits down
     "The network's layers with weights in stages, top first."
     weighted = [layer for layer in parts.whole.layers if layer.weights]
@@ -294,8 +293,8 @@ def weight_stages(
         "head": [layer for layer in after if not hasattr(layer, "gates")],
         "attention": [layer for layer in after if hasattr(layer, "gates")],
     }
-    for k, layers in enumerate(np.array_split(np.array(trunk, object), count), 1):
-        stages[f"trunk {k} of {count}"] = list(layers)
+    for k, layers in enumerate(np.array_split(np.array(trunk, object), 4), 1):
+        stages[f"trunk {k} of 4"] = list(layers)
     return {name: layers for name, layers in stages.items() if layers}
 
 # %% ../../nbs/model/explain.ipynb #78a8e6dc
@@ -386,14 +385,13 @@ def randomise_weights(
 def chance_similarity(
     maps: np.ndarray,  # (n, h, w)
     images: np.ndarray,
-    draws: int = 50,  # shuffles of each map
     seed: int = 0,
 ) -> float:
     "The mean absolute rank correlation of a map with itself, its positions shuffled."
     rng, means = np.random.default_rng(seed), []
     for m, touched in zip(maps, _touched(images, np.shape(maps)[1:])):
         values, everywhere = m[touched], np.ones(touched.sum(), bool)
-        means.append([rank_similarity(values, rng.permutation(values), everywhere) for _ in range(draws)])
+        means.append([rank_similarity(values, rng.permutation(values), everywhere) for _ in range(50)])
     return float(np.mean(means))
 
 # %% ../../nbs/model/explain.ipynb #ecb24f75
@@ -468,13 +466,15 @@ def _curve_rows(name: str, i: int, odds: np.ndarray, chance: np.ndarray, steps: 
     ]
 
 # %% ../../nbs/model/explain.ipynb #e028780a
+_STEPS = 8  # in which a cell is taken away
+
+
 def deletion_curves(
     parts: CutNetwork,
     images: np.ndarray,
     targets: Sequence[str],
     maps: Mapping[str, np.ndarray],  # {name: (n, h, w)}
     side: int = 0,  # of a square, pixels; a sixteenth of the image unless given
-    steps: int = 8,
     orders: int = 5,  # random ones
     seed: int = 0,
 ) -> pd.DataFrame:  # map, curve, image, step, shown (share of squares), odds, random
@@ -490,9 +490,9 @@ def deletion_curves(
             continue  # too small a cell to rank anything in
         ranked = _rank_squares({name: m[i] for name, m in large.items()}, number)
         chance = [rng.permutation(np.unique(number[number >= 0])) for _ in range(orders)]
-        odds = _cell_curves(parts, image, target, number, [*ranked.values(), *chance], steps)
+        odds = _cell_curves(parts, image, target, number, [*ranked.values(), *chance], _STEPS)
         for k, name in enumerate(ranked):
-            rows += _curve_rows(name, i, odds[k], odds[len(ranked) :].mean(0), steps)
+            rows += _curve_rows(name, i, odds[k], odds[len(ranked) :].mean(0), _STEPS)
     return pd.DataFrame(rows, columns=["map", "curve", "image", "step", "shown", "odds", "random"])
 
 # %% ../../nbs/model/explain.ipynb #11979e5a
@@ -510,7 +510,6 @@ def rank_gains(
     subjects: Sequence,  # the subject of each image
     resamples: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> pd.DataFrame:  # map, curve, gain, low, high, cells, subjects
     "The mean area between a map's curve and that of random orders, in log-odds; positive: the map is better."
     gap = np.where(rows.curve == "deletion", rows.random - rows.odds, rows.odds - rows.random)
@@ -518,6 +517,6 @@ def rank_gains(
     area["subject"] = np.asarray(subjects)[area.image]
     gains, rng = [], np.random.default_rng(seed)
     for names, each in area.groupby(["map", "curve"], sort=False):
-        low, high = _mean_interval(each.gap, each.subject, resamples, level, rng)
+        low, high = _mean_interval(each.gap, each.subject, resamples, 0.95, rng)
         gains.append((*names, each.gap.mean(), low, high, len(each), each.subject.nunique()))
     return pd.DataFrame(gains, columns=["map", "curve", "gain", "low", "high", "cells", "subjects"])

@@ -1011,7 +1011,6 @@ def solve_closed_form(
     method: str = "ridge",  # or 'lda'
     penalty: float = 1.0,  # of ridge, on scaled features
     shrinkage: float = 0.01,  # of the covariance of LDA, on scaled features
-    told: Callable[[int], None] | None = None,  # called with the splits done
 ) -> tuple[np.ndarray, np.ndarray]:  # weights (iterations, width) and offsets (iterations,), for raw features
     "Ridge or LDA of every split, exactly; a `Refusal` where features are collinear and nothing is added."
     if method not in ("ridge", "lda"):
@@ -1021,8 +1020,6 @@ def solve_closed_form(
     with threadpool_limits(1 if width < 512 else None):  # small systems lose more by threads than they gain
         for start in range(0, len(train), few):
             solved.append(_solve(sums, train[start : start + few], method, penalty, shrinkage))
-            if told:
-                told(len(train[start : start + few]))
     weights, offsets = map(np.concatenate, zip(*solved))
     return weights, offsets - weights @ sums.origin
 
@@ -1158,7 +1155,6 @@ def pool_features(
     network: "Network",  # attention and head play no part
     pixels: "Pixels",  # of all cells
     folder: str | Path,  # where the file is kept
-    batch: int = 32,  # cells
 ) -> PooledFeatures:
     "The mean over places of the last feature map of each cell, from the file where it is there."
     from leukonb.model import network as networks
@@ -1169,7 +1165,7 @@ def pool_features(
     path = Path(folder) / f"features-{key[:16]}.npy"
     kept = _read_features(path, len(pixels)) if path.is_file() else None
     if kept is None:
-        computed = _compute_features(model, pixels, folder, batch)
+        computed = _compute_features(model, pixels, folder, 32)
         with atomic(path) as temporary:
             np.save(temporary, computed)
     array, words = np.load(path) if kept is None else kept, describe_backbone(network)

@@ -21,10 +21,9 @@ SCORES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auroc"
 def tabulate_widths(
     all_people: int,
     hem_people: int,
-    table: pd.DataFrame | None = None,  # as `coverage.read_coverage` gives it, which is taken unless given
 ) -> pd.DataFrame:  # score, a column for each classifier: the median width
     "How wide the intervals of leukonb are with about so many people: the median of simulated studies."
-    known = coverage.read_coverage() if table is None else table
+    known = coverage.read_coverage()
     rows = known[(known.method == "default") & known.metric.isin(SCORES) & (known.sizes == "unrelated")]
     ALL, HEM = coverage.nearest_size(rows, all_people, hem_people)
     rows = rows[(rows.ALL == ALL) & (rows.HEM == HEM)]

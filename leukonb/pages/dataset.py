@@ -64,7 +64,6 @@ def propose_doubles(
 def compare_neighbours(
     unrolls: Sequence[tuple[np.ndarray, np.ndarray]],  # from `prepare_cells`
     labels: Sequence[str],  # (n,) class of each cell
-    most: int = 2000,  # cells drawn
     seed: int = 0,
 ) -> pd.DataFrame:  # a, b, correlation, turned, mirrored
     "Cells with their nearest of the other class, compared."
@@ -77,7 +76,7 @@ def compare_neighbours(
             "how alike different cells are is measured on pairs of an ALL and a HEM cell; give cells of both "
             "classes"
         )
-    drawn = np.random.default_rng(seed).permutation(ill)[:most]
+    drawn = np.random.default_rng(seed).permutation(ill)[:2000]
     nearest = NearestNeighbors(n_neighbors=1).fit(points[well]).kneighbors(points[drawn])[1][:, 0]
     return duplicates.confirm_pairs(pd.DataFrame({"a": drawn, "b": well[nearest]}), unrolls)
 
@@ -448,11 +447,10 @@ def draw_layout(
     xy: np.ndarray,  # from `lay_out`
     rows: pd.DataFrame,  # subject, label, part, fold
     doubted: np.ndarray,  # bool (n,), whether questionable
-    most: int = 4000,  # cells shown
     seed: int = 0,
 ) -> go.Figure:
     "The same points four times, coloured by class, subject, fold and whether a cleaner would question them."
-    shown = np.sort(np.random.default_rng(seed).permutation(len(xy))[:most])
+    shown = np.sort(np.random.default_rng(seed).permutation(len(xy))[:4000])
     xy, rows = xy[shown], rows.iloc[shown]
     views = _layout_views(rows, doubted[shown])
     fig = blank_figure(2, 2, list(views), height=700, margin=dict(l=20, r=20, t=40, b=60))

@@ -111,12 +111,11 @@ def claimed_interval(
 # %% ../../nbs/pages/monte_carlo.ipynb #a2192b23
 def average_classes(
     table: pd.DataFrame,  # predictions of many splits
-    threshold: float = 0.5,
 ) -> pd.DataFrame:  # arm, iteration, weighted_precision, weighted_recall
     "Precision and recall of each arm in each split, of both classes, weighted by their cells."
     rows, test = [], table[table.split == "test"]
     for (arm, iteration), one in test.groupby(["arm", "iteration"], sort=False):
-        calls = np.where(one.score >= threshold, "ALL", "HEM")
+        calls = np.where(one.score >= 0.5, "ALL", "HEM")
         right = (calls == one.label).to_numpy()
         share = {label: float((one.label == label).mean()) for label in ("ALL", "HEM")}
         found = {label: right[calls == label].mean() if (calls == label).any() else 0.0 for label in share}

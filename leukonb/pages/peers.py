@@ -18,13 +18,11 @@ ARM = "made-up predictions"
 
 
 def make_up(
-    ALL: int = 13,  # subjects
-    HEM: int = 15,
     seed: int = 0,
 ) -> pd.DataFrame:  # subject, label, score (0 or 1), arm
     "Decisions that nobody made: subjects differ in how many of their cells are right."
     rng, rows = np.random.default_rng(seed), []
-    for label, number in (("ALL", ALL), ("HEM", HEM)):
+    for label, number in (("ALL", 13), ("HEM", 15)):  # subjects
         for subject in range(1, number + 1):
             cells = int(rng.integers(5, 60))
             right = rng.random(cells) < rng.beta(6, 1)

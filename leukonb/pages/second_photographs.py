@@ -82,7 +82,6 @@ STORED = 0.99  # score from which a pair without a turn is one photograph stored
 
 def list_fields(
     found: pd.DataFrame,  # from `join_facts`
-    least: int = 2,  # cells that two fields must have in common
 ) -> pd.DataFrame:  # subjects, fields, cells, turn (degrees, median), score (median), how
     "Pairs of fields that show the same cells, those with the most first."
     rows = found[(found.verdict == "certain") & found.image_a.notna() & found.image_b.notna()]
@@ -103,7 +102,7 @@ def list_fields(
     pairs = rows.groupby(["whom", "fields"]).agg(
         cells=("score", "size"), turn=("turn", "median"), score=("score", "median")
     )
-    pairs = pairs[pairs.cells >= least].reset_index().rename(columns={"whom": "subjects"})
+    pairs = pairs[pairs.cells >= 2].reset_index().rename(columns={"whom": "subjects"})
     again = (pairs.score >= STORED) & (pairs.turn < 0.1)
     pairs["how"] = np.where(again, "stored again", "taken again")
     return pairs.sort_values(["cells", "score"], ascending=False, ignore_index=True)

@@ -163,16 +163,14 @@ def _score_parts(
 def measure_rounding(
     cells: pd.DataFrame,  # a cohort's table
     features: np.ndarray,  # float (n, width), a row for each of its rows, as the network gave them
-    parts: int = 5,  # of the identities, each held out once
-    seed: int = 0,
 ) -> pd.DataFrame:  # held out, unrounded, rounded, difference
     "The AUROC on features as they were and as a table keeps them, from fold to fold and by identity."
     kept = restore_features(*round_features(features))
     drawn = {way: [split] for way, split in folds.split_folds(cells).items()}
-    drawn["every identity in turn"] = folds.split_identities(cells, parts, seed)
+    drawn["every identity in turn"] = folds.split_identities(cells, 5, 0)
     found = []
     for way, each in drawn.items():
-        exact, rounded = (_score_parts(array, cells, each, seed) for array in (features, kept))
+        exact, rounded = (_score_parts(array, cells, each, 0) for array in (features, kept))
         found.append([way, exact, rounded, rounded - exact])
     return pd.DataFrame(found, columns=["held out", "unrounded", "rounded", "difference"])
 
