@@ -26,6 +26,12 @@ CELLS = [FIRST, "run = this_run()", WRITES, "finish(run, {'sum': sum(sizes)})"]
 
 
 @pytest.mark.parametrize("notebook", EXPERIMENTS, ids=lambda path: path.stem)
+@pytest.mark.fault(
+    group="runs",
+    fault="Parameters that papermill does not see",
+    injected="each experiment asked for its parameters as papermill --help-notebook does",
+    promise="every parameter is listed, those that may be empty too",
+)
 def test_papermill_lists_every_parameter_of_every_experiment(notebook):
     known, listed = read_parameters(notebook), inspect_notebook(notebook)
     assert list(listed) == list(known), "papermill --help-notebook"
@@ -88,6 +94,12 @@ class Shell:
                 raise failed
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="All cells of a notebook are run by hand",
+    injected="the cells executed one after another in a kernel, a list given as text",
+    promise="a record with the key of a study, which says that the saved notebook is not digested; nothing loose",
+)
 def test_the_record_is_that_of_a_study_and_nothing_lies_about(own, monkeypatch, tmp_path):
     study = tmp_path / "adding.yml"
     study.write_text(
@@ -201,6 +213,12 @@ def test_missing_runs_are_named_with_the_command_and_given_ones_are_in_the_key(o
         plan_by_hand(evaluation, {"trainings": [str(made.folder)]}, out)
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A notebook is run by papermill alone",
+    injected="papermill.execute_notebook in a folder of its own, told the place of its output",
+    promise="the record lies beside the output, with the key of a study; the working folder stays empty",
+)
 def test_papermill_makes_a_record_beside_its_output(own, tmp_path):
     output = tmp_path / "results" / "out.ipynb"
     output.parent.mkdir()
@@ -212,6 +230,12 @@ def test_papermill_makes_a_record_beside_its_output(own, tmp_path):
     assert run.key in shown and "no digest here covers it" in shown
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A notebook is given a folder of images by papermill",
+    injected="-p data FOLDER, without a cohort",
+    promise="the images are indexed, and the record has the key of the same run in a study",
+)
 def test_papermill_indexes_the_images_it_is_given(good, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LEUKONB_NBS", "")

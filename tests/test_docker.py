@@ -57,6 +57,12 @@ def test_the_image_runs_make_report_from_what_is_there():
     assert list(find_faults((ROOT / "Dockerfile").read_text())) == []
 
 
+@pytest.mark.fault(
+    group="site",
+    fault="A Dockerfile that would not build, or not run make report",
+    injected="no tag, root, a target or a file that is not there, an unknown instruction, another last command",
+    promise="found by reading it, and by hadolint in make test-extras; built where there is a Docker",
+)
 @pytest.mark.parametrize(
     ("old", "new"),
     [

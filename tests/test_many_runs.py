@@ -58,6 +58,12 @@ def test_a_list_of_twice_the_runs_opens_twice_the_files(folders):
     assert opened[16].total() * 9 == opened[8].total() * 17
 
 
+@pytest.mark.fault(
+    group="site",
+    fault="A study of twice the runs is built into a site",
+    injected="8 and 16 finished runs and a report that needs them all; opened files counted",
+    promise="twice the runs open at most 2.1 times the files, no record more than 12 times",
+)
 def test_a_site_of_twice_the_runs_opens_little_more_than_twice_the_files(folders, tmp_path):
     totals, most = {}, {}
     for count, out in folders.items():
