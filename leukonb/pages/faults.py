@@ -19,7 +19,8 @@ from ..runs.key import package_folder
 _CODE = {  # group: title, modules of the package whose code has to stand the faults
     "data": (
         "Images, tables, folders",
-        "files data/archives data/audit data/cohort data/layouts data/pixels data/release data/splits",
+        "files data/archives data/audit data/cohort data/layouts data/pixels data/release data/splits "
+        "data/turns",
     ),
     "models": (
         "Saved networks",
