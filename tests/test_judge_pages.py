@@ -352,7 +352,7 @@ def test_the_figure_of_several_pairs_has_the_p_of_the_answer(tmp_path, monkeypat
         and "corrected for the number of pairs (Holm), and the figure the corrected" in words
     )
     texts = figure_of(page, f"{row.a} - {row.b}, balanced accuracy")
-    assert any(f"({state_p(row.p_holm)})" in text for text in texts if "balanced accuracy" in text)
+    assert any(f"({state_p(row.p_holm)}" in text for text in texts if "balanced accuracy" in text)
 
 
 def test_a_page_by_site_has_calibration_shift_and_the_sites_that_were_left_out(tmp_path, monkeypatch):
