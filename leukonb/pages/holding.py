@@ -143,12 +143,13 @@ def describe_groups(
     rows: pd.DataFrame,  # the predictions that were judged: identity, label
     groups: pd.Series,  # the group of each identity, as `subgroups.place_subjects` gives it
     level: float = 0.95,
+    kind: str = "group",  # of interval: of scores, or 'calibration'
 ) -> list[str]:  # a sentence for each size of group
-    "How often the intervals of each group's scores hold the true value; none where a class has one subject."
+    "How often the intervals of each group hold the true value; none where a class has one subject."
     said: dict[str, list[str]] = {}
     for name, own in rows.groupby(rows.identity.map(groups), sort=False):
         if min(_count_people(own)) > 1:
-            said.setdefault(describe_kind(own, "group", "", level)[0], []).append(str(name))
+            said.setdefault(describe_kind(own, kind, "", level)[0], []).append(str(name))
     return [", ".join(names) + sentence for sentence, names in said.items()]
 
 # %% ../../nbs/pages/holding.ipynb #b8ca2aba
