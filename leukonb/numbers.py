@@ -205,7 +205,7 @@ def name_score(
 def name_words(
     text: str,  # a heading, a caption or a sentence of ours
 ) -> str:
-    "A text with the names of scores and of people as people write them, and no name that only a program needs."
+    "A text with the names of scores and people as readers write them, and none that only a program needs."
     text = re.sub(r"\b([\d,]+) (ALL|HEM) identities\b", lambda m: f"{m[1]} people {_PEOPLE[m[2]]}", text)
     text = re.sub(r"\b(weighted|balanced|average|macro)_(f1|accuracy|precision|auroc)\b", r"\1 \2", text)
     return re.sub(rf"\b({'|'.join(_WORDS)})\b", lambda m: _WORDS[m[0]], text)

@@ -485,8 +485,8 @@ def _show_entry(entry: str) -> str:
 
 
 _OF_A_RUN = (
-    "A single result is cited with the key of its run, which stands at the head of its page: whoever has the key "
-    "can ask <code>leukonb verify</code> whether the run still gives the same numbers."
+    "A single result is cited with the key of its run, which stands at the head of its page: whoever has "
+    "the key can ask <code>leukonb verify</code> whether the run still gives the same numbers."
 )
 _DATA_ENTRY = """@misc{cnmc2019,
   title = {{ALL challenge dataset of ISBI 2019 (C-NMC 2019)}},

@@ -167,6 +167,7 @@
   };
   const fit = (frame) => {
     const table = frame.querySelector("table");
+    frame.classList.remove("wide");  // which gives words more room, so that it would measure itself
     if (table) {
       table.classList.remove("stacked");
       const rows = table.rows.length, wide = frame.scrollWidth > frame.clientWidth + 1;

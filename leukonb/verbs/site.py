@@ -8,7 +8,7 @@ __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_markup', 'e
            'published_files', 'kept_notebook', 'provenance_html', 'part_cells', 'list_choices', 'stage_run',
            'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook',
            'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable',
-           'render_site', 'seal_site', 'build_site', 'describe_size', 'open_server', 'serve_site']
+           'render_site', 'seal_site', 'describe_size', 'build_site', 'open_server', 'serve_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
 import ast, functools, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
@@ -783,11 +783,11 @@ def _list_studies(
     return [_raw_html(f"{head}<div class='studies'>{table}</div>")] if rows else []
 
 
-_RUN_HERE = ("Run here", "What has been run where this site was built. A study leads to its first page.")
-_PUBLISHED = (
+_HERE = ("Run here", "What has been run where this site was built. A study leads to its first page.")
+_RECORDS = (
     "Published records",
-    "Studies that were run elsewhere, and whose records come with leukonb: real cells, and the long simulations that say "
-    "how far intervals and tests can be trusted.",
+    "Studies that were run elsewhere, and whose records come with leukonb: real cells, and the long "
+    "simulations that say how far intervals and tests can be trusted.",
 )
 
 # %% ../../nbs/verbs/site.ipynb #c9a33387
@@ -805,6 +805,9 @@ _OF_A_RESULT = (
 )
 
 
+_SIZE = "<span class='site-size'></span>"  # on the home page, filled when the site is whole
+
+
 def stage_home(
     runs: Sequence[Run],
     pages: Mapping[Path, str],  # for a finished run's folder, its page
@@ -816,9 +819,10 @@ def stage_home(
     addresses = {folder: html_address(page) for folder, page in pages.items()}
     report = html_address(_first_pages(runs, pages).get("report", "runs/index.ipynb"))
     told = describe_home(runs, addresses, report, set(places.values())) if whole else [_OF_A_RESULT]
-    studies = _list_studies(runs, pages, *_RUN_HERE)
-    records = _list_studies(runs, pages, *_PUBLISHED, published=True)
-    shown = [*_tell_parts(told), *studies, *records]
+    studies = _list_studies(runs, pages, *_HERE)
+    records = _list_studies(runs, pages, *_RECORDS, published=True)
+    size = f"<p class='worth'>This site has {_SIZE}. It needs no network and can be kept as a folder.</p>"
+    shown = [*_tell_parts(told), *studies, *records, _raw_html(size)]
     stage_notebook(notebooks_folder() / "index.ipynb", to, "index.ipynb", places, *shown)
 
 # %% ../../nbs/verbs/site.ipynb #29c56105
@@ -1094,6 +1098,21 @@ def seal_site(
             raise Refusal(f"page {name} would load {addresses[0]}; take it out of its notebook")
     _add_own_files(site, sections)
 
+# %% ../../nbs/verbs/site.ipynb #d5ec7c68
+def describe_size(
+    site: Path,  # a built site
+) -> str:
+    "How large a site is, in words."
+    sizes = [p.stat().st_size for p in site.rglob("*") if p.is_file()]
+    return f"{sum(sizes) / 1e6:.1f} MB in {len(sizes):,} files"
+
+
+def _state_size(site: Path) -> None:
+    "Write on the home page how large the site is."
+    home = site / "index.html"
+    size = describe_size(site).partition(" in ")[0]
+    home.write_text(home.read_text(encoding="utf-8").replace(_SIZE, size), encoding="utf-8")
+
 # %% ../../nbs/verbs/site.ipynb #b90f4ec8
 _EARLIER = "explore files index.html leukonb library plotly.min.js published runs search.json site_libs"
 
@@ -1134,6 +1153,7 @@ def build_site(
         for run in runs:
             if run.done or kept_notebook(run):
                 copy_offers(run, site)
+        _state_size(site)
         with replacing(to, "site") as new:
             shutil.copytree(site, new, dirs_exist_ok=True)
     return to
@@ -1142,14 +1162,6 @@ def build_site(
 _TRUSTED = ("coverage", "simulation")  # the published records of how far intervals and tests can be trusted
 
 # %% ../../nbs/verbs/site.ipynb #099a951d
-def describe_size(
-    site: Path,  # a built site
-) -> str:
-    "How large a site is, in words."
-    sizes = [p.stat().st_size for p in site.rglob("*") if p.is_file()]
-    return f"{sum(sizes) / 1e6:.1f} MB in {len(sizes):,} files"
-
-
 def open_server(
     site: Path,  # a built site
     port: int = 8000,  # 0 for any that is free
