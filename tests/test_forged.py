@@ -7,9 +7,11 @@ import shutil
 import pandas as pd
 import pytest
 from finished import write_run
+from test_cohort import encoded
 from test_integrity import MEAN
 from test_runs import write
 
+from leukonb.draw.cells import decode_thumbnails
 from leukonb.files import digest_file, read_json, refusal_line, write_json
 from leukonb.runs.crate import export_crate
 from leukonb.runs.key import digest_inputs
@@ -259,3 +261,20 @@ def test_a_crate_of_a_run_whose_table_is_gone_is_refused(pair, tmp_path):
     (tmp_path / run.folder.relative_to(place) / "mean.csv").unlink()
     said = refusal_line(export_crate, "quick", tmp_path / "runs", tmp_path / "crate")
     assert "mean.csv is gone since the run ended; leukonb run quick makes the run again" in said
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="The file of a cell that a page draws was exchanged",
+    injected="another cell's image under its name; the file removed",
+    promise="no other picture is drawn in its place; the file is named",
+)
+def test_a_cell_is_drawn_from_its_own_file_only(tmp_path):
+    (tmp_path / "a.bmp").write_bytes(encoded(1))
+    cell = digest_file(tmp_path / "a.bmp")
+    assert decode_thumbnails(tmp_path, ["a.bmp"], [cell], 16)[0].shape == (16, 16, 3)
+    (tmp_path / "a.bmp").write_bytes(encoded(2))
+    said = refusal_line(decode_thumbnails, tmp_path, ["a.bmp"], [cell], 16)
+    assert "a.bmp has changed since it was indexed, and is not drawn" in said
+    (tmp_path / "a.bmp").unlink()
+    assert "a.bmp is gone" in refusal_line(decode_thumbnails, tmp_path, ["a.bmp"], [cell], 16)

@@ -74,6 +74,12 @@ def test_by_hand_the_user_sees_the_cells_and_the_record_has_none(tmp_path, monke
     assert not Path("figures").exists()
 
 
+@pytest.mark.fault(
+    group="site",
+    fault="A kept picture of a real cell was exchanged after its run",
+    injected="another content in every picture beside a record",
+    promise="the page shows stand-ins and none of the exchanged pictures",
+)
 def test_pictures_lie_beside_the_record_and_a_page_shows_them_only_there(tmp_path, monkeypatch):
     run = write_run(tmp_path, monkeypatch, synthetic=REAL)
     assert not list_pictures(run.folder / "figures") and not any("pictures" in f for f in run.result["files"])
