@@ -246,7 +246,7 @@ def _name_difference(name: str, p: float, unsettled: bool) -> str:
     "What stands beside a difference: which, its p value, and that its test and interval disagree."
     words = [state_p(p)] if p == p else []
     words += ["not settled"] if unsettled else []
-    return escape_text(name).replace("&#95;", " ") + (f"  ({', '.join(words)})" if words else "")
+    return escape_text(name).replace("&#95;", " ") + (f"<br>({', '.join(words)})" if words else "")
 
 
 def draw_differences(
@@ -259,9 +259,10 @@ def draw_differences(
     p = rows.p if "p" in rows else [np.nan] * len(rows)
     unsettled = list(rows.unsettled) if "unsettled" in rows else [False] * len(rows)
     words = [_name_difference(*row) for row in zip(rows["name"], p, unsettled)]
-    fig = blank_figure(height=90 + 36 * len(rows))
+    fig = blank_figure(height=90 + 42 * len(rows))
     signs = ["diamond-open" if x else "circle" for x in unsettled]
-    look = dict(size=[12 if x else 9 for x in unsettled], symbol=signs, color=ACCENT, line_width=2)
+    edges, sizes = [2 if x else 0 for x in unsettled], [12 if x else 9 for x in unsettled]
+    look = dict(size=sizes, symbol=signs, color=ACCENT, line_width=edges, opacity=1)
     dots = dict(mode="markers", marker=look, showlegend=False)
     bars = error_bars(rows.difference, rows.low, rows.high, color=ACCENT)
     fig.add_scatter(x=rows.difference, y=words, error_x=bars, hovertemplate="%{x:.3f}<extra></extra>", **dots)
