@@ -43,7 +43,7 @@ def _ease(sizes: np.ndarray, cells: np.ndarray, shape: np.ndarray) -> np.ndarray
 
     return norm.ppf(np.clip(gamma.cdf(sizes + 0.5, shape, scale=cells / shape), 1e-6, 1 - 1e-6))
 
-
+# %% ../../nbs/evidence/held.ipynb #a89180db
 def _draw_people(rng: np.random.Generator, world: OneSetWorld) -> tuple[np.ndarray, ...]:
     "Of each subject of arm b: side (1 for ALL, -1 for HEM), number of cells, mean of its log-odds."
     of_class = [world.ALL, world.HEM]
@@ -71,7 +71,7 @@ class Population(NamedTuple):
             shares.append(float(np.average(called, weights=self.weights[own])))
         return shares[0], shares[1]
 
-
+# %% ../../nbs/evidence/held.ipynb #855344c5
 @lru_cache(maxsize=2)
 def draw_population(
     world: OneSetWorld,
@@ -101,7 +101,7 @@ def _keep(people: Population) -> tuple[float, float]:
     area = float(np.trapezoid(np.r_[0, y[inside], height], np.r_[0, x[inside], false])) / false
     return height, (1 + (area - false / 2) / (1 - false / 2)) / 2
 
-
+# %% ../../nbs/evidence/held.ipynb #ae2e1e53
 def _true_kept(people: Population) -> dict[str, float]:
     "Both kept rates and both partial areas, by the names that `utility.operating_scores` gives them."
     found, mirrored = {}, people._replace(truth=~people.truth, score=-people.score)
@@ -123,7 +123,7 @@ def _true_predictive(ill: float, well: float) -> dict[str, float]:
     }
     return found | {"called_all": called, "net_benefit": p * ill - q * well}
 
-
+# %% ../../nbs/evidence/held.ipynb #11eeb891
 def _true_calibration(people: Population) -> dict[str, float]:
     "Calibration in the large and slope (Cox 1958) of the population."
     from statsmodels.api import GLM, families
@@ -136,7 +136,7 @@ def _true_calibration(people: Population) -> dict[str, float]:
         found[name] = float(model.fit().params[-1])
     return found
 
-
+# %% ../../nbs/evidence/held.ipynb #f647150e
 def _true_curve(people: Population) -> dict[str, float]:
     "The share of ALL in each tenth of the cells, from the lowest scores up."
     order = np.argsort(people.score)
@@ -152,7 +152,7 @@ def halve(
     "A group of a world: half of its subjects, at least two of each class."
     return replace(world, ALL=max(2, world.ALL // 2), HEM=max(2, world.HEM // 2))
 
-
+# %% ../../nbs/evidence/held.ipynb #9d2fcc00
 def true_rates(
     world: OneSetWorld,
 ) -> dict[tuple[str, str], float]:  # {(kind of interval, what it is of): its value in the population}
@@ -178,7 +178,7 @@ def _list_ends(kind: str, rows: pd.DataFrame, names: Sequence[str] = ()) -> dict
     kept = rows[rows.metric.isin(names)] if names else rows
     return {(kind, r.metric, end): getattr(r, end) for r in kept.itertuples() for end in ("low", "high")}
 
-
+# %% ../../nbs/evidence/held.ipynb #5bd955a6
 def rate_intervals(
     world: OneSetWorld,
     seed: tuple[int, ...],  # of this world
@@ -204,6 +204,11 @@ def rate_intervals(
 
 # %% ../../nbs/evidence/held.ipynb #f22e3690
 SCALE = 1.7  # of a logistic distribution that is nearest to the normal one
+_OF_MODEL = {
+    "": ["low", "high"],
+    "typical": ["typical_low", "typical_high"],
+    "spread of": ["sd_low", "sd_high"],
+}
 
 
 def mixed_intervals(
@@ -228,14 +233,7 @@ def mixed_intervals(
         }
     return found
 
-
-_OF_MODEL = {
-    "": ["low", "high"],
-    "typical": ["typical_low", "typical_high"],
-    "spread of": ["sd_low", "sd_high"],
-}
-
-
+# %% ../../nbs/evidence/held.ipynb #09348665
 def true_mixed(
     world: OneSetWorld,
 ) -> dict[tuple[str, str], float]:  # {('mixed', what it is of): its value in the population}
@@ -283,7 +281,7 @@ def class_world(
 
     return replace(world, distance=float(brentq(excess, 0.1, 9.0, xtol=0.005)))
 
-
+# %% ../../nbs/evidence/held.ipynb #c76a67e7
 def true_class_scores(
     world: multiclass.ClassWorld,
     subjects: int = 200_000,
@@ -327,7 +325,7 @@ def split_world(
     sizes: dict[str, Any] = dict(ALL=ALL, HEM=HEM, train=train, test=test)
     return ManySplitsWorld(**sizes, distance=_DISTANCES[classifier], gain=0.05)
 
-
+# %% ../../nbs/evidence/held.ipynb #dcf9bc98
 def split_intervals(
     world: ManySplitsWorld,
     seed: tuple[int, ...],  # of this world
@@ -344,7 +342,7 @@ def split_intervals(
         ("splits", "difference", "high"): gap.high,
     }
 
-
+# %% ../../nbs/evidence/held.ipynb #ad614d6e
 def true_splits(
     simulated: pd.DataFrame,  # from `simulate.simulate_many` with `split_intervals`
 ) -> dict[tuple[str, str], float]:  # {('splits', what it is of): mean over the worlds}
