@@ -31,7 +31,7 @@ def read_further() -> pd.DataFrame:
     "The table of coverage of everything beside the scores, in the same columns."
     return pd.read_csv(Path(str(leukonb.__file__)).parent / "evidence/further_coverage.csv")
 
-
+# %% ../../nbs/evidence/coverage.ipynb #c483757e
 def list_counted(
     method: str,  # such as 'kept', as in the second table
 ) -> list[str]:  # what the intervals are of

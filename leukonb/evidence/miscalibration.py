@@ -146,7 +146,7 @@ def _error_of_share(truth: np.ndarray, unit: np.ndarray) -> clustered.ClassError
     whole = float(truth.var() * (sizes**2).sum() / n**2)
     return clustered.ClassError(variance, df, whole, df, k, n)
 
-
+# %% ../../nbs/evidence/miscalibration.ipynb #d1227928
 def interval_curve(
     table: pd.DataFrame,  # predictions of one arm
     bins: int = 10,  # of equal numbers of cells

@@ -20,7 +20,7 @@ def _count_people(rows: pd.DataFrame) -> tuple[int, int]:
         return int(people.get("ALL", 0)), int(people.get("HEM", 0))
     return rows.identity.nunique(), 0
 
-
+# %% ../../nbs/pages/holding.ipynb #d81895af
 def count_scores(
     rows: pd.DataFrame,  # the predictions that were judged: identity, label
     names: Sequence[str],  # of the scores
@@ -120,7 +120,7 @@ def _state_narrow(counts: Mapping[str, coverage.Count], most: int = 4) -> str:
     more = f" and {len(narrow) - most} others" if len(narrow) > most else ""
     return f" Too narrow at this size: {', '.join(each)}{more}; read their ends as rough."
 
-
+# %% ../../nbs/pages/holding.ipynb #21334ea4
 def describe_kind(
     rows: pd.DataFrame,  # the predictions that were judged: identity, label
     kind: str,  # of interval, such as 'kept', as `coverage.list_counted` takes it
