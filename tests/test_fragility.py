@@ -74,15 +74,13 @@ def test_the_page_says_who_and_how_many_of_every_pair():
         arm="c", score=lambda x: x.score.sample(frac=1, random_state=1).to_numpy()
     )
     judged = judge(pd.concat([table, third], ignore_index=True))
-    record = judgement.evidence_record(judged)
+    sentences = fragility.state_changes(judged.fragility, judgement.PRIMARY_SCORE)
     rows = further.tabulate_moved(judged.fragility)
     assert rows.pair.unique().tolist() == ["a - b", "a - c", "b - c"]
     main = judgement.primary_comparisons(judged.comparisons)
     ours = judged.fragility.swayed.merge(main, on=["a", "b", "metric"])
     assert len(ours) == len(main) and np.allclose(ours.difference_x, ours.difference_y)
-    for said, (_, row) in zip(
-        record["changes"]["sentences"], rows[rows.score == "balanced accuracy"].iterrows()
-    ):
+    for said, (_, row) in zip(sentences, rows[rows.score == "balanced accuracy"].iterrows()):
         assert f"of {table.identity.nunique()} subjects" in said and row.who in said
         assert row.lowest.split(" without ")[1] in said and "by a mixed model" in said
 
@@ -123,8 +121,9 @@ def test_a_mixed_model_that_favours_the_other_arm_is_said_to():
 )
 def test_beyond_a_size_nothing_is_computed_and_it_is_said(monkeypatch, name, said):
     monkeypatch.setattr(fragility, name, 5)
-    changes = judgement.evidence_record(judge(world()))["changes"]
-    assert changes["moved"] == changes["mixed"] == [] and said in changes["sentences"][0]
+    found = judge(world()).fragility
+    assert found.swayed.empty and found.odds.empty
+    assert said in fragility.state_changes(found, judgement.PRIMARY_SCORE)[0]
 
 
 def test_over_splits_and_of_one_arm_there_is_nothing_and_only_the_first_is_said():
@@ -134,9 +133,9 @@ def test_over_splits_and_of_one_arm_there_is_nothing_and_only_the_first_is_said(
 
 
 def test_cells_without_names_have_no_mixed_model_and_the_rest_is_there():
-    changes = judgement.evidence_record(judge(world().drop(columns="cell")))["changes"]
-    assert len(changes["moved"]) == 6 and changes["mixed"] == []
-    assert "No mixed model of a and b" in changes["sentences"][-1]
+    found = judge(world().drop(columns="cell")).fragility
+    assert len(found.swayed) == 6 and found.odds.empty
+    assert "No mixed model of a and b" in fragility.state_changes(found, judgement.PRIMARY_SCORE)[-1]
 
 
 # where test and interval disagree
