@@ -419,7 +419,7 @@ def unpack_once(
 def _end(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
-
+# %% ../../nbs/data/archives.ipynb #75cf1e36
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
     "A block that SIGTERM ends as an exception does, unless the program has a way of its own to end."

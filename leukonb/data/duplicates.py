@@ -296,7 +296,7 @@ def _transforms(cell, width):
     detail, inside = cell[0].astype(np.float32) * cell[1], cell[1].astype(np.float32)
     return [np.fft.rfft(values * width, axis=0) for values in (inside, detail, detail * detail)]
 
-
+# %% ../../nbs/data/duplicates.ipynb #ccaee9c1
 def _correlate_shifts(one, other):
     "The correlation of two unrolled cells at each turn of the other, over the pixels that both have."
     width = np.arange(_RADII) + 0.5  # a pixel of the ring stands for so much of the cell

@@ -67,7 +67,7 @@ def round_features(
     share = (features - low) / np.where(high > low, high - low, 1)
     return np.rint(255 * np.sqrt(share)).astype(np.uint8), low, high
 
-
+# %% ../../nbs/data/measured.ipynb #f797bca7
 def restore_features(
     steps: np.ndarray,  # uint8 (n, width)
     low: np.ndarray,  # (width,)
@@ -85,7 +85,7 @@ def _digest_content(cues: pd.DataFrame, steps: np.ndarray | None) -> str:
         [list(cues), digest(numbers), digest(b"" if steps is None else np.ascontiguousarray(steps).tobytes())]
     )
 
-
+# %% ../../nbs/data/measured.ipynb #3c4d03ab
 def _tabulate(measured: Measured, steps: np.ndarray | None) -> pa.Table:
     "The columns of the file."
     table = pa.Table.from_pandas(measured.cells[list(COLUMNS)], preserve_index=False)

@@ -124,7 +124,7 @@ def _gap(values, quantiles):
     upto = np.searchsorted(values, quantiles.to_numpy(), "right") / len(values)
     return max(0.0, (levels - upto).max(), (below - levels).max())
 
-
+# %% ../../nbs/data/morphology.ipynb #f15cdf00
 def quantile_distances(
     table: pd.DataFrame,  # a row for each cell: `label` and the measures, as from `measure_cells`
 ) -> pd.DataFrame:  # rows are measures, columns labels

@@ -112,7 +112,7 @@ def _blob(rng, grid, reach, small, large):
     across, along = (x - reach * mean * math.cos(a)) * flat, (y - reach * mean * math.sin(a)) / flat
     return r * (1 + 0.3 * wobble) - np.hypot(across, along)
 
-
+# %% ../../nbs/data/phantom.ipynb #b6610747
 def _roughen(rng, grid, depth, ragged):
     "The depth with notches and knobs, and the mask of debris."
     for _ in range(rng.poisson(0.15 * ragged)):
@@ -344,7 +344,7 @@ def _write(job, root, size, people, seed):
     for path in paths:
         (root / path).write_bytes(data)
 
-
+# %% ../../nbs/data/phantom.ipynb #363dfb25
 def _write_all(table, root, size, people, seed, workers, progress):
     "Draw and write every cell of a plan. Threads are enough: NumPy computes outside the interpreter's lock."
     from tqdm.auto import tqdm
@@ -368,7 +368,7 @@ def _digest_drawn(folder: Path) -> dict[str, str]:
         if p.name != "PHANTOM.json"
     }
 
-
+# %% ../../nbs/data/phantom.ipynb #264910f2
 def _refuse_foreign(folder: Path) -> None:
     "Refuse a phantom's folder with files in it that were not drawn, or were changed since."
     if not (folder / "PHANTOM.json").is_file():

@@ -120,7 +120,7 @@ def place_pictures(
 
     return _STANDS_IN.sub(find, html)
 
-
+# %% ../../nbs/draw/cells.ipynb #78a2938f
 def find_pictures(
     output: dict[str, Any],  # of a notebook's cell
 ) -> bool:
@@ -137,7 +137,7 @@ def _in_turns(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     turn = mixed.groupby("subject", dropna=False).cumcount()
     return mixed.loc[turn.sort_values(kind="stable").index[:count]]
 
-
+# %% ../../nbs/draw/cells.ipynb #0a0efea4
 def pick_cells(
     cells: pd.DataFrame,  # the cohort's table: cell, subject, label
     count: int,  # of each class
@@ -159,7 +159,7 @@ def _thumbnail(file: Path, cell: str, size: int) -> np.ndarray:
     picture = read_picture(data).image
     return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
 
-
+# %% ../../nbs/draw/cells.ipynb #e31bc415
 def decode_thumbnails(
     root: str | Path,  # folder of the images
     paths: Iterable[str],  # relative to it

@@ -284,7 +284,7 @@ def _rank_mark(fig: go.Figure, name: str, rank: float, depth: float) -> None:
     words = dict(text=[f" {escape_text(name)}, {rank:.2f}"], textposition="middle right", mode="markers+text")
     fig.add_scatter(x=[rank], y=[depth], marker=dict(size=7, color=ACCENT), **words, **quiet)
 
-
+# %% ../../nbs/draw/charts.ipynb #cd6e0071
 def _rank_bar(
     fig: go.Figure, ends: list[float], height: float, colour: str, width: int, text: str = ""
 ) -> None:

@@ -256,7 +256,7 @@ def _interval_text(kind: str, low: float, high: float, value: float | None = Non
         return span
     return format_number(value, kind) + (f" ({span})" if span else "")
 
-
+# %% ../../nbs/draw/look.ipynb #67fb5452
 def format_intervals(
     rows: pd.DataFrame,  # with low and high, and value if it shall stand before them
     kind: str = "score",  # of the numbers

@@ -121,7 +121,7 @@ def count_holding(
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
-
+# %% ../../nbs/evidence/coverage.ipynb #410e7ea7
 def name_size(
     count: Count,
     all_subjects: int,  # that were asked about

@@ -153,7 +153,7 @@ def _state_moved(row: pd.Series, ahead: str) -> str:
         )
     return f"without one subject it lies between {low} and {high}; {stays}"
 
-
+# %% ../../nbs/evidence/fragility.ipynb #db22fe46
 def _state_relabelled(row: pd.Series, ahead: str) -> str:
     "How few wrong labels would turn a difference."
     if not ahead:

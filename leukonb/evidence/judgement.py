@@ -216,7 +216,7 @@ def _unseen(times: pd.Series) -> float:
     once, twice = int((times == 1).sum()), int((times == 2).sum())
     return once * (once - 1) / (2 * (twice + 1))
 
-
+# %% ../../nbs/evidence/judgement.ipynb #0af07a1d
 def infer_training_subjects(table: pd.DataFrame) -> float | None:  # predictions of many splits
     """How many subjects a split trained on at most, on average: all whom it did not test or validate on.
 
@@ -534,7 +534,7 @@ def _remark_on_seeds(arm: str, looked: Networks) -> list[str]:
     named = f" The ensemble of {seeds} seeds, which averages the scores of each cell, is named as such."
     return [said + (named if splits == 1 else " No ensemble is computed over splits.")]
 
-
+# %% ../../nbs/evidence/judgement.ipynb #7ba3782f
 def _remark_on_bootstrap(rows: pd.DataFrame) -> list[str]:
     "What is left out of the comparisons of one test set with very many people."
     people = rows.identity.nunique()
@@ -573,7 +573,7 @@ def _refuse_other_splits(first: Networks, second: Networks, a: str, b: str) -> N
                     "split by split: give a split the same number in both, and keep what both were tested on"
                 )
 
-
+# %% ../../nbs/evidence/judgement.ipynb #7c41c6de
 def _remark_on_splits(by_arm: Mapping[str, Networks]) -> list[str]:
     "What is to be said where arms do not have the same splits."
     own = {arm: {i for i, _ in looked} for arm, looked in by_arm.items()}

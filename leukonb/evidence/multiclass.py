@@ -100,7 +100,7 @@ def _class_columns(table: pd.DataFrame, classes: Sequence[str], source: str) -> 
     numbers = {CLASS_SCORE + c: parse_numbers(table.iloc[:, at])[0] for c, at in zip(classes, places)}
     return pd.DataFrame(numbers, table.index)
 
-
+# %% ../../nbs/evidence/multiclass.ipynb #4bf714f9
 def _describe_scale(values: np.ndarray) -> str:
     "What is wanted of scores, and what they seem to be instead."
     wanted = "probabilities of the classes are wanted, which sum to 1"
@@ -151,7 +151,7 @@ def _plain(name: str) -> str:
     "A name as it is compared: without capitals, blanks, hyphens and underscores."
     return name.casefold().replace(" ", "").replace("-", "").replace("_", "")
 
-
+# %% ../../nbs/evidence/multiclass.ipynb #5fe06374
 def _read_labels(column: pd.Series, classes: Sequence[str], source: str) -> pd.Series:
     "The class of each row; a `Refusal` for a label that no column has."
     texts, exact, plain = as_text(column), {c.casefold(): c for c in classes}, [_plain(c) for c in classes]
@@ -381,7 +381,7 @@ def _slopes(counts: np.ndarray) -> dict[str, np.ndarray]:  # (k * k,) or (k * k,
     up, down = scores_from_confusion(counts + moves), scores_from_confusion(counts - moves)
     return {name: np.nan_to_num((up[name] - down[name]) / (2 * step)) for name in up}
 
-
+# %% ../../nbs/evidence/multiclass.ipynb #70797794
 def _parts_of_calls(table: pd.DataFrame, of_classes: bool) -> list[_Part]:
     "The scores that calls decide, of all classes and, if wanted, of each."
     true, called, _ = code_rows(table)
@@ -465,7 +465,7 @@ def average_views(table: pd.DataFrame) -> pd.DataFrame:
     keys = [c for c in table if c not in (*scores, "view")]
     return table.groupby(keys, sort=False)[scores].mean().reset_index()
 
-
+# %% ../../nbs/evidence/multiclass.ipynb #d4ffce9b
 def _networks(table: pd.DataFrame) -> list[pd.DataFrame]:
     "The rows of each seed, by cell; a `Refusal` for several arms or iterations."
     for column in ("arm", "iteration"):
@@ -593,7 +593,7 @@ def _sorted(rows: pd.DataFrame, arm: str, by: Sequence[str]) -> pd.DataFrame:
         raise Refusal(f"there is no arm {arm!r} in the table")
     return rows.sort_values(list(by), kind="stable").reset_index(drop=True)
 
-
+# %% ../../nbs/evidence/multiclass.ipynb #7f443315
 def _test(gap: float, error: ClassError | None, level: float) -> dict[str, float]:
     "A t test of a difference: difference, low, high, statistic, df, p; NaN where nothing scatters."
     from scipy.stats import t

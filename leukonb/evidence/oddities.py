@@ -26,7 +26,7 @@ def _tells_networks(name: object) -> bool:
     "Whether a column is called as classifiers, trainings or splits are: Model, run_id, cv-folds."
     return bool(_NETWORKS & {word.removesuffix("s") for word in re.findall(r"[a-z]+", str(name).casefold())})
 
-
+# %% ../../nbs/evidence/oddities.ipynb #6ec05f38
 def _repeats_rows(values: pd.Series, unit: pd.Series, named: bool, is_cell: bool) -> bool:
     "Whether the same subjects, or cells, stand under several values of a column that nobody asked for."
     if not 2 <= values.nunique() <= 100:

@@ -287,7 +287,7 @@ def _more_alike(population: Population, model: SubjectModel, score: str, times: 
     icc = min(0.9, times * correlation_of_calls(model))
     return state_subjects(share_right(model), icc, model.cells, model.cells_spread)
 
-
+# %% ../../nbs/evidence/planning.ipynb #1fd44e55
 def _pick_other(question: Question, source: Pilot | Population) -> list[Population]:
     "Populations that need few subjects and many: plausible ones of a pilot, or with half and twice the ICC."
     if isinstance(source, Pilot):

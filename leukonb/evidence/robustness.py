@@ -27,7 +27,7 @@ class _People(NamedTuple):
         "The sum of a value over the rows of each identity."
         return np.bincount(self.codes, values, len(self.names))
 
-
+# %% ../../nbs/evidence/robustness.ipynb #198d9b1a
 def _list_people(rows: pd.DataFrame) -> _People:
     "Who the rows are of."
     codes, identities = pd.factorize(rows.identity)

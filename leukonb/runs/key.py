@@ -335,9 +335,10 @@ def _read_package(package: Path, name: str) -> _Code:
 
 # %% ../../nbs/runs/key.ipynb #e02b2e51
 def _is_installed(file: Path) -> bool:
-    "Whether a module came with Python or was installed into it."
+    "Whether a module came with Python or was installed, into it or by pip into a folder of its own."
     library = Path(os.__file__).resolve().parent
-    return bool({"site-packages", "dist-packages"} & set(file.parts)) or library in file.resolve().parents
+    within = bool({"site-packages", "dist-packages"} & set(file.parts)) or library in file.resolve().parents
+    return within or any(file.parent.glob("*.dist-info"))
 
 
 def _find_own(
