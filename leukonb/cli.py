@@ -577,6 +577,7 @@ def _predict(a: Namespace) -> None:
     from leukonb import api
     from leukonb.files import Refusal, write_table
     from leukonb.runs.keep import check_file, replacing_file
+    from leukonb.verbs.predict import describe_next
 
     if a.out.suffix not in (".csv", ".parquet"):
         raise Refusal(f"--out {a.out}: name a .csv or .parquet file")
@@ -593,8 +594,8 @@ def _predict(a: Namespace) -> None:
     for remark in table.attrs.get("remarks", []):
         print(remark)
     print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")
-    if {"subject", "label"} <= set(table):
-        print(f"subjects and labels are in the table: leukonb evaluate {a.out} judges the scores")
+    if told := describe_next(table, a.out):
+        print(told)
 
 # %% ../nbs/cli.ipynb #8059e314
 @_verb
