@@ -516,6 +516,7 @@ def _count_waiting(n: int) -> str:
 def _evaluate(a: Namespace) -> None:
     from rich.console import Console
     from leukonb import api
+    from leukonb.numbers import name_score
     from leukonb.verbs import evaluate
 
     evidence = api.evaluate(
@@ -539,7 +540,8 @@ def _evaluate(a: Namespace) -> None:
     )
     print("\n".join(evidence.answer))
     rows = evaluate.summarise_evidence(evidence.record)
-    Console().print(_screen_table(rows, evidence.title))
+    named = rows.assign(score=rows.score.map(name_score))
+    Console().print(_screen_table(named, evidence.title))
     print("\n".join([*evidence.facts, *evidence.remarks]))
     if evidence.page:
         print(f"evidence.json and the tables are in {a.out}; the page is {evidence.page}")

@@ -155,8 +155,9 @@ UNSETTLED = [False, True, True, False, False]
 def test_the_figure_marks_by_shape_and_by_word_what_the_sentence_calls_not_settled():
     rows = page.mark_unsettled(ROWS.assign(p=ROWS.p_holm), 0.95)
     assert rows.unsettled.tolist() == UNSETTLED
-    drawn = draw_differences(rows).data[0]
-    for row, text, sign in zip(rows.itertuples(), drawn.y, drawn.marker.symbol):
+    drawn = draw_differences(rows)
+    texts, signs = drawn.layout.yaxis.ticktext, drawn.data[0].marker.symbol
+    for row, text, sign in zip(rows.itertuples(), texts, signs, strict=True):
         said = answers.state_pair(
             {**row._asdict(), "a": "one", "b": "two", "metric": "accuracy"}, 0.95, "people"
         )

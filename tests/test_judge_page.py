@@ -273,7 +273,7 @@ def test_the_page_answers_first_heads_nothing_empty_and_gives_one_p_value(tmp_pa
     assert shown.score[0] == "balanced accuracy (primary)"
     np.testing.assert_allclose(shown.p, main.p)
     for name, p in zip(shown.score.str.removesuffix(" (primary)"), main.p):
-        assert f"{name}  ({state_p(p)})" in html.replace("\\u003c", "<")
+        assert f"{name}<br>({state_p(p)}" in html.replace("\\u003c", "<")
 
 
 def test_a_large_table_is_judged_in_little_time_and_memory():

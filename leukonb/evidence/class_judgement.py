@@ -255,6 +255,7 @@ def _table_record(rows: pd.DataFrame, classes: Sequence[str], source: str, readi
         "cells": rows.cell.nunique(),
         "subjects": rows.subject.nunique(),
         "identities": rows.identity.nunique(),
+        "spelled_apart": answers.count_apart(rows.identity),
         "by_class": {c: int(people.get(c, 0)) for c in classes},
         "cells_by_class": {c: int((cells == c).sum()) for c in classes},
         "cells_of_subject": {k: _number(v) for k, v in kept.items()},
@@ -298,7 +299,7 @@ def state_class_answer(
     table = record["table"]
     cells = ", ".join(f"{n:,} {c}" for c, n in table["cells_by_class"].items())
     people = f"{table['identities']:,} people were judged by {table['cells']:,} of their cells ({cells})."
-    return [people, _state_cells(record["arms"]), _state_last(record)]
+    return [*answers.state_doubts(record), people, _state_cells(record["arms"]), _state_last(record)]
 
 # %% ../../nbs/evidence/class_judgement.ipynb #4937fb33
 _COMPARED = (

@@ -144,7 +144,8 @@ def _score_arm(arm: str, looked: Networks, threshold: float, **options) -> pd.Da
 def _score_naively(arm: str, looked: Networks, threshold: float, level: float = 0.95) -> pd.DataFrame:
     "The scores of an arm with the interval that takes cells for independent."
     found = _score_arm(arm, looked, threshold, level=level, unit="cell", method="default")
-    return found.assign(method=found.method + " (naive: takes cells for independent)")
+    naive = " (naive: takes cells for independent)"
+    return found.assign(method=[text if text.endswith(naive) else text + naive for text in found.method])
 
 # %% ../../nbs/evidence/judgement.ipynb #2603a9ea
 def _score_ensembles(rows: pd.DataFrame, by_arm: Mapping[str, Networks], **options) -> pd.DataFrame:
@@ -546,6 +547,20 @@ def _remark_on_bootstrap(rows: pd.DataFrame) -> list[str]:
         "each subject adds instead of ranking its cells anew."
     ]
 
+# %% ../../nbs/evidence/judgement.ipynb #86acd659
+def _remark_on_ties(looked: Networks, threshold: float) -> list[str]:
+    "Which people one arm's networks score, on average over their cells, with the threshold itself."
+    means = [rows.groupby("identity").score.mean() for rows in looked.values()]
+    ties = sorted(
+        {str(name) for own in means for name in own.index[np.isclose(own, threshold, rtol=0, atol=1e-9)]}
+    )
+    if not ties:
+        return []
+    named = ", ".join(ties[:3]) + (", ..." if len(ties) > 3 else "")
+    return [
+        f"A mean score that is the threshold, {threshold:g}, itself counts as called ALL: as that of {named}."
+    ]
+
 # %% ../../nbs/evidence/judgement.ipynb #91adb940
 def _list_remarks(
     rows: pd.DataFrame, by_arm: Mapping[str, Networks], threshold: float, shared: Sequence[str]
@@ -556,6 +571,7 @@ def _list_remarks(
     for arm, looked in by_arm.items():
         found = metrics.find_caveats(select_arm(rows, arm), threshold, len(by_arm))
         own = [*_remark_on_seeds(arm, looked), *networks.find_odd_networks(looked)]
+        own += _remark_on_ties(looked, threshold)
         remarks[arm] = [*shared, *own, *found]
     return remarks
 
@@ -719,6 +735,7 @@ def _table_record(judgement: Judgement, source: str, reading: Iterable[str]) -> 
         "cells": rows.cell.nunique(),
         "subjects": rows.subject.nunique(),
         "identities": rows.identity.nunique(),
+        "spelled_apart": answers.count_apart(rows.identity),
         "without_subject": count_alone(rows.subject),  # rows that name a picture and no subject
         "by_class": {label: int(of_class.get(label, 0)) for label in ("ALL", "HEM")},
         "cells_of_subject": {

@@ -548,7 +548,9 @@ def describe_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> list[str]:  # sen
     several = [arm for arm, rows in verdicts.items() if (rows.networks > 1).any()]
     rows, bars = next(iter(verdicts.values())), []
     if len(several) < len(verdicts):
-        bars.append("the interval that other cells of the same subject would give")
+        bars.append(
+            "the interval that other cells of the same subject would give (bootstrap of its own cells)"
+        )
     if several:
         of = f" ({', '.join(several)})" if bars else ""
         bars.append(f"the range of its mean scores over the networks that judged it{of}")
