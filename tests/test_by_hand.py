@@ -111,6 +111,7 @@ def test_the_record_is_that_of_a_study_and_nothing_lies_about(own, monkeypatch, 
     (run,) = find_runs("_runs")
     assert run.key == wanted.key and run.manifest["inputs"] == wanted.manifest["inputs"]
     assert is_whole(run) and run.status["status"] == "done" and run.result["headline"] == {"sum": 7}
+    assert set(run.result["ended"]) == {"started", "finished", "seconds"}, "under the seal"
     assert run.manifest["by_hand"] == NOTE and "no digest here covers it" in NOTE
     assert run.manifest["command"] == "papermill adding.ipynb out.ipynb -p sizes '[3, 4]'"
     assert not list(find_doubts(run))

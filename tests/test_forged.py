@@ -219,7 +219,7 @@ def repeat_as_stated(forged, place, pair):
 def test_a_record_without_its_seal_says_that_it_has_none(pair, tmp_path):
     place, run, again = pair
     folder = shutil.copytree(run.folder, tmp_path / "runs/quick/second/copy")
-    drop(Run.read(folder), "result.json", "record", "shown")
+    drop(Run.read(folder), "result.json", "record", "shown", "written", "ended")
     assert "it holds no digest of the whole record" in set(compare_runs(Run.read(folder), again).note)
 
 

@@ -74,6 +74,7 @@ def _models() -> dict[str, Any]:
     times = dict.fromkeys(("started", "finished", "seconds"), Annotated[float, Field(ge=0, le=1e11)])
     kept = Annotated[dict[str, str], AfterValidator(_check_places)]
     version = Annotated[int, Field(ge=1)], Field(default=None, alias="schema")
+    sealed = {"record": str, "written": int, "ended": _model(note=str, **times)}
     return {
         "run.json": _model(
             **dict.fromkeys(("key", "name", "experiment"), name),
@@ -90,7 +91,7 @@ def _models() -> dict[str, Any]:
             **{"unit": str, "message": str, "seconds_left": number | None},
         ),
         "result.json": _model(
-            run=(str, ...), headline=words, notes=list, files=kept, shown=kept, record=str, version=version
+            run=(str, ...), headline=words, notes=list, files=kept, shown=kept, version=version, **sealed
         ),
     }
 
@@ -117,6 +118,18 @@ def _plain(said: str) -> str:
 _ASIDE = "put the file back, or move the run's folder away"
 
 
+def _name_damage(file: Path, error: Exception) -> str:
+    "What is wrong with a file that cannot be read as JSON, in words that follow its name."
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or 'the disk gave no reason'})"
+    if isinstance(error, RecursionError):
+        return "is nested too deep to be read"
+    content = file.read_bytes()
+    if content.strip():
+        return "is no JSON: it was cut off, or something else was written into it"
+    return "is empty" if not content else "holds nothing but blanks"
+
+
 def read_manifest(
     folder: Path,  # of a run
 ) -> dict[str, Any]:
@@ -127,7 +140,7 @@ def read_manifest(
     try:
         found = read_json(file)
     except (Refusal, OSError, RecursionError) as error:
-        raise Refusal(f"{file} cannot be read ({type(error).__name__}); {_ASIDE}") from None
+        raise Refusal(f"{file} {_name_damage(file, error)}; {_ASIDE}") from None
     if later := describe_later("run.json", read_version(found), file):
         raise Refusal(later)
     for where, wrong in find_misfits("run.json", found).items():

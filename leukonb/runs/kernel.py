@@ -125,14 +125,18 @@ def _find_shell() -> Any:
     return get_ipython()
 
 # %% ../../nbs/runs/kernel.ipynb #48bd27b1
+def _take_times() -> dict[str, float]:
+    "When the run of this kernel ends, if that is now, and how long it took in seconds."
+    return {"finished": time.time(), "seconds": round(time.monotonic() - _SESSION.began, 2)}
+
+
 def _end(ending: dict[str, Any]) -> None:
     "Write down how the run of this kernel ended, and give its folder back."
     session = _SESSION
     if session.run is None:
         return
-    times = {"finished": time.time(), "seconds": round(time.monotonic() - session.began, 2)}
     with suppress(OSError):
-        write_json(session.run.folder / "status.json", {**session.state, **ending, **times})
+        write_json(session.run.folder / "status.json", {**session.state, **_take_times(), **ending})
     session.held.close()
     session.run = None
     with suppress(ValueError, AttributeError):
@@ -249,8 +253,8 @@ def compose_page(
 def end_by_hand(run: Run) -> None:
     "Close the record of a run by hand, its result written, and go back to where its notebook began."
     write_text(run.notebook, compose_page(Run.read(run.folder)))
-    seal(run.folder, run.experiment)
-    home = _SESSION.home
-    _end({"status": "done"})
+    home, times = _SESSION.home, _take_times()
+    seal(run.folder, run.experiment, {**_SESSION.state, **times})
+    _end({"status": "done", **times})
     os.chdir(home)
     print(f"Record: {os.path.relpath(run.folder, home)}. {NOTE}")

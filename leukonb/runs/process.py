@@ -306,10 +306,11 @@ def _live(run: Run, limit: float, facts: dict) -> None:
         if signs.late.is_set():
             ending = _describe_late(limit)
         ending = {"status": "done"} if run.result else {**ending, **_find_last_cell(run)}
+        times = {"finished": time.time(), "seconds": round(time.monotonic() - began, 2)}
+        told = {} if os.environ.get("LEUKONB_REDRAW") else {**state, **times}  # drawn again, it has its times
         with suppress(OSError):  # on a full disk a result stands without a seal
             if run.result:
-                seal(run.folder, run.experiment)
-        times = {"finished": time.time(), "seconds": round(time.monotonic() - began, 2)}
+                seal(run.folder, run.experiment, told)
         write_json(run.folder / "status.json", {**state, **ending, **times})
 
 # %% ../../nbs/runs/process.ipynb #1373b3a7
@@ -676,6 +677,8 @@ def _keep_history(old: Path, new: Path) -> None:
     "Let the folder that is to stand know what the old one knew: times, log, and files of somebody's own."
     _bring_along(old, new)
     shutil.copy2(old / "status.json", new / "status.json")
+    if ended := read_if_there(old / "result.json").get("ended"):
+        seal(new, read_if_there(new / "run.json")["experiment"], ended)
     logs = [folder / "log.txt" for folder in (old, new) if (folder / "log.txt").is_file()]
     (new / "log.txt").write_bytes(b"".join(log.read_bytes() for log in logs))
 

@@ -140,6 +140,7 @@ def _describe_damage(folder: Path) -> str:
 def _read_status(run: Run) -> dict[str, Any]:
     "The status of a run from its files and its lock."
     status, found = read_state(run.folder), run.result
+    status = found.get("ended") or status  # what a seal covers, where one does
     if found and _is_ending(run, found):
         return {**status, "status": "running"}
     if found and (names := _find_changed(run, found, thorough=False)):

@@ -8,6 +8,8 @@ __all__ = ['seal', 'find_changed', 'describe_changed']
 # %% ../../nbs/runs/seal.ipynb #35c4c0a4
 import os
 import stat
+import sys
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,15 +31,28 @@ def _digest_record(result: dict[str, Any]) -> str:
     "The digest of a result with all that it says of files, apart from itself."
     return digest({name: value for name, value in result.items() if name != "record"})
 
+# %% ../../nbs/runs/seal.ipynb #5ae1d652
+_TOLD = ("started", "finished", "seconds", "note")
+
+
+def _find_latest(folder: Path, names: Iterable[str]) -> int:
+    "When the last of some files was written, or last given another time, in nanoseconds since 1970."
+    there = [os.lstat(folder / name) for name in names if (folder / name).is_file()]
+    return max((max(facts.st_mtime_ns, facts.st_ctime_ns) for facts in there), default=0)
+
 # %% ../../nbs/runs/seal.ipynb #05e4490e
 def seal(
     folder: Path | str,  # of a run that is done
     experiment: str,
+    state: Mapping[str, Any] | None = None,  # how the run went; what its result says of that unless given
 ) -> str:  # the digest of the whole record
-    "Add to a run's result the digests of what its page shows, and a digest of all of it."
+    "Add to a run's result how it went, the digests of what its page shows, and a digest of all of it."
     folder = Path(folder)
     result = read_json(folder / "result.json")
+    if state:
+        result["ended"] = {name: state[name] for name in _TOLD if name in state}
     result["shown"] = {name: digest_file(folder / name) for name in _list_shown(folder, experiment)}
+    result["written"] = _find_latest(folder, [*result["shown"], *result.get("files", {})])
     result["record"] = _digest_record(result)
     write_json(folder / "result.json", result)
     return result["record"]
@@ -52,7 +67,7 @@ def _digest_once(file: Path, modified: int, touched: int, size: int) -> str:
 def _is_same(
     file: Path,
     stated: str,  # its SHA-256
-    since: int,  # when the result was written, in nanoseconds
+    since: int,  # when the last of a run's files was written, in nanoseconds
     thorough: bool,
 ) -> bool:
     "Whether a file is there and is what it was."
@@ -89,16 +104,17 @@ def _list_unnamed(result: dict[str, Any]) -> list[str]:
 def find_changed(
     folder: Path | str,  # of a run
     result: dict[str, Any],  # what its result.json holds
-    thorough: bool = True,  # read every file, not only those that were written after the result
+    thorough: bool = True,  # read every file, not only those that were written after the seal
 ) -> list[str]:  # names of files
     "What in a run's folder is gone, or is no longer what its result states."
     folder, stated = Path(folder), {**result.get("shown", {}), **result.get("files", {})}
     unnamed = _list_unnamed(result) if "record" in result else []
     if (folder / "published.json").is_file():
         stated = _read_published(folder)
-    since = os.stat(folder / "result.json").st_mtime_ns
+    since = min(os.stat(folder / "result.json").st_mtime_ns, result.get("written", sys.maxsize))
     changed = [name for name, sha in stated.items() if not _is_same(folder / name, sha, since, thorough)]
-    broken = "record" in result and result["record"] != _digest_record(result)
+    sealed = not result.keys().isdisjoint(("record", "ended", "written"))
+    broken = sealed and result.get("record") != _digest_record(result)
     return list(dict.fromkeys(["result.json"] * broken + unnamed + changed))
 
 # %% ../../nbs/runs/seal.ipynb #da5da703
