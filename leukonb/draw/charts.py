@@ -266,7 +266,7 @@ def draw_differences(
     dots = dict(mode="markers", marker=look, showlegend=False)
     bars = error_bars(rows.difference, rows.low, rows.high, color=ACCENT)
     dots |= dict(x=rows.difference, error_x=bars, hovertemplate="%{x:.3f}<extra></extra>")
-    fig.add_scatter(y=[str(name) for name in rows["name"]], **dots)
+    fig.add_scatter(y=[escape_text(name) for name in rows["name"]], **dots)
     ticks = dict(tickvals=list(range(len(rows))), ticktext=words)  # a line break would be read as a name's
     fig.add_vline(x=0, line=_DOTTED).update_yaxes(autorange="reversed", type="category", **ticks)
     return fig.update_xaxes(title="difference, first minus second").update_layout(margin_t=20)
