@@ -59,7 +59,7 @@ def list_times(crate):
 def test_what_was_written_into_the_status_of_a_finished_run_is_never_shown(run, tmp_path):
     before = list_status(tmp_path / "runs")
     forge(run, **FORGED)
-    assert run.status == {**TOLD, "status": "done"} and is_whole(run)
+    assert run.status == {**TOLD, "status": "done", "gpu": "H100"} and is_whole(run)
     after = list_status(tmp_path / "runs")
     assert after.to_json() == before.to_json() and after.seconds.tolist() == [1.0]
     ended = list_times(export_crate("quick", tmp_path / "runs", tmp_path / "crate"))

@@ -137,10 +137,20 @@ def _describe_damage(folder: Path) -> str:
     return f"{damaged} is damaged; {_AGAIN}" if damaged else ""
 
 # %% ../../nbs/runs/record.ipynb #9a926b69
+_WHO = ("pid", "host", "machine", "gpu")  # which nothing shows of a finished run
+
+
+def _take_sealed(status: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    "A status, with the times and the note of a result that states them in place of its own."
+    if "ended" not in found:
+        return status
+    return {**{name: status[name] for name in _WHO if name in status}, **found["ended"]}
+
+
 def _read_status(run: Run) -> dict[str, Any]:
     "The status of a run from its files and its lock."
     status, found = read_state(run.folder), run.result
-    status = found.get("ended") or status  # what a seal covers, where one does
+    status = _take_sealed(status, found)
     if found and _is_ending(run, found):
         return {**status, "status": "running"}
     if found and (names := _find_changed(run, found, thorough=False)):
