@@ -107,7 +107,9 @@ def follow(words, found=None):
 
 
 def measure_gb(distributions):
-    places = [d.locate_file(file) for d in distributions for file in d.files or []]
+    """As unpacked: whether Python's compiled copies lie beside them depends on who installed them."""
+    files = ((d, file) for d in distributions for file in d.files or [] if "__pycache__" not in file.parts)
+    places = [d.locate_file(file) for d, file in files]
     return sum(place.stat().st_size for place in places if place.exists()) / 1e9
 
 
