@@ -2,7 +2,7 @@
 # What `make test` runs: notebooks and modules in sync, every notebook's examples run and shown as they are saved, pytest without the long fault tests and without those that want large packages beside (make test-extras).
 set -eu
 cd "$(dirname "$0")/.."
-export TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0
+export TF_CPP_MIN_LOG_LEVEL=2 PYTHONHASHSEED=0 OMP_WAIT_POLICY=PASSIVE
 contents() { find nbs leukonb -type f \( -name '*.ipynb' -o -name '*.py' \) -not -path '*/.ipynb_checkpoints/*' -print0 | sort -z | xargs -0 sha256sum; }
 shared=${LEUKONB_SHARED:-$PWD/../shared}
 if [ -d "$shared/cnmc-sample" ]; then export LEUKONB_REAL=${LEUKONB_REAL:-$shared/cnmc-sample} LEUKONB_META=${LEUKONB_META:-$shared/cnmc-meta}; fi

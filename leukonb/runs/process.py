@@ -374,7 +374,8 @@ def _child_environment(
 ) -> dict[str, str]:
     "The variables of a run's process: threads pinned, a temporary folder, the machine's GPUs or none."
     own, paths = os.environ.get("LEUKONB_NBS"), [folder, os.environ.get("JUPYTER_PATH")]
-    kept = {"JAX_COMPILATION_CACHE_DIR": compiled} if compiled else {}
+    kept = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin take the cores of the run beside
+    kept |= {"JAX_COMPILATION_CACHE_DIR": compiled} if compiled else {}
     return {
         **kept,
         **{name: value for name, value in os.environ.items() if name not in _AT_EACH_START},
