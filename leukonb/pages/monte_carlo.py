@@ -113,14 +113,13 @@ def average_classes(
     table: pd.DataFrame,  # predictions of many splits
 ) -> pd.DataFrame:  # arm, iteration, weighted_precision, weighted_recall
     "Precision and recall of each arm in each split, of both classes, weighted by their cells."
-    rows, test = [], table[table.split == "test"]
-    for (arm, iteration), one in test.groupby(["arm", "iteration"], sort=False):
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rows, how = [], {"average": "weighted", "zero_division": 0}
+    for (arm, iteration), one in table[table.split == "test"].groupby(["arm", "iteration"], sort=False):
         calls = np.where(one.score >= 0.5, "ALL", "HEM")
-        right = (calls == one.label).to_numpy()
-        share = {label: float((one.label == label).mean()) for label in ("ALL", "HEM")}
-        found = {label: right[calls == label].mean() if (calls == label).any() else 0.0 for label in share}
-        precision = sum(share[label] * found[label] for label in share)
-        rows.append([arm, iteration, precision, float(right.mean())])
+        precision, recall, *_ = precision_recall_fscore_support(one.label, calls, **how)
+        rows.append([arm, iteration, precision, recall])
     return pd.DataFrame(rows, columns=["arm", "iteration", "weighted_precision", "weighted_recall"])
 
 # %% ../../nbs/pages/monte_carlo.ipynb #cfc0110b
