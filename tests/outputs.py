@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import base64
 import io
+import json
 import math
 import os
 import re
@@ -21,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import zip_longest
@@ -44,6 +45,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURE = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 VARIES = ("training", "clock")
+MANY = (
+    8  # notebooks, from which on their kernels are forked from one process that has imported these libraries
+)
+# None that looks for a notebook around it while it is imported, as plotly and tqdm do, and none of leukonb.
+LIBRARIES = ("ipykernel.ipkernel", "pandas", "PIL.Image", "scipy.stats", "sklearn.linear_model", "keras")
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "PYTHONHASHSEED": "0",
@@ -320,13 +326,64 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     clean_nb(notebook, settings.clear_all, clean_ids=settings.clean_ids, **keys)
 
 
+class Forked:
+    """A kernel that another process has forked, with what jupyter_client asks of a process."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def send_signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return 1
+        return None
+
+    wait = poll
+
+
+class Forge:
+    """The process that kernels are forked from; it ends with this one, and its kernels with it."""
+
+    def __init__(self) -> None:
+        words = [sys.executable, "-P", str(ROOT / "tests/kernels.py"), *LIBRARIES]
+        piped = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(words, env=environment(tempfile.gettempdir()), **piped)
+
+    def fork(self, **request: object) -> Forked:
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+        return Forked(int(self.process.stdout.readline()))
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
 class Kernel(AsyncKernelManager):
     """A kernel of this very interpreter, whatever is installed."""
+
+    forge: Forge | None = None  # where many are needed
 
     @property
     def kernel_spec(self) -> KernelSpec:
         launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=[*launch, "--HistoryManager.enabled=False"], language="python")
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: object) -> None:
+        if self.forge is None:
+            return await super()._async_launch_kernel(kernel_cmd, **kw)
+        asked = dict(connection=self.connection_file, folder=kw["cwd"], environment=kw["env"])
+        kernel = self.forge.fork(**asked)
+        self.provisioner.process, self.provisioner.pid, self.provisioner.pgid = kernel, kernel.pid, kernel.pid
+        self._reconcile_connection_info(self.provisioner.connection_info)
 
 
 class Client(NotebookClient):
@@ -343,10 +400,11 @@ def environment(temporary: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def client_of(cells: list[nbformat.NotebookNode], folder: Path):
+async def client_of(cells: list[nbformat.NotebookNode], folder: Path, forge: Forge | None = None):
     """A kernel in the folder with what talks to it; both are gone at the end."""
     temporary = tempfile.mkdtemp(prefix="outputs-")
     kernel = Kernel(transport="ipc", connection_file=f"{temporary}/kernel.json")
+    kernel.forge = forge
     options = dict(timeout=None, iopub_timeout=60, raise_on_iopub_timeout=True, force_raise_errors=True)
     client = Client(nbformat.v4.new_notebook(cells=cells), km=kernel, **options)
     try:
@@ -362,7 +420,7 @@ async def client_of(cells: list[nbformat.NotebookNode], folder: Path):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-async def run(notebook: Notebook, limit: float) -> None:
+async def run(notebook: Notebook, limit: float, forge: Forge | None = None) -> None:
     """Run its cells up to the first that raises."""
     start, places = time.monotonic(), notebook.to_run()
     cells = [nbformat.v4.new_code_cell(notebook.saved.cells[i].source) for i in places]
@@ -370,7 +428,7 @@ async def run(notebook: Notebook, limit: float) -> None:
         return
     at, clock = places[0], asyncio.timeout(limit)
     try:
-        async with clock, client_of(cells, notebook.path.resolve().parent) as client:
+        async with clock, client_of(cells, notebook.path.resolve().parent, forge) as client:
             for i, (at, cell) in enumerate(zip(places, cells, strict=True)):
                 await client.async_execute_cell(cell, i)
                 notebook.fresh[at] = lasting(cell)
@@ -391,15 +449,20 @@ def lasting(cell: nbformat.NotebookNode) -> list[dict]:
 
 async def run_all(notebooks: list[Notebook], workers: int, limit: float) -> None:
     places = asyncio.Semaphore(workers)
+    forge = Forge() if len(notebooks) >= MANY else None
 
     async def one(notebook: Notebook) -> None:
         async with places:
-            await run(notebook, limit)
+            await run(notebook, limit, forge)
         print(f"{notebook.seconds:6.1f} s  {notebook}{'  FAILED' * bool(notebook.trouble)}", flush=True)
 
-    async with asyncio.TaskGroup() as tasks:
-        for notebook in notebooks:
-            tasks.create_task(one(notebook))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for notebook in notebooks:
+                tasks.create_task(one(notebook))
+    finally:
+        if forge:
+            forge.close()
 
 
 def run_together(notebooks: list[Notebook], workers: int, limit: float) -> None:

@@ -120,10 +120,17 @@ def ran(capfd, command: str, path: Path) -> tuple[int, str]:
     return code, capfd.readouterr().out
 
 
-@pytest.fixture(scope="module")
-def findings(tmp_path_factory) -> dict[str, str]:
+@pytest.fixture(scope="module", params=["a kernel of its own", "a forked kernel"])
+def findings(tmp_path_factory, request) -> dict[str, str]:
     """What the gate finds in each cell of one made-up notebook, and in the notebooks that go wrong."""
-    folder = tmp_path_factory.mktemp("made-up")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "a forked kernel":
+            patch.setattr(outputs, "MANY", 1)
+            patch.setattr(outputs, "LIBRARIES", ["pandas", "not_there"])
+        return found_in(tmp_path_factory.mktemp("made-up"))
+
+
+def found_in(folder: Path) -> dict[str, str]:
     cells = outputs.Notebook(written(folder / "cells.ipynb", *(case[:2] for case in CELLS.values())))
     others = {
         name: outputs.Notebook(written(folder / f"{name}.ipynb", (NOTEBOOKS[name][0], [])))
@@ -165,6 +172,15 @@ def test_what_is_written_is_found_right_and_clean(tmp_path, capfd):
     assert path.read_bytes() == fresh
     code, said = ran(capfd, "check", path)
     assert code == 0 and "every saved output is true" in said
+
+
+def test_what_a_forked_kernel_brings_along_was_imported_as_in_a_notebook(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "MANY", 1)
+    monkeypatch.setattr(outputs, "LIBRARIES", ["pandas"])
+    asked = "print('pandas' in sys.modules, __import__('pandas').get_option('display.max_columns'))"
+    notebook = outputs.Notebook(written(tmp_path / "a.ipynb", ("import sys", []), (asked, [])))
+    outputs.run_together([notebook], 1, 120)
+    assert outputs.shown(notebook.fresh[1])[0].value == "True 20\n"
 
 
 def test_a_notebook_that_raises_is_not_written(tmp_path, capfd):
