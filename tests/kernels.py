@@ -34,9 +34,8 @@ def become_kernel(connection: str, folder: str, environment: dict[str, str]) -> 
 
 
 def serve(libraries: list[str]) -> None:
-    builtins.get_ipython = lambda: SimpleNamespace(
-        kernel=None
-    )  # pandas, imported, asks if it is in a notebook
+    # while it is imported, pandas asks whether it is in a notebook, and cuts its tables otherwise
+    builtins.get_ipython = lambda: SimpleNamespace(kernel=None)
     for name in libraries:
         with suppress(ImportError):
             importlib.import_module(name)

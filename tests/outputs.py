@@ -45,10 +45,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURE = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 VARIES = ("training", "clock")
-MANY = (
-    8  # notebooks, from which on their kernels are forked from one process that has imported these libraries
-)
-# None that looks for a notebook around it while it is imported, as plotly and tqdm do, and none of leukonb.
+MANY = 8  # notebooks: from so many on, kernels are forked from one process that has imported these libraries.
+# None of them looks for a notebook around it while it is imported, as plotly and tqdm do, and none is leukonb.
 LIBRARIES = ("ipykernel.ipkernel", "pandas", "PIL.Image", "scipy.stats", "sklearn.linear_model", "keras")
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),

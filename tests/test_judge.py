@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from leukonb.evidence import intervals, judgement, paired, predictions, resampled
+from leukonb.evidence import intervals, judgement, metrics, paired, predictions, resampled
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
 
@@ -216,7 +216,7 @@ def test_intervals_over_splits_stay_within_what_a_score_can_be():
     assert plain.high > 1 and found.low < plain.low < found.value < found.high <= 1
     assert "arcsine scale" in found.method
     known = judged.scores[judged.scores.low.notna()]
-    assert (known.high <= 1).all() and (known.low >= np.where(known.metric == "mcc", -1, 0)).all()
+    assert (known.high <= 1).all() and (known.low >= np.where(known.metric.isin(metrics.SIGNED), -1, 0)).all()
 
 
 @settings(max_examples=60, deadline=None)
