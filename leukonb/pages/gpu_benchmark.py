@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'Part', 'Job', 'read_parts', 'measure_parts', 'join_calls', 'tabulate_rates', 'tabulate_ends',
-           'tabulate_ratios', 'name_rivals', 'list_unmeasured', 'tell_rest', 'draw_sizes']
+           'tabulate_ratios', 'name_rivals', 'list_unmeasured_parts', 'tell_rest', 'draw_rates_by_batch']
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #545ce74a
 import os
@@ -344,7 +344,7 @@ def name_rivals(
     return ratios.assign(what=what, against=[name.partition(", ")[2] for name in ratios.against])
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #2933d377
-def list_unmeasured(
+def list_unmeasured_parts(
     ends: pd.DataFrame,  # from `tabulate_ends`
 ) -> list[str]:  # sentences
     "Each part that no call has measured, and why."
@@ -363,7 +363,7 @@ def tell_rest(
     return f"leukonb run benchmark-gpu --parts {','.join(rest)}" if rest else ""
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #7b0aedea
-def draw_sizes(
+def draw_rates_by_batch(
     table: pd.DataFrame,  # from `tabulate_rates`
 ) -> go.Figure:
     "The real pipeline's images a second against batch, a line for each size and card."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Score', 'FORMATS', 'TOLERANCE', 'scoring_model', 'Format', 'is_installed', 'require_format', 'describe_scores',
-           'read_facts', 'compare_scores', 'recorded_digest', 'convert_model', 'Exported', 'export_model']
+           'read_export_facts', 'compare_scores', 'recorded_digest', 'convert_model', 'Exported', 'export_model']
 
 # %% ../../nbs/verbs/export.ipynb #b10c9b46
 import json
@@ -175,7 +175,7 @@ def _write_facts(to: str, path: Path, facts: dict[str, str]) -> None:
             os.replace(path.with_name(f"noted{suffix}"), path.with_suffix(suffix))
 
 
-def read_facts(
+def read_export_facts(
     to: str,  # a key of `FORMATS`
     path: Path | str,
 ) -> dict[str, str]:
