@@ -151,13 +151,16 @@ def _start(job: Job, setting: Mapping[str, Any], place: Path) -> _Child:
     return _Child(job, place, process, PARTS[job.part].limit)
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #d47e4c1b
-def _follow(children: Sequence[_Child], end: float, every: float = 0.05) -> None:
+_EVERY = 0.05  # seconds between two looks at the parts
+
+
+def _follow(children: Sequence[_Child], end: float) -> None:
     "Let parts compile side by side, and be timed one after another."
     while any(child.alive and not (child.place / "ready").exists() for child in children):
         for child in children:
             if not (child.place / "ready").exists():
                 child.stop_where_late(end)
-        time.sleep(every)
+        time.sleep(_EVERY)
     for child in children:
         compiled = (child.place / "ready").stat().st_mtime if (child.place / "ready").exists() else 0
         child.left -= max(0.0, compiled - (child.place / "job.json").stat().st_mtime)
@@ -166,7 +169,7 @@ def _follow(children: Sequence[_Child], end: float, every: float = 0.05) -> None
         (child.place / "go").touch()
         while child.alive:
             child.stop_where_late(end)
-            time.sleep(every)
+            time.sleep(_EVERY)
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #e6e79773
 def _read_end(child: _Child) -> dict[str, Any]:

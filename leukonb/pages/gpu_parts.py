@@ -220,14 +220,14 @@ MEASURES: dict[str, Callable[..., list[dict[str, Any]]]] = {
 }
 
 # %% ../../nbs/pages/gpu_parts.ipynb #5690f474
-def _wait_for_turn(place: Path, every: float = 0.05) -> None:
+def _wait_for_turn(place: Path) -> None:
     "Say that everything is compiled, and wait until it may be timed."
     parent = os.getppid()
     (place / "ready").touch()
     while not (place / "go").exists():
         if os.getppid() != parent:
             raise SystemExit("nobody waits for this part any more")
-        time.sleep(every)
+        time.sleep(0.05)
 
 # %% ../../nbs/pages/gpu_parts.ipynb #017105a2
 def measure_part(

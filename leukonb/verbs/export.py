@@ -257,14 +257,13 @@ def convert_model(
     model: "keras.Model",  # from `network.load_model`
     to: str,  # a key of `FORMATS`
     path: Path,  # in a folder of its own
-    threads: int = 0,  # of the other program; 0 takes all
 ) -> Score:
     "Write a network in another format and open it there; a `Refusal` where either fails."
     form = require_format(to)
     try:
         with _quiet():
             form.write(scoring_model(model), path)
-            score = form.open(path, threads)
+            score = form.open(path, 0)  # with all threads
             score(_probe(model.input_shape[1])[:1])
     except (OSError, MemoryError):  # a full disk is no lacking layer
         raise
