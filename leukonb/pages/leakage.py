@@ -362,14 +362,12 @@ def compare_steps(
 def scores_by_iteration(
     own: pd.DataFrame,
     apart: pd.DataFrame,
-    metric: str = "auroc",
-    threshold: float = 0.5,
 ) -> pd.DataFrame:  # unit, iteration, claimed, honest, given away
-    "The two scores of each network."
+    "The two AUROCs of each network."
     keys, scores = ["arm", "iteration"], {}
     for name, table in (("claimed", own), ("honest", apart)):
         groups = table.groupby(keys, sort=False)
-        scores[name] = pd.Series({k: metrics.compute_scores(rows, threshold)[metric] for k, rows in groups})
+        scores[name] = pd.Series({k: metrics.compute_scores(rows)["auroc"] for k, rows in groups})
     each = pd.DataFrame(scores).loc[scores["claimed"].index].rename_axis(["unit", "iteration"]).reset_index()
     return each.assign(**{"given away": each.claimed - each.honest})
 
