@@ -146,7 +146,7 @@ def test_the_page_on_speed_shows_a_record_of_a_card(tmp_path, monkeypatch):
     lost = {**part, "part": "bare", "state": "out of memory", "said": "80 GB", "rows": []}
     gpu_benchmark.tabulate_ratios([part]).to_csv(folder / "ratios.csv", index=False)
     gpu_benchmark.tabulate_ends([part, lost]).to_csv(folder / "ends.csv", index=False)
-    notes = ["NVIDIA H200", *gpu_benchmark.list_unmeasured(gpu_benchmark.tabulate_ends([part, lost]))]
+    notes = ["NVIDIA H200", *gpu_benchmark.list_unmeasured_parts(gpu_benchmark.tabulate_ends([part, lost]))]
     run = SimpleNamespace(experiment="benchmark-gpu", done=True, folder=folder, status={"finished": 1.0})
     run.manifest = {"environment": {"device": "a processor"}, "size": "full"}
     run.result = {"notes": notes, "headline": {}}

@@ -31,7 +31,7 @@ def test_an_exported_network_gives_the_same_probabilities(to, model, tmp_path, c
     expected = network.softmax_scores(network.load_model(model).predict_on_batch(cells))
     for n in (1, len(cells)):
         assert np.abs(form.open(out, 1)(cells[:n]) - expected[:n]).max() < export.TOLERANCE
-    facts = export.read_facts(to, out)
+    facts = export.read_export_facts(to, out)
     assert facts["classes"] == "HEM, ALL" and facts["threshold"] == "0.3"
     assert facts["model_sha256"] == digest_file(model) and "scaling is inside" in facts["input"]
 

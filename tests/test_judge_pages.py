@@ -255,7 +255,7 @@ def test_arms_of_several_classes_without_cells_are_compared_over_subjects_and_it
 def test_a_plan_says_what_is_odd_about_its_pilot(monkeypatch, change, said):
     pilot = change(world(ALL=8, HEM=8, cells=9, distance=2.0).query("arm == 'A'").reset_index(drop=True))
     made = SimpleNamespace(curve=pd.DataFrame())
-    monkeypatch.setattr(plan.assumptions, "plan_study", lambda table, terms: (made, ["as it was"]))
+    monkeypatch.setattr(plan.assumptions, "plan_from_terms", lambda table, terms: (made, ["as it was"]))
     monkeypatch.setattr(plan.protocol, "plan_record", lambda made, source: {"sentences": []})
     found = plan.plan_at_once(pilot, {}, score="sensitivity", half_width=0.2).sentences
     assert any(text.startswith("Of the pilot: ") and said in text for text in found)

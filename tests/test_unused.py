@@ -1,4 +1,7 @@
-"""Nothing public stands idle: each function is reached from a command, the front page or an experiment."""
+"""Nothing public stands idle: each function is reached from a command, the front page or an experiment.
+
+And each public name means one thing, so that a search for it finds one.
+"""
 
 import ast
 
@@ -27,7 +30,21 @@ OTHERWISE = {
     "pages.ways.measure_rounding": "a maintainer, to measure what `read_rounding` reads",
     "runs.key.digest_code": "examples and tests of the key",
     "runs.study.list_studies": "tests of every study",
-    "verbs.export.read_facts": "whoever receives an exported network and asks where it comes from",
+    "verbs.export.read_export_facts": "whoever receives an exported network and asks where it comes from",
+}
+
+# Public names of two modules, each with why it stays. A name goes from this list as soon as one of the two is renamed.
+TWICE = {
+    "Population": "the subjects of a plan, and those of a simulated truth; published counts rest on both modules",
+    "check_recipe": "what each kind of recipe answers: of heads, and of whole networks",
+    "choose_threshold": "of bits between two pictures, and of scores; published records rest on both modules",
+    "correlate_sizes": "of one table, and of the networks of one test set, which hands their tables on to the first",
+    "count_crossing": "by pair of subjects of any cohort, and by pair of folds of the release; published records rest on it",
+    "describe": "what each table of simulated studies answers: of tests, and of intervals",
+    "design_effect": "estimated from a table, and known of a model of subjects; published counts rest on both modules",
+    "equivalence_test": "of one test set, and of many splits; published counts rest on both modules",
+    "list_joined": "identities of the release, and whom links join; published records rest on both modules",
+    "log_odds": "of scores, and of a network's images; published counts rest on the first",
 }
 
 
@@ -48,6 +65,25 @@ def test_no_parameter_that_nobody_sets_comes_to_those_known():
     """Each of them is a constant in disguise. The list only shrinks: one that is set, or gone, is struck off."""
     known = (usage.ROOT / "tests/unset.txt").read_text().splitlines()
     assert usage.unset() == known
+
+
+def test_no_public_name_of_two_modules_comes_to_those_known():
+    """Whoever searches for a name is to find one meaning. The list only shrinks: a name that is told apart is struck off."""
+    assert sorted(usage.twice()) == sorted(TWICE)
+    assert {name: where for name, where in usage.twice().items() if len(where) > 2} == {}
+
+
+def test_a_public_name_of_two_modules_is_found(monkeypatch):
+    trees = {
+        "data.made_up": ast.parse("def first(): ...\ndef _own(): ...\nclass Second: ..."),
+        "evidence.made_up": ast.parse(
+            "def first(): ...\ndef _own(): ...\nfrom leukonb.data.made_up import Second"
+        ),
+        "api": ast.parse("class Second: ..."),
+    }
+    monkeypatch.setattr(usage, "modules", lambda: trees)
+    monkeypatch.setattr(usage, "definitions", usage.definitions.__wrapped__)
+    assert usage.twice() == {"first": ["data.made_up", "evidence.made_up"]}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Who uses what: which functions of the package are reached, and which of their parameters anybody sets.
+"""Who uses what: which functions are reached, which of their parameters anybody sets, which names stand twice.
 
-python tests/usage.py lists both.
+python tests/usage.py lists all three.
 """
 
 import ast
@@ -183,6 +183,18 @@ def unreached(extra: frozenset[Name] = frozenset()) -> list[str]:
     return [f"{m}.{n}" for m, n in public if (m, n) not in seen]
 
 
+def twice() -> dict[str, list[str]]:
+    """Public functions and classes whose name stands in several modules, with those modules.
+
+    The front page names anew what its rooms do.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for (module, name), made in definitions().items():
+        if isinstance(made[0], TOP) and not name.startswith("_") and module not in ("api", ""):
+            found[name].append(module)
+    return {name: sorted(found[name]) for name in sorted(found) if len(found[name]) > 1}
+
+
 @cache
 def tests() -> list[Place]:
     """The files of tests."""
@@ -252,3 +264,4 @@ def unset() -> list[str]:
 if __name__ == "__main__":
     print("nothing reaches", *unreached(), sep="\n  ")
     print("nobody sets", *unset(), sep="\n  ")
+    print("stands twice", *(f"{name}: {', '.join(where)}" for name, where in twice().items()), sep="\n  ")

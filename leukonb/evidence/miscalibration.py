@@ -59,10 +59,9 @@ def draw_sure_scores(
     ALL: int,  # subjects
     HEM: int,
     sureness: float = 1.0,  # by how much the log-odds are too large; 1 is calibrated
-    cells: float = 40.0,  # of a subject, on average
-) -> pd.DataFrame:  # identity, subject, label, score
+) -> pd.DataFrame:  # identity, subject, label, score; 40 cells of a subject on average
     "Scores that are calibrated over the population, or too sure of themselves."
-    sizes = draw_sizes(rng, ALL + HEM, cells)
+    sizes = draw_sizes(rng, ALL + HEM, 40)
     label = np.repeat(["ALL", "HEM"], [ALL, HEM])
     side = np.where(label == "ALL", 1.0, -1.0) + rng.normal(0, 0.7, ALL + HEM)
     x = np.repeat(side, sizes) + rng.normal(0, 0.7, sizes.sum())
@@ -72,13 +71,16 @@ def draw_sure_scores(
     return pd.DataFrame({"identity": who, "subject": who, "label": label[who], "score": score})
 
 # %% ../../nbs/evidence/miscalibration.ipynb #4ea53920
-def _draw_chance(gaps: Gaps, draws: int, seed: int) -> np.ndarray:  # (draws, bins)
+_DRAWS = 1000  # of what chance adds
+
+
+def _draw_chance(gaps: Gaps) -> np.ndarray:  # (draws, bins), the same at each call
     "What chance adds to the gaps: multivariate t, with the covariance that was found."
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     values, vectors = np.linalg.eigh(gaps.covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
-    normal = rng.standard_normal((draws, len(gaps.gap))) @ root.T
-    return normal / np.sqrt(rng.chisquare(gaps.freedom, (draws, 1)) / gaps.freedom)
+    normal = rng.standard_normal((_DRAWS, len(gaps.gap))) @ root.T
+    return normal / np.sqrt(rng.chisquare(gaps.freedom, (_DRAWS, 1)) / gaps.freedom)
 
 # %% ../../nbs/evidence/miscalibration.ipynb #2b4cde6e
 def _find_factor(share: np.ndarray, pattern: np.ndarray, chance: np.ndarray, found: float, p: float) -> float:
@@ -102,8 +104,6 @@ def interval_corrected_error(
     table: pd.DataFrame,  # predictions of one network, of at least two identities of each class
     bins: int = 10,  # of equal numbers of cells
     level: float = 0.95,
-    draws: int = 1000,  # of what chance adds
-    seed: int = 0,
 ) -> tuple[float, float, float]:  # corrected error, low, high
     """The calibration error corrected for chance, with an interval over subjects that contains it.
 
@@ -125,7 +125,7 @@ def interval_corrected_error(
         cells = [int((table.label == label).sum()) for label in ("ALL", "HEM")]
         low, high = intervals.exact_ends("ece", {"ece": corrected}, units, cells, level)
         return corrected, min(low, corrected), max(high, corrected)
-    chance, error = _draw_chance(gaps, draws, seed), float(gaps.share @ np.abs(gaps.gap))
+    chance, error = _draw_chance(gaps), float(gaps.share @ np.abs(gaps.gap))
     pattern = gaps.gap if error > 1e-9 else np.sqrt(np.diag(gaps.covariance))
     size = float(gaps.share @ np.abs(pattern))
     usual = max(error, float(np.median(np.abs(chance) @ gaps.share)))

@@ -175,11 +175,10 @@ def leave_each_out_of_both(
 # %% ../../nbs/evidence/robustness.ipynb #4e3e3598
 def most_influential(
     left_out: pd.DataFrame,  # from `leave_each_out` or `leave_each_out_of_both`
-    most: int = 3,
 ) -> pd.DataFrame:  # as `left_out`; the largest changes of each score first
-    "The identities without which each score moves most."
+    "The three identities without which each score moves most."
     order = left_out.change.abs().sort_values(ascending=False, kind="stable").index
-    first = left_out.loc[order].groupby("metric", sort=False).head(most)
+    first = left_out.loc[order].groupby("metric", sort=False).head(3)
     place = {name: i for i, name in enumerate(dict.fromkeys(left_out.metric))}
     return first.sort_values("metric", key=lambda c: c.map(place), kind="stable", ignore_index=True)
 
@@ -430,11 +429,10 @@ def least_relabelled_of_both(
     names: Sequence[str] = NAMES,
     threshold: float = 0.5,
     p_value: Test | None = None,  # a test; without one, the sign of the difference is to be undone
-    alpha: float = 0.05,
 ) -> pd.DataFrame:  # metric, value, exchanged, identities, after, who; and p where a test is given
     """The fewest identities, by greedy search, whose exchanged labels undo the difference of two arms.
 
-    It is undone when its sign has turned or it is 0, or, with `p_value`, when p is `alpha` or more; 0 where
+    It is undone when its sign has turned or it is 0, or, with `p_value`, when p is 0.05 or more; 0 where
     there is no difference, or none that is significant, to begin with. Missing where even half of the
     identities are not enough.
     """
@@ -449,7 +447,7 @@ def least_relabelled_of_both(
         def is_gone(now: float, chosen: list[int], name: str = name, ps: list[float] = ps) -> bool:
             if p_value:
                 ps.append(p_value(_with_other_labels(both, people, chosen), name))
-            return now <= 1e-12 or ps[-1] >= alpha
+            return now <= 1e-12 or ps[-1] >= 0.05
 
         chosen, now, gone = _exchange_until(is_gone, abs(gap), after, len(people.names))
         summary = _summarise(chosen, now if gap >= 0 else -now, gone, people.names)

@@ -83,9 +83,9 @@ def _count_people(rows: pd.DataFrame) -> dict[str, int]:
     return {label: int(people.get(label, 0)) for label in ("ALL", "HEM")} | {"cells": rows.cell.nunique()}
 
 # %% ../../nbs/evidence/subgroups.ipynb #506b52ac
-def _too_few(people: dict[str, int], least: int = 2) -> str:
+def _too_few(people: dict[str, int]) -> str:
     "What keeps people from an interval or a test, in words; nothing where there are enough."
-    few = [f"{people[label]} {label}" for label in ("ALL", "HEM") if people[label] < least]
+    few = [f"{people[label]} {label}" for label in ("ALL", "HEM") if people[label] < 2]
     return f"too few subjects for an interval: {' and '.join(few)}" if few else ""
 
 # %% ../../nbs/evidence/subgroups.ipynb #cbb7ca81
@@ -112,7 +112,6 @@ def _ask(table: pd.DataFrame, names: Sequence[str], level: float) -> list[str]:
 def score_groups(
     table: pd.DataFrame,  # predictions of one arm, one iteration, with the column
     column: str = "site",
-    names: Sequence[str] = NAMES,
     threshold: float = 0.5,
     level: float = 0.95,
 ) -> pd.DataFrame:  # group, metric, value, low, high, method, ALL, HEM, cells, note
@@ -121,7 +120,7 @@ def score_groups(
     `ALL` and `HEM` count subjects; `note` says where they are too few for an interval, whose ends are then
     NaN. Refusals as of `place_subjects` and `clustered.interval_scores`.
     """
-    groups, names, found = place_subjects(table, column), _ask(table, names, level), []
+    groups, names, found = place_subjects(table, column), _ask(table, NAMES, level), []
     for group, rows in table.groupby(table.identity.map(groups), sort=False):
         rows.attrs = dict(table.attrs)
         scores = _scores_of(rows, names, threshold, level).assign(group=group, **_count_people(rows))
@@ -235,9 +234,12 @@ def _auroc_by_group(
     return area, variance + _variance_by_group(turned, well.sum(1), of_well, area)
 
 # %% ../../nbs/evidence/subgroups.ipynb #b7175097
-def _in_parts(groups: np.ndarray, count: int, most: int = 20_000_000) -> Iterator[np.ndarray]:
+_AT_ONCE = 20_000_000  # numbers that are held at a time
+
+
+def _in_parts(groups: np.ndarray, count: int) -> Iterator[np.ndarray]:
     "The divisions into groups, so many at a time as fit the memory."
-    yield from np.array_split(groups, max(1, math.ceil(groups.size * count / most)))
+    yield from np.array_split(groups, max(1, math.ceil(groups.size * count / _AT_ONCE)))
 
 # %% ../../nbs/evidence/subgroups.ipynb #ef74031f
 def _score_part(people: _People, names: Sequence[str], part: np.ndarray, count: int) -> Iterator[np.ndarray]:
@@ -545,7 +547,6 @@ def shift_between(
     second: pd.DataFrame,  # the same of other people, by the same classifier
     names: tuple[str, str] = ("first", "second"),
     permutations: int = 1000,
-    seed: int = 0,
 ) -> pd.DataFrame:  # as `shift_groups`, a group for each table
     """How the scores of two tables are shifted, class by class, tested over subjects.
 
@@ -559,13 +560,12 @@ def shift_between(
     both = [
         table.assign(arm="model", iteration=0, origin=name) for table, name in zip((first, second), names)
     ]
-    return shift_groups(pd.concat(both, ignore_index=True), "origin", permutations, seed)
+    return shift_groups(pd.concat(both, ignore_index=True), "origin", permutations)
 
 # %% ../../nbs/evidence/subgroups.ipynb #85226c19
 def score_left_out(
     table: pd.DataFrame,  # predictions of one arm with training rows, of one or many iterations
     column: str = "site",
-    names: Sequence[str] = NAMES,
     threshold: float = 0.5,
     level: float = 0.95,
 ) -> pd.DataFrame:  # iteration, group, trained_on, metric, value, low, high, method, ALL, HEM, cells, note
@@ -585,7 +585,7 @@ def score_left_out(
             if name in seen:
                 continue
             own = rows[(rows.split == "test") & (group == name)]
-            scores = _scores_of(own, _ask(own, names, level), threshold, level)
+            scores = _scores_of(own, _ask(own, NAMES, level), threshold, level)
             facts = {"iteration": iteration, "group": name, "trained_on": ", ".join(seen)}
             found.append(scores.assign(**facts, **_count_people(own)))
     columns = [

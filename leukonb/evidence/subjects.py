@@ -42,7 +42,6 @@ _RESAMPLES = 500
 def subject_verdicts(
     table: pd.DataFrame,  # predictions of one arm and iteration
     threshold: float = 0.5,
-    seed: int = 0,
 ) -> pd.DataFrame:  # identity, label, cells, mean, low, high, vote, verdict, right, sure
     """Mean score and vote of each identity, the verdict by the mean, and how sure it is.
 
@@ -51,7 +50,7 @@ def subject_verdicts(
     """
     if table.arm.nunique() > 1 or table.iteration.nunique() > 1:
         raise Refusal("verdicts are of one arm and one iteration; choose one")
-    rng, rows = np.random.default_rng(seed), []
+    rng, rows = np.random.default_rng(0), []
     for name, cells in merge_views(table).groupby("identity", sort=True):
         means = _draw_means(cells.score.to_numpy(), _RESAMPLES, rng)
         rows.append({"identity": name, **_judge_subject(cells, threshold, means)})

@@ -107,15 +107,14 @@ def _pairs(arms: Sequence[str]) -> Iterator[tuple[str, str]]:
 # %% ../../nbs/pages/beside.ipynb #6258bed4
 def compare_plain(
     table: pd.DataFrame,  # predictions of one test set: networks and plain classifiers
-    metric: str = "auroc",
     threshold: float = 0.5,
     seed: int = 0,
 ) -> pd.DataFrame:  # arm, beside, difference, low, high, p, verdict
-    "Each network less each plain classifier, by the primary test of one test set."
+    "The AUROC of each network less that of each plain classifier, by the primary test of one test set."
     found = []
     for arm, other in _pairs(list(table.arm.unique())):
         both = paired.pair_arms(table, arm, other)
-        t = paired.permutation_test(both, [metric], seed=seed, threshold=threshold)[metric]
+        t = paired.permutation_test(both, ["auroc"], seed=seed, threshold=threshold)["auroc"]
         found.append([arm, other, t.difference, t.low, t.high, t.p, _verdict(t.low, t.high, t.p)])
     return pd.DataFrame(found, columns=["arm", "beside", "difference", "low", "high", "p", "verdict"])
 
@@ -123,10 +122,9 @@ def compare_plain(
 def compare_plain_splits(
     scores: pd.DataFrame,  # arm, iteration, and a column for each score
     sizes: tuple[float, float],  # identities in training and in test
-    metric: str = "auroc",
 ) -> pd.DataFrame:  # as from `compare_plain`
-    "Each network less each plain classifier over many splits, by the corrected test."
-    wide, found = scores.pivot(index="iteration", columns="arm", values=metric), []
+    "The AUROC of each network less that of each plain classifier over many splits, by the corrected test."
+    wide, found = scores.pivot(index="iteration", columns="arm", values="auroc"), []
     for arm, other in _pairs(list(scores.arm.unique())):
         both = wide[[arm, other]].dropna()
         t = resampled.corrected_t_test(both[arm], both[other], *sizes)
@@ -136,7 +134,6 @@ def compare_plain_splits(
 # %% ../../nbs/pages/beside.ipynb #ca51419d
 def describe_plain(
     compared: pd.DataFrame,  # from `compare_plain` or `compare_plain_splits`
-    metric: str = "AUROC",
 ) -> list[str]:  # a sentence for each network; one that says why where there is nothing to compare
     "Which of the plain classifiers a network scores more than."
     if not len(compared):
@@ -148,5 +145,5 @@ def describe_plain(
             f"{r.difference:+.3f} ({r.low:+.3f} to {r.high:+.3f}, {state_p(r.p)})"
             for r in rows.itertuples()
         )
-        said.append(f"{arm[0].upper()}{arm[1:]}, {metric}: {each}.")
+        said.append(f"{arm[0].upper()}{arm[1:]}, AUROC: {each}.")
     return said

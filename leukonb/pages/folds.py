@@ -193,10 +193,9 @@ _MARKS = ("circle", "square", "diamond", "triangle-up")
 
 def draw_fold_scores(
     scores: pd.DataFrame,  # from `judge_arms`
-    metric: str = "auroc",
 ) -> go.Figure:
-    "One score of every arm under each way to hold people out, with intervals over identities."
-    shown = scores[scores.metric == metric]
+    "The AUROC of every arm under each way to hold people out, with intervals over identities."
+    shown = scores[scores.metric == "auroc"]
     ways = list(dict.fromkeys(shown["held out"]))
     fig = blank_figure(height=150 + 80 * len(ways))
     for i, (arm, rows) in enumerate(shown.groupby("arm", sort=False)):
@@ -206,7 +205,7 @@ def draw_fold_scores(
         marker = dict(color=colour, size=9, symbol=_MARKS[i % len(_MARKS)])
         fig.add_scatter(x=rows.value, y=places, name=str(arm), mode="markers", marker=marker, error_x=bars)
     fig.update_yaxes(tickvals=list(range(len(ways))), ticktext=ways, range=[len(ways) - 0.5, -0.5])
-    return fig.update_xaxes(title="AUROC, with 95 % interval over people" if metric == "auroc" else metric)
+    return fig.update_xaxes(title="AUROC, with 95 % interval over people")
 
 # %% ../../nbs/pages/folds.ipynb #4680b66a
 def describe_fold_scores(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'Part', 'Job', 'read_parts', 'measure_parts', 'join_calls', 'tabulate_rates', 'tabulate_ends',
-           'tabulate_ratios', 'name_rivals', 'list_unmeasured', 'tell_rest', 'draw_sizes']
+           'tabulate_ratios', 'name_rivals', 'list_unmeasured_parts', 'tell_rest', 'draw_rates_by_batch']
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #545ce74a
 import os
@@ -151,13 +151,16 @@ def _start(job: Job, setting: Mapping[str, Any], place: Path) -> _Child:
     return _Child(job, place, process, PARTS[job.part].limit)
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #d47e4c1b
-def _follow(children: Sequence[_Child], end: float, every: float = 0.05) -> None:
+_EVERY = 0.05  # seconds between two looks at the parts
+
+
+def _follow(children: Sequence[_Child], end: float) -> None:
     "Let parts compile side by side, and be timed one after another."
     while any(child.alive and not (child.place / "ready").exists() for child in children):
         for child in children:
             if not (child.place / "ready").exists():
                 child.stop_where_late(end)
-        time.sleep(every)
+        time.sleep(_EVERY)
     for child in children:
         compiled = (child.place / "ready").stat().st_mtime if (child.place / "ready").exists() else 0
         child.left -= max(0.0, compiled - (child.place / "job.json").stat().st_mtime)
@@ -166,7 +169,7 @@ def _follow(children: Sequence[_Child], end: float, every: float = 0.05) -> None
         (child.place / "go").touch()
         while child.alive:
             child.stop_where_late(end)
-            time.sleep(every)
+            time.sleep(_EVERY)
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #e6e79773
 def _read_end(child: _Child) -> dict[str, Any]:
@@ -344,7 +347,7 @@ def name_rivals(
     return ratios.assign(what=what, against=[name.partition(", ")[2] for name in ratios.against])
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #2933d377
-def list_unmeasured(
+def list_unmeasured_parts(
     ends: pd.DataFrame,  # from `tabulate_ends`
 ) -> list[str]:  # sentences
     "Each part that no call has measured, and why."
@@ -363,7 +366,7 @@ def tell_rest(
     return f"leukonb run benchmark-gpu --parts {','.join(rest)}" if rest else ""
 
 # %% ../../nbs/pages/gpu_benchmark.ipynb #7b0aedea
-def draw_sizes(
+def draw_rates_by_batch(
     table: pd.DataFrame,  # from `tabulate_rates`
 ) -> go.Figure:
     "The real pipeline's images a second against batch, a line for each size and card."

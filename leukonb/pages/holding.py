@@ -111,13 +111,16 @@ def tabulate_holding(
     return pd.DataFrame(texts, columns=["score", "held the true value", "at worst", "in studies of a"])
 
 # %% ../../nbs/pages/holding.ipynb #99efdce7
-def _state_narrow(counts: Mapping[str, coverage.Count], most: int = 4) -> str:
+_NAMED = 4  # intervals, the others are counted
+
+
+def _state_narrow(counts: Mapping[str, coverage.Count]) -> str:
     "Which intervals are too narrow, the worst first; a sentence that begins with a space, or nothing."
     narrow = sorted((c.held, name) for name, c in counts.items() if c.high < 0.95)
     if not narrow:
         return ""
-    each = [f"{name_score(name)} ({_percent([held])})" for held, name in narrow[:most]]
-    more = f" and {len(narrow) - most} others" if len(narrow) > most else ""
+    each = [f"{name_score(name)} ({_percent([held])})" for held, name in narrow[:_NAMED]]
+    more = f" and {len(narrow) - _NAMED} others" if len(narrow) > _NAMED else ""
     return f" Too narrow at this size: {', '.join(each)}{more}; read their ends as rough."
 
 # %% ../../nbs/pages/holding.ipynb #21334ea4

@@ -362,14 +362,12 @@ def compare_steps(
 def scores_by_iteration(
     own: pd.DataFrame,
     apart: pd.DataFrame,
-    metric: str = "auroc",
-    threshold: float = 0.5,
 ) -> pd.DataFrame:  # unit, iteration, claimed, honest, given away
-    "The two scores of each network."
+    "The two AUROCs of each network."
     keys, scores = ["arm", "iteration"], {}
     for name, table in (("claimed", own), ("honest", apart)):
         groups = table.groupby(keys, sort=False)
-        scores[name] = pd.Series({k: metrics.compute_scores(rows, threshold)[metric] for k, rows in groups})
+        scores[name] = pd.Series({k: metrics.compute_scores(rows)["auroc"] for k, rows in groups})
     each = pd.DataFrame(scores).loc[scores["claimed"].index].rename_axis(["unit", "iteration"]).reset_index()
     return each.assign(**{"given away": each.claimed - each.honest})
 
@@ -430,11 +428,10 @@ def _points(rows: pd.DataFrame, units: list[str], name: str, colour: str, shift:
 # %% ../../nbs/pages/leakage.ipynb #e22cc7f4
 def draw_leakage(
     rows: pd.DataFrame,  # from `measure_optimism`
-    metric: str = "auroc",
 ) -> go.Figure:
     "Claims and honest scores above, what was given away below, with their intervals."
-    units, name = _in_order(rows.unit), "AUROC" if metric == "auroc" else metric.replace("_", " ")
-    fig, kinds = blank_figure(2, 1, height=260 + 92 * len(units)), dict(list(rows.groupby("what")))
+    units, kinds = _in_order(rows.unit), dict(list(rows.groupby("what")))
+    fig = blank_figure(2, 1, height=260 + 92 * len(units))
     new = "the same networks on people in no part of the split"
     fig.add_trace(_points(kinds["claimed"], units, "on its own test part", _CLAIM, -0.15), row=1, col=1)
     fig.add_trace(_points(kinds["honest"], units, new, ACCENT, 0.15), row=1, col=1)
@@ -443,8 +440,8 @@ def draw_leakage(
         x=0, line=dict(dash="dot", color=MUTED), row=2, col=1
     )
     ticks = dict(tickvals=list(range(len(units))), ticktext=[UNITS[u] for u in units])
-    fig.update_yaxes(range=[len(units) - 0.5, -0.5], **ticks).update_xaxes(title=name, row=1, col=1)
-    return fig.update_xaxes(title=f"{name} given away by the split", row=2, col=1)
+    fig.update_yaxes(range=[len(units) - 0.5, -0.5], **ticks).update_xaxes(title="AUROC", row=1, col=1)
+    return fig.update_xaxes(title="AUROC given away by the split", row=2, col=1)
 
 # %% ../../nbs/pages/leakage.ipynb #83fb2e2e
 def score_plain_ways(

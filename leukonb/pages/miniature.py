@@ -82,9 +82,9 @@ def write_run(
     return Run.read(folder)
 
 # %% ../../nbs/pages/miniature.ipynb #000f992e
-def draw_small_cohort(place: Path, subjects: int = 20, cells: int = 4, size: int = 48) -> Cohort:
-    "Draw a phantom of `subjects` with `cells` each on average, `size` pixels wide, and index it."
-    folder = phantom.draw_cohort(place, subjects=subjects, cells=cells, size=size, seed=0, progress=False)
+def draw_small_cohort(place: Path) -> Cohort:
+    "Draw a phantom of 20 subjects with 4 cells each on average, 48 pixels wide, and index it."
+    folder = phantom.draw_cohort(place, subjects=20, cells=4, size=48, seed=0, progress=False)
     return index_cohort(folder, progress=False)
 
 # %% ../../nbs/pages/miniature.ipynb #e8a55964
@@ -127,11 +127,11 @@ RECIPE: dict[str, Any] = dict(
 )
 
 # %% ../../nbs/pages/miniature.ipynb #9209f8bb
-def invent_scores(split: pd.DataFrame, arm: str = "with SE", seed: int = 0) -> pd.DataFrame:
+def invent_scores(split: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     "Table of predictions for the validation and test cells of a split: uniform scores, 0.2 higher for ALL."
     held_out = splits.drop_repeats(split[split.split != "train"])
     uniform = np.random.default_rng(seed).uniform(0, 0.8, len(held_out))
-    return predictions.tabulate_scores(held_out, uniform + 0.2 * (held_out.label == "ALL"), arm=arm)
+    return predictions.tabulate_scores(held_out, uniform + 0.2 * (held_out.label == "ALL"), arm="with SE")
 
 # %% ../../nbs/pages/miniature.ipynb #f2f38665
 def training_files(split: pd.DataFrame) -> dict[str, pd.DataFrame | Writer]:

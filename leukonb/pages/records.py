@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RELEASE', 'OVERLAP', 'Records', 'recorded_input', 'read_records', 'has_left', 'read_run_table', 'is_intact',
-           'describe_origin', 'redraw_split', 'describe_flow', 'count_overlap']
+           'describe_origin', 'redraw_recorded_split', 'describe_flow', 'count_overlap']
 
 # %% ../../nbs/pages/records.ipynb #75be1cbd
 from collections.abc import Iterator
@@ -113,7 +113,7 @@ def describe_origin(study: Records) -> tuple[str, float]:
     return f"{known:,} of {distinct:,} pictures are known by digest as files of {RELEASE}.", known / distinct
 
 # %% ../../nbs/pages/records.ipynb #d81ef113
-def redraw_split(run: Run, cells: pd.DataFrame) -> pd.DataFrame | None:
+def redraw_recorded_split(run: Run, cells: pd.DataFrame) -> pd.DataFrame | None:
     "The split of a training, drawn again from its recorded parameters; None where one of them is missing."
     wanted = [recorded_input(run, name) for name in ("unit", *splits.PARTS, "split_seed", "iteration")]
     if None in wanted:
@@ -131,7 +131,7 @@ def describe_flow(study: Records) -> pd.DataFrame:
     """
     cells = study.cohort.cells
     steps = {"indexed": cells, "with label and subject": cells[cells.label.notna() & cells.subject.notna()]}
-    split = redraw_split(study.trainings[0], cells)
+    split = redraw_recorded_split(study.trainings[0], cells)
     if split is not None:
         steps |= {f"in {part}": split[split.split == part] for part in splits.PARTS}
     return pd.DataFrame([{"step": name, **_count_step(rows)} for name, rows in steps.items()])
@@ -156,7 +156,7 @@ def count_overlap(study: Records) -> pd.DataFrame:
 
 # %% ../../nbs/pages/records.ipynb #fea3e739
 def _overlaps(training: Run, cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    split, predicted = redraw_split(training, cells), read_run_table(training, "predictions.parquet")
+    split, predicted = redraw_recorded_split(training, cells), read_run_table(training, "predictions.parquet")
     if split is None:
         return
     pictured = split.get("original", split.cell)  # the image that a copy shows

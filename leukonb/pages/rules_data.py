@@ -14,7 +14,7 @@ from leukonb.pages.records import (
     has_left,
     read_run_table,
     recorded_input,
-    redraw_split,
+    redraw_recorded_split,
 )
 from .rules import AUTHORS, MET, NOT_APPLICABLE, NOT_MET, PARTLY, RULES, Answer, rule
 
@@ -91,7 +91,7 @@ def _reference(study: Records) -> Answer:
 @rule
 def _flow(study: Records) -> Answer:
     "Whether pictures and subjects can be followed from the folder to the parts."
-    if redraw_split(study.trainings[0], study.cohort.cells) is None:
+    if redraw_recorded_split(study.trainings[0], study.cohort.cells) is None:
         return Answer(NOT_MET, "The training has not recorded its split.", study.trainings[0], "run.json")
     steps = (
         f"{s.step}: {s.cells:,} cells of {s.subjects} subjects" for s in describe_flow(study).itertuples()
@@ -130,7 +130,7 @@ def _corrupt(study: Records) -> Answer:
 @rule
 def _subset(study: Records) -> Answer:
     "Whether all usable pictures are in a part; if not, whether their choice can be repeated."
-    split = redraw_split(study.trainings[0], study.cohort.cells)
+    split = redraw_recorded_split(study.trainings[0], study.cohort.cells)
     if split is None:
         return Answer(NOT_MET, "The training has not recorded its split.", study.trainings[0], "run.json")
     left = len(study.cohort.cells) - len(split)
@@ -171,7 +171,7 @@ def _demographics(study: Records) -> Answer:
 @rule
 def _alike(study: Records) -> Answer:
     "Whether training and test can be compared: share of ALL and data sets of both."
-    split = redraw_split(study.trainings[0], study.cohort.cells)
+    split = redraw_recorded_split(study.trainings[0], study.cohort.cells)
     if split is None:
         return Answer(NOT_MET, "The training has not recorded its split.", study.trainings[0], "run.json")
     people = split.drop_duplicates(["split", "identity"])
@@ -183,7 +183,7 @@ def _alike(study: Records) -> Answer:
 @rule
 def _external(study: Records) -> Answer:
     "Whether a data set was tested that was not trained on."
-    split = redraw_split(study.trainings[0], study.cohort.cells)
+    split = redraw_recorded_split(study.trainings[0], study.cohort.cells)
     names = study.cohort.cells.drop_duplicates("path").set_index("path").dataset
     if split is None:
         trained, tested = set(names), set()

@@ -447,17 +447,17 @@ def _collect(cluster: Cluster) -> None:
             future.set_exception(error)
 
 # %% ../../nbs/runs/cluster.ipynb #ecd5bc9a
-def _leave(
-    cluster: Cluster,
-    grace: float = 45,  # seconds
-) -> None:
+_GRACE = 45  # seconds that workers have to stop what they do
+
+
+def _leave(cluster: Cluster) -> None:
     "Take back what was sent, and wait until the workers have stopped it in order."
     if not cluster.leaving.began:
         cluster.leaving.began = time.monotonic()
         for task, _ in cluster.tasks.values():
             task.release()
     for future, (_, planned) in list(cluster.tasks.items()):
-        if cluster.leaving.seconds < grace and is_locked(planned.run.folder):
+        if cluster.leaving.seconds < _GRACE and is_locked(planned.run.folder):
             continue
         del cluster.tasks[future]
         future.set_result(planned.run.status)

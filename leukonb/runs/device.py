@@ -88,11 +88,9 @@ from leukonb.model.training import describe_device
 print("device:" + json.dumps(describe_device()))"""
 
 
-def ask_keras(
-    seconds: float = 180,  # to wait for it: its libraries are large
-) -> dict[str, Any] | None:
+def ask_keras() -> dict[str, Any] | None:
     "What Keras computes on (`leukonb.model.training.describe_device`), asked in a process of its own."
-    said = ask_program([sys.executable, "-c", _ASK], seconds) or ""
+    said = ask_program([sys.executable, "-c", _ASK], seconds=180) or ""  # its libraries are large
     found = [line[7:] for line in said.splitlines() if line.startswith("device:")]
     return json.loads(found[-1]) if found else None
 

@@ -95,7 +95,6 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 @contextmanager
 def hold_lock(
     folder: Path,  # of a run
-    every: float = 0.5,  # seconds between two looks for another owner
     wait: Callable[[], object] | None = None,  # called once, where another process has the folder
 ) -> Iterator[str]:  # what is to be said of the lock; empty where there is one
     "Hold a run's folder while the block runs, after whoever has it; the lock ends with its holder."
@@ -113,7 +112,7 @@ def hold_lock(
         said = f"the disk has no locks ({name}); owner and heartbeat keep other processes away"
     try:
         while has_owner(Path(folder)):
-            time.sleep(every)
+            time.sleep(0.5)
         yield said
     finally:
         lock.release()

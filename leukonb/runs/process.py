@@ -448,14 +448,14 @@ def _has_begun(child: subprocess.Popen, run: Run) -> bool:
     return (state.get("pid"), state.get("host")) == (child.pid, platform.node())
 
 # %% ../../nbs/runs/process.ipynb #1957ddac
-def _preempt(
-    child: subprocess.Popen,
-    grace: float = 30,  # seconds
-) -> dict[str, Any]:
+_GRACE = 30  # seconds that kernels have to save and leave
+
+
+def _preempt(child: subprocess.Popen) -> dict[str, Any]:
     "Ask each kernel once to save and leave, one that is only starting too; how the run stands then."
     import psutil
 
-    asked, until = set(), time.monotonic() + grace
+    asked, until = set(), time.monotonic() + _GRACE
     while child.poll() is None and time.monotonic() < until:
         for kernel in _descendants(child.pid):
             with suppress(psutil.NoSuchProcess):

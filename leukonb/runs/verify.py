@@ -365,7 +365,7 @@ def _bring_cohort(digest: str, place: Path, out: Path) -> Path | None:
     return None
 
 
-def _bring_reads(run: Run, place: Path, out: Path, limit: float) -> Run:
+def _bring_reads(run: Run, place: Path, out: Path) -> Run:
     "A run with the places of what it reads; for a published record these are looked for, or made again."
     if not is_published(run):
         return run
@@ -380,18 +380,18 @@ def _bring_reads(run: Run, place: Path, out: Path, limit: float) -> Run:
             if digest and not there.exists():
                 there = _bring_cohort(digest, place, out) or there
             elif (there / STATEMENT).is_file():
-                there = _make_again(Run.read(there), place, out, limit).folder
+                there = _make_again(Run.read(there), place, out).folder
             found.append(os.path.relpath(there, run.folder.resolve()))
         paths[name] = found if isinstance(given, list) else found[0]
     return Run(run.folder, {**run.manifest, "paths": paths}, run.sources)
 
 # %% ../../nbs/runs/verify.ipynb #9c9fe749
-def _make_again(run: Run, place: Path, out: Path, limit: float) -> Run:
+def _make_again(run: Run, place: Path, out: Path) -> Run:
     "A finished run made again in a folder; a `Refusal` where that cannot be, or does not end well."
     kept = run.folder / ".source.ipynb"
-    new = repeat_run(_bring_reads(run, place, out, limit), place)
+    new = repeat_run(_bring_reads(run, place, out), place)
     notebook = kept if kept.is_file() else find_experiment(run.experiment)
-    ended = execute_run(new, notebook, limit, run.manifest.get("environment", {}).get("threads"))
+    ended = execute_run(new, notebook, threads=run.manifest.get("environment", {}).get("threads"))
     if ended["status"] != "done":
         raise Refusal(f"run again, {run.folder.name} is {ended['status']}: {ended.get('error', '')}")
     return new
@@ -399,7 +399,6 @@ def _make_again(run: Run, place: Path, out: Path, limit: float) -> Run:
 
 def verify_run(
     run: Run,  # a finished one
-    limit: float = 6 * 3600,  # seconds that the repetition may take
     out: str | Path = "_runs",  # the folder of all runs, where the cohort of a published record may be
 ) -> pd.DataFrame:  # as from `compare_runs`
     """Run a finished run again in a temporary folder, from the notebook that was kept with it, and compare.
@@ -407,7 +406,7 @@ def verify_run(
     A `Refusal` where what the run read has changed, or where the repetition does not end well.
     """
     with tempfile.TemporaryDirectory(prefix="leukonb-verify-") as place:
-        return compare_runs(run, _make_again(run, Path(place).resolve(), Path(out), limit))
+        return compare_runs(run, _make_again(run, Path(place).resolve(), Path(out)))
 
 # %% ../../nbs/runs/verify.ipynb #4edaea04
 def describe_remedy(

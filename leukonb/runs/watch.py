@@ -271,10 +271,9 @@ def status_table(
 def watch_status(
     out: str | Path,  # the folder of all runs, `_runs`
     study: str | None = None,  # the name of one study; all studies unless given
-    every: float = 2.0,  # seconds between two looks
 ) -> NoReturn:
     "The table, kept up to date on a terminal until Ctrl-C."
     with Live(status_table(list_status(out, study)), auto_refresh=False) as live:
         while True:
-            time.sleep(every)
+            time.sleep(2)
             live.update(status_table(list_status(out, study)), refresh=True)

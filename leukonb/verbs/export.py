@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Score', 'FORMATS', 'TOLERANCE', 'scoring_model', 'Format', 'is_installed', 'require_format', 'describe_scores',
-           'read_facts', 'compare_scores', 'recorded_digest', 'convert_model', 'Exported', 'export_model']
+           'read_export_facts', 'compare_scores', 'recorded_digest', 'convert_model', 'Exported', 'export_model']
 
 # %% ../../nbs/verbs/export.ipynb #b10c9b46
 import json
@@ -175,7 +175,7 @@ def _write_facts(to: str, path: Path, facts: dict[str, str]) -> None:
             os.replace(path.with_name(f"noted{suffix}"), path.with_suffix(suffix))
 
 
-def read_facts(
+def read_export_facts(
     to: str,  # a key of `FORMATS`
     path: Path | str,
 ) -> dict[str, str]:
@@ -257,14 +257,13 @@ def convert_model(
     model: "keras.Model",  # from `network.load_model`
     to: str,  # a key of `FORMATS`
     path: Path,  # in a folder of its own
-    threads: int = 0,  # of the other program; 0 takes all
 ) -> Score:
     "Write a network in another format and open it there; a `Refusal` where either fails."
     form = require_format(to)
     try:
         with _quiet():
             form.write(scoring_model(model), path)
-            score = form.open(path, threads)
+            score = form.open(path, 0)  # with all threads
             score(_probe(model.input_shape[1])[:1])
     except (OSError, MemoryError):  # a full disk is no lacking layer
         raise

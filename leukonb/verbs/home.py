@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'NOT_THE_SAME', 'REPORT', 'pick_runs', 'read_cues', 'read_story', 'draw_story', 'Finding', 'find_leak',
-           'find_cues', 'find_attention', 'find_release', 'compare_with_paper', 'pick_reported', 'is_released',
-           'describe_home', 'write_bibtex', 'find_citation', 'describe_citation']
+           'find_cues', 'find_attention', 'find_joined_numbers', 'compare_with_paper', 'pick_reported',
+           'uses_released_cells', 'describe_home', 'write_bibtex', 'find_citation', 'describe_citation']
 
 # %% ../../nbs/verbs/home.ipynb #92f0dbfc
 import functools, re
@@ -207,7 +207,7 @@ def find_attention(picked: Mapping[str, Run]) -> Finding | None:
     return Finding(heading, ". ".join([f"Weighted F1 {', '.join(words)}", *tested]).rstrip(".") + ".", run)
 
 # %% ../../nbs/verbs/home.ipynb #58c7ee54
-def find_release(picked: Mapping[str, Run]) -> Finding | None:
+def find_joined_numbers(picked: Mapping[str, Run]) -> Finding | None:
     "How many subject numbers of the release are how many people, and which of their pictures stand twice."
     run = picked.get("released")
     said = run.result["headline"] if run else {}
@@ -335,7 +335,7 @@ def _released_data() -> frozenset[str]:
     return frozenset(run.manifest["inputs"].get("data") or "" for run in find_published()) - {""}
 
 
-def is_released(run: Run) -> bool:
+def uses_released_cells(run: Run) -> bool:
     "Whether a run was made on the cells of C-NMC 2019 that come with leukonb, and not on a reader's own."
     return run.manifest["inputs"].get("data") in _released_data()
 
@@ -346,7 +346,7 @@ def _begin(picked: Mapping[str, Run]) -> str:
     measured = ""
     if {"files", "people", "subjects"} <= set(said):
         files, people, subjects = (format_number(said[n], "count") for n in ("files", "people", "subjects"))
-        source = " from folds 0 and 1 of C-NMC 2019" if is_released(picked["links"]) else ""
+        source = " from folds 0 and 1 of C-NMC 2019" if uses_released_cells(picked["links"]) else ""
         measured = (
             f" What stands below was measured on {files} images of single cells{source}. They have "
             f"{subjects} subject numbers and come from {people} people, as far as is known."
@@ -384,7 +384,7 @@ def describe_home(
     "The first page from the records of runs: the figure, what was found, what the paper claims,"
     "three doors."
     picked = pick_runs(runs)
-    finders = (find_leak, find_cues, find_attention, find_release)
+    finders = (find_leak, find_cues, find_attention, find_joined_numbers)
     story, told = read_story(picked), [find(picked) for find in finders]
     found = [finding for finding in told if finding]
     parts = [_begin(picked), _caption(story, picked, link)]

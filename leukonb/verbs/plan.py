@@ -100,7 +100,7 @@ def plan_at_once(
     with _count_studies() as told:
         checked = _read_terms(terms, told)
         table, source = read_source(pilot, reading)
-        plan, remarks = assumptions.plan_study(table, checked)
+        plan, remarks = assumptions.plan_from_terms(table, checked)
         remarks = [*pilots.find_pilot_caveats(table, checked.arm, checked.threshold), *remarks]
     return StudyPlan(protocol.plan_record(plan, source) | {"remarks": remarks}, plan.curve)
 

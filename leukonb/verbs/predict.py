@@ -216,15 +216,19 @@ def _convert(model: "keras.Model", name: str, folder: Path) -> Score:
     return score
 
 
+_AT_A_TIME = 32  # pictures of noise
+
+
 def _time_programs(
     programs: dict[str, Score],
     size: int,  # pixels
-    cells: int = 32,  # at a time
     seconds: float = 0.5,  # for each
 ) -> dict[str, float]:  # images a second
     "How fast each program scores pictures of noise."
-    noise = np.random.default_rng(0).integers(0, 256, (cells, size, size, 3)).astype(np.float32)
-    return {name: cells / time_call(partial(score, noise), seconds)[0] for name, score in programs.items()}
+    noise = np.random.default_rng(0).integers(0, 256, (_AT_A_TIME, size, size, 3)).astype(np.float32)
+    return {
+        name: _AT_A_TIME / time_call(partial(score, noise), seconds)[0] for name, score in programs.items()
+    }
 
 # %% ../../nbs/verbs/predict.ipynb #a3da0bdd
 def predict_images(

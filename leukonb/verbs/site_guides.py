@@ -15,7 +15,7 @@ from ..draw.look import mark_commands, table_html
 from ..files import read_table
 from ..numbers import format_number
 from ..pages.faults import GROUPS, list_fault_remarks, summarise_faults
-from ..pages.gpu_benchmark import list_unmeasured as list_unmeasured_parts
+from ..pages.gpu_benchmark import list_unmeasured_parts
 from ..runs.record import Run
 
 # %% ../../nbs/verbs/site_guides.ipynb #e438607b

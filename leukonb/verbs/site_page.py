@@ -11,7 +11,7 @@ import base64, hashlib, posixpath, re
 from collections.abc import Sequence
 from html import escape, unescape
 from typing import NamedTuple
-from .site_figures import data_html, label_place, read_call
+from .site_figures import figure_data_html, label_place, read_call
 from .site_reader import Reader, walk_page
 from .site_search import Prose, Section
 from .site_size import Row, drop_unneeded, shorten_menu
@@ -34,7 +34,7 @@ class Figures(Reader):
             return
         (opened, after), self.script = self.script, None
         if figure := read_call(self.page[after:begin]):
-            self.edits.append((opened, end, data_html(figure)))
+            self.edits.append((opened, end, figure_data_html(figure)))
             if place := self.places.get(figure.name):
                 self.edits.append((*place, label_place(self.page[slice(*place)], figure)))
 
