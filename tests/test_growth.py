@@ -108,3 +108,15 @@ def test_audit_itself_is_measured_at_a_tiny_size():
     assert rows.state.tolist() == ["measured"], rows.said[0]
     assert rows.memory[0] > 0.05 and rows.computing[0] > 0.2
     assert not list(Path().glob("audit.json"))
+
+
+def test_what_hardly_grew_is_not_carried_on():
+    flat = make_rows(growth.Law(60, 1e-6, 1.0), growth.Law(0.2, 1e-7, 1.5))
+    paper = growth.put_on_paper(flat, 10**7, LIMITS).set_index("quantity")
+    assert np.isnan(paper.value["seconds"]) and np.isnan(paper.reached["seconds"])
+    assert paper.value["memory"] == pytest.approx(0.2 + 1e-7 * 10**10.5, rel=1e-3)
+    (said,) = growth.tell_breaks(flat, paper.reset_index())
+    assert "time hardly grew (1 times), so nothing is said of more" in said and "nan" not in said
+    assert not any(
+        "seconds" in name and "paper" in name for name in growth.state_growth(flat, paper.reset_index())
+    )

@@ -304,6 +304,38 @@ def read_limits(
     return {"seconds": 3600 * hours, "memory": machine_memory() / 1e9, "input": disk / 1e9}
 
 # %% ../../nbs/pages/growth.ipynb #befadcaf
+_GREW = 1.5  # times the cost of the smallest size, from which the growth of a cost says something of its law
+
+
+def _carry_quantity(own: pd.DataFrame, quantity: str, target: int, limit: float) -> dict[str, Any] | None:
+    "One quantity of a work on paper; nothing where too few sizes were measured."
+    law, sizes = fit_law(own["size"], own[quantity]), own["size"]
+    if law is None:
+        return None
+    found = {"quantity": quantity, "largest": sizes.max(), "grew": law(sizes.max()) / law(sizes.min())}
+    found |= {"target": target, "limit": limit}
+    if found["grew"] < _GREW:
+        return found
+    value, low, high = carry_on(sizes, own[quantity], target)
+    terms = {"fixed": law.fixed, "power": law.power, "value": value, "low": low, "high": high}
+    return {**found, **terms, "reached": law.reach(limit)}
+
+
+_OF_PAPER = (
+    "what",
+    "unit",
+    "quantity",
+    "largest",
+    "grew",
+    "fixed",
+    "power",
+    "target",
+    "value",
+    "low",
+    "high",
+)
+
+
 def put_on_paper(
     rows: pd.DataFrame,  # of `measure_growth`, several works one below the other
     target: int,  # a size that was not measured
@@ -313,20 +345,9 @@ def put_on_paper(
     table = []
     for (what, unit), own in rows[rows.state == "measured"].groupby(["what", "unit"], sort=False):
         for quantity, limit in limits.items():
-            law = fit_law(own["size"], own[quantity])
-            if law is None:
-                continue
-            value, low, high = carry_on(own["size"], own[quantity], target)
-            facts = {"what": what, "unit": unit, "quantity": quantity, "fixed": law.fixed, "power": law.power}
-            facts |= {
-                "largest": own["size"].max(),
-                "target": target,
-                "value": value,
-                "low": low,
-                "high": high,
-            }
-            table.append({**facts, "limit": limit, "reached": law.reach(limit)})
-    return pd.DataFrame(table)
+            if found := _carry_quantity(own, quantity, target, limit):
+                table.append({"what": what, "unit": unit, **found})
+    return pd.DataFrame(table).reindex(columns=[*_OF_PAPER, "limit", "reached"])
 
 # %% ../../nbs/pages/growth.ipynb #d68bd1e8
 def _as_amount(quantity: str, value: float) -> str:
@@ -348,6 +369,28 @@ def _tell_failures(rows: pd.DataFrame) -> list[str]:
     return [f"{r.what}: {r.size:,} {r.unit} broke when they were tried: {r.said}." for r in lost.itertuples()]
 
 # %% ../../nbs/pages/growth.ipynb #f82def97
+def _tell_cost(row: Any) -> str:
+    "What the target takes of a quantity, or that this hardly grew."
+    name = QUANTITIES[row.quantity]
+    if np.isnan(row.value):
+        return f"{name} hardly grew ({row.grew:.2g} times), so nothing is said of more"
+    amounts = [_as_amount(row.quantity, value) for value in (row.value, row.low, row.high)]
+    ends = "" if np.isnan(row.low) else f" ({amounts[1]} to {amounts[2]})"
+    return f"{amounts[0]}{ends} of {name}"
+
+
+def _tell_first(own: pd.DataFrame, unit: str) -> str:
+    "Which limit of a work is met at the smallest size."
+    met = own[np.isfinite(own.reached.astype(float))]
+    if not len(met):
+        return "no limit is met"
+    row = met.loc[met.reached.idxmin()]
+    bound = f"{_as_amount(row.quantity, row.limit)} of {QUANTITIES[row.quantity]}"
+    met_at = f"{bound} are met at about {_round_size(row.reached)} {unit}"
+    before = "nothing breaks before that; " if row.reached > row.target else ""
+    return f"{before}what breaks first is {QUANTITIES[row.quantity]}: {met_at}"
+
+# %% ../../nbs/pages/growth.ipynb #4f569426
 def tell_breaks(
     rows: pd.DataFrame,  # of `measure_growth`
     paper: pd.DataFrame,  # from `put_on_paper`
@@ -355,20 +398,9 @@ def tell_breaks(
     "For each work what the target takes on paper, and which limit breaks first."
     said = _tell_failures(rows)
     for (what, unit), own in paper.groupby(["what", "unit"], sort=False) if len(paper) else []:
-        by = own.set_index("quantity")
-        costs = [
-            f"{_as_amount(q, r.value)} ({_as_amount(q, r.low)} to {_as_amount(q, r.high)}) of {QUANTITIES[q]}"
-            for q, r in by.drop(index="input", errors="ignore").iterrows()
-        ]
-        target, first = own.target.iloc[0], by.reached.idxmin()
-        row = by.loc[first]
-        bound = f"{_as_amount(first, row.limit)} of {QUANTITIES[first]}"
-        met = f"{bound} are met at about {_round_size(row.reached)}"
-        ends = f"what breaks first is {QUANTITIES[first]}: {met} {unit}"
-        if row.reached > target:
-            ends = f"nothing breaks before that; {ends}" if np.isfinite(row.reached) else "nothing breaks"
-        on = f"measured up to {own.largest.iloc[0]:,} {unit}"
-        said.append(f"{what}: on paper {target:,} {unit} take {' and '.join(costs)} ({on}); {ends}.")
+        costs = [_tell_cost(r) for r in own[own.quantity != "input"].itertuples()]
+        on = f"{what}, measured up to {own.largest.iloc[0]:,} {unit}, on paper to {own.target.iloc[0]:,}"
+        said.append(f"{on}: {'; '.join([*costs, _tell_first(own, unit)])}.")
     return said
 
 # %% ../../nbs/pages/growth.ipynb #65469acf
@@ -437,7 +469,7 @@ def state_growth(
         for what, own in summarise_growth(rows, column).groupby("what", sort=False):
             top = own.loc[own["size"].idxmax()]
             headline[f"{what}: {name}, {top['size']:,} {top.unit}"] = {"value": top["median"], "unit": unit}
-    for r in paper[paper.quantity.isin(list(_HEADS))].itertuples() if len(paper) else []:
+    for r in paper[paper.quantity.isin(list(_HEADS))].dropna(subset=["value"]).itertuples():
         name, unit = _HEADS[r.quantity]
         headline[f"{r.what}: {name}, {r.target:,} {r.unit}, on paper"] = {"value": r.value, "unit": unit}
     return headline
