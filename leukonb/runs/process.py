@@ -275,13 +275,13 @@ def _clear(run: Run) -> None:
     for left in [folder / "result.json", folder / "progress.json", run.notebook, *half]:
         left.unlink(missing_ok=True)
 
-# %% ../../nbs/runs/process.ipynb #eeffaa7a
+# %% ../../nbs/runs/process.ipynb #b8f74c89
 def _tell_start(began: float, launched: float | None) -> dict[str, float]:
     "Seconds in which Python started and was imported into, and seconds of waiting for other processes."
     starting = {} if launched is None else {"starting": round(max(0.0, began - launched), 2)}
     return {**starting, "waited": round(max(0.0, time.time() - began), 2)}
 
-# %% ../../nbs/runs/process.ipynb #b8f74c89
+
 def do_run(
     folder: str,  # of a run with its run.json
     limit: float = float("inf"),  # seconds, for a child whose parent is gone
