@@ -9,8 +9,10 @@ __all__ = ['main']
 import argparse
 import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -638,10 +640,15 @@ def _status(a: Namespace) -> None:
 # %% ../nbs/cli.ipynb #45e72528
 @_verb
 def _site(a: Namespace) -> None:
-    from leukonb.verbs import site, site_root
+    from leukonb.runs.record import find_runs
+    from leukonb.verbs import site, site_root, site_speed
 
+    began = time.monotonic()
     if (built := site_root.make_site(a.out, a.to)) is None:
         return
+    with suppress(OSError):  # where the runs may only be read
+        done = sum(run.done for run in find_runs(a.out))
+        site_speed.keep_build_time(a.out, time.monotonic() - began, done)
     print(f"the site is in {built}, {site.describe_size(built)}; open index.html there")
     if a.serve is not None:
         site.serve_site(built, a.serve)

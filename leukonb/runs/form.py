@@ -71,7 +71,8 @@ def _models() -> dict[str, Any]:
 
     text, words, number = str | None, dict[str, Any], Annotated[float, Field(allow_inf_nan=False)]
     name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)], ...
-    times = dict.fromkeys(("started", "finished", "seconds"), Annotated[float, Field(ge=0, le=1e11)])
+    clocks = ("started", "finished", "seconds", "starting", "waited")
+    times = dict.fromkeys(clocks, Annotated[float, Field(ge=0, le=1e11)])
     kept = Annotated[dict[str, str], AfterValidator(_check_places)]
     version = Annotated[int, Field(ge=1)], Field(default=None, alias="schema")
     sealed = {"record": str, "written": int, "ended": _model(note=str, **times)}

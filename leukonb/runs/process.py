@@ -276,9 +276,16 @@ def _clear(run: Run) -> None:
         left.unlink(missing_ok=True)
 
 # %% ../../nbs/runs/process.ipynb #b8f74c89
+def _tell_start(began: float, launched: float | None) -> dict[str, float]:
+    "Seconds in which Python started and was imported into, and seconds of waiting for other processes."
+    starting = {} if launched is None else {"starting": round(max(0.0, began - launched), 2)}
+    return {**starting, "waited": round(max(0.0, time.time() - began), 2)}
+
+
 def do_run(
     folder: str,  # of a run with its run.json
     limit: float = float("inf"),  # seconds, for a child whose parent is gone
+    launched: float | None = None,  # when its parent started it, in seconds since the epoch
 ) -> None:
     """The child's whole life: run the notebook of the run in `folder` and write down how it ended.
 
@@ -291,7 +298,8 @@ def do_run(
         if gpu:
             os.environ |= {"CUDA_VISIBLE_DEVICES": gpu, "LEUKONB_GPUS": ""}
         _clear(run)
-        _live(run, limit, {**({"gpu": gpu} if gpu else {}), **({"note": said} if said else {})})
+        facts = {**({"gpu": gpu} if gpu else {}), **({"note": said} if said else {})}
+        _live(run, limit, {**facts, **_tell_start(began, launched)})
 
 # %% ../../nbs/runs/process.ipynb #3e4dd087
 def _live(run: Run, limit: float, facts: dict) -> None:
@@ -544,13 +552,13 @@ def _execute(
     return run.status
 
 # %% ../../nbs/runs/process.ipynb #830b017f
-_CHILD = "import sys; from leukonb.runs.process import do_run; do_run(sys.argv[1], float(sys.argv[2]))"
+_CHILD = "import sys; from leukonb.runs.process import do_run; do_run(sys.argv[1], *map(float, sys.argv[2:]))"
 
 
 def _start_child(run: Run, limit: float, environment: dict, log: Any) -> subprocess.Popen:
     "Start the process of a run; what it prints goes to the run's log."
     return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(run.folder.resolve()), str(limit)],
+        [sys.executable, "-c", _CHILD, str(run.folder.resolve()), str(limit), str(time.time())],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -32,7 +32,7 @@ def _digest_record(result: dict[str, Any]) -> str:
     return digest({name: value for name, value in result.items() if name != "record"})
 
 # %% ../../nbs/runs/seal.ipynb #5ae1d652
-_TOLD = ("started", "finished", "seconds", "note")
+_TOLD = ("started", "finished", "seconds", "starting", "waited", "note")
 
 
 def _find_latest(folder: Path, names: Iterable[str]) -> int:

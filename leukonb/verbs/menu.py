@@ -29,6 +29,7 @@ _WORDS = {
     "explanation": "Where the network looks",
     "faults": "Faults tried",
     "folds": "Fold to fold",
+    "growth": "Speed by size",
     "hundred-splits": "Speed of many splits",
     "judge": "Intervals, calibration, abstention",
     "leakage": "Leakage",

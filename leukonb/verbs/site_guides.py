@@ -17,6 +17,7 @@ from ..numbers import format_number
 from ..pages.faults import GROUPS, list_fault_remarks, summarise_faults
 from ..pages.gpu_benchmark import list_unmeasured_parts
 from ..runs.record import Run
+from .site_speed import describe_growth, describe_stages, list_unmeasured_sizes
 
 # %% ../../nbs/verbs/site_guides.ipynb #e438607b
 def tabulate_promises(
@@ -159,5 +160,8 @@ def describe_speed(
             "<h2 id='runs'>How long runs took</h2>",
             table_html(times, "Finished runs, by experiment", most=10**3, kinds=_TIMES),
         ]
-    unmeasured = "".join(f"<li>{mark_commands(said)}</li>" for said in list_unmeasured(runs))
+    grown = _newest(runs, "growth")
+    parts += describe_growth(grown, _lead_to(grown, links) if grown else "") + describe_stages(runs)
+    lost = [*list_unmeasured(runs), *list_unmeasured_sizes(runs)]
+    unmeasured = "".join(f"<li>{mark_commands(said)}</li>" for said in lost)
     return [*parts, f"<h2 id='unmeasured'>Not measured</h2><ul>{unmeasured}</ul>"] if unmeasured else parts
