@@ -1,5 +1,10 @@
 """Tables of features that others have made: what is taken for what, and what is refused with its row."""
 
+import json
+import re
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +12,7 @@ from conftest import leukonb
 from PIL import Image
 
 from leukonb.data.measured import read_measured, write_measured
+from leukonb.draw import look
 from leukonb.files import Refusal
 from leukonb.model.embeddings import form_measured, read_features
 from leukonb.runs.record import find_runs
@@ -156,6 +162,37 @@ def test_a_study_runs_on_anyone_s_features(table, tmp_path):
     given = run.manifest["inputs"]["parameters"]
     assert run.done and not run.manifest["synthetic"] and (given["train"], given["test"]) == (0.6, 0.2)
     assert "30 subjects" in ran.stdout and "--positive blast" in run.manifest["command"]
+    assert run.manifest["classes"] == {"ALL": "blast", "HEM": "normal"}
+    words = find_class_words(run)
+    assert not words & {"ALL", "HEM"} and {"blast", "normal"} <= words
+
+
+def find_class_words(run):
+    """Which names of classes a reader meets on an executed page: in its prose, tables, sentences and figures."""
+    seen = set()
+    for cell in nbformat.read(run.notebook, 4).cells:
+        shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+        texts = [cell.source] if cell.cell_type == "markdown" else [json.dumps(data) for data in shown]
+        seen |= {word for text in texts for word in re.findall(r"\b(ALL|HEM|blast|normal)\b", text)}
+    return seen
+
+
+def test_figures_tables_and_sentences_speak_of_the_cohort_s_own_classes(tmp_path, monkeypatch, capsys):
+    shown = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("IPython.display.publish_display_data", shown.append)
+    (tmp_path / "run.json").write_text(json.dumps({"classes": {"ALL": "blast", "HEM": "<normal>"}}))
+    rows = pd.DataFrame({"label": ["ALL", "HEM"], "ALL": [1, 2], "HEM": [3, 4]})
+    look.show_table(rows, "counts", "Cells called ALL")
+    look.show_sentences(["2 ALL and 3 HEM people"])
+    fig = look.blank_figure().update_xaxes(title="share of ALL")
+    look.show(fig.add_bar(x=["ALL", "HEM"], y=[1, 2], name="HEM"), "bars")
+    text = json.dumps(shown)
+    assert (
+        not re.search(r"\b(ALL|HEM)\b", text) and "blast" in text and "<th scope='col'><normal>" not in text
+    )
+    assert list(pd.read_csv("counts.csv").columns) == list(rows)
+    assert "blast" in Path("figures/bars.json").read_text()
 
 
 @pytest.mark.parametrize(
