@@ -10,7 +10,8 @@ from leukonb.data.cohort import COLUMNS
 from leukonb.evidence import predictions
 from leukonb.files import Refusal
 from leukonb.model import classical
-from leukonb.pages import beside, folds, leakage, monte_carlo, paper
+from leukonb.pages import ablation, as_run, beside, beside_trained, challenge, folds, leakage
+from leukonb.pages import monte_carlo, paper
 
 
 def drawn(people=10, cells=6):
@@ -82,10 +83,51 @@ def test_a_network_that_knows_the_class_scores_more_than_area_alone():
     assert found.verdict["area alone"] == "scores more" and found.low["area alone"] > 0
 
 
-@pytest.mark.parametrize("name", ["evaluation", "folds", "leakage", "monte-carlo"])
+PAGES = ["evaluation", "folds", "leakage", "monte-carlo", "ablation", "as-run", "challenge", "explanation"]
+
+
+@pytest.mark.parametrize("name", [*PAGES, "trained-splits"])
 def test_every_page_of_a_network_asks_the_plain_classifiers(name):
     text = (ROOT / "nbs" / "experiments" / f"{name}.ipynb").read_text()
-    assert "beside.compare_plain" in text or "leakage.score_plain_ways" in text
+    asks = ("beside.compare_plain", "leakage.score_plain_ways", "beside_trained.show_beside")
+    assert any(call in text for call in (*asks, "beside_trained.compare_trained"))
+
+
+def test_many_networks_on_one_split_have_one_baseline(monkeypatch):
+    rows, cues = drawn()
+    given = dict(unit="identity", train=0.5, validation=0.2, test=0.3, split_seed=0, iteration=0)
+    given |= dict(copies=0.6, reserved=0.0, seed=0)
+    split = splits.draw_split(rows, "identity", 0.5, 0.2, 0.3)
+    test = split[split.split == "test"]
+    scores, fitted, fit = np.random.default_rng(0).uniform(0, 1, (4, len(test))), [], classical.fit_classifier
+    monkeypatch.setattr(classical, "fit_classifier", lambda *a: fitted.append(a) or fit(*a))
+    arms = [("full", 0), ("full", 1), ("without a part", 0), ("without a part", 1)]
+    trained = [
+        ({**given, "seed": seed}, predictions.tabulate_scores(test, score, arm, 0, seed))
+        for (arm, seed), score in zip(arms, scores)
+    ]
+    tables = beside_trained.gather_beside(
+        [*trained, ({**given, "unit": "copies"}, trained[0][1])], rows, cues
+    )
+    assert len(fitted) == len(beside.choose_plain(cues)) and list(tables) == ["split 0 by identity"]
+    compared = beside_trained.compare_trained(tables)
+    assert len(compared) == 4 and set(compared.arm) == {"full", "without a part"}
+    assert not beside_trained.gather_beside(trained, rows, cues[["texture.grain"]])
+    checked = ablation.check_arms(predictions.concatenate_tables([table for _, table in trained]))
+    differences = ablation.difference_from_reference(checked, permutations=100)
+    less = ablation.difference_of_plain(checked, tables, permutations=100)
+    figure = ablation.draw_ablation(differences, less)
+    assert {"area alone", "all plain cues"} <= {arm for line in figure.data for arm in line.y}
+    own = as_run.add_plain(pd.DataFrame(columns=OWN), tables)
+    assert list(own["split by"].unique()) == ["identity"] and len(own) == 6
+    of_plain = ablation.score_of_plain(tables)
+    field = challenge.compare_with_field(
+        ablation.average_scores(checked).query("arm == 'full'"), "x", of_plain
+    )
+    assert {"area alone", "all plain cues"} <= set(field["whose figure"])
+
+
+OWN = ["arm", "split by", "metric", "value", "low", "high", "identities"]
 
 
 def test_every_figure_that_the_paper_prints_over_its_splits_stands_beside_ours():

@@ -1,14 +1,22 @@
 """Tables of features that others have made: what is taken for what, and what is refused with its row."""
 
+import json
+import re
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import leukonb
+from PIL import Image
 
 from leukonb.data.measured import read_measured, write_measured
+from leukonb.draw import look
 from leukonb.files import Refusal
 from leukonb.model.embeddings import form_measured, read_features
 from leukonb.runs.record import find_runs
+from leukonb.verbs.run import prepare_study
 
 
 @pytest.fixture
@@ -66,12 +74,58 @@ def test_folds_are_carried_and_other_columns_are_said(table):
         (lambda t: t.assign(fold=[0.5] * 12), "the fold 0.5 is no whole number"),
         (lambda t: t.assign(subject=[None, *t.subject[1:]]), "row 2"),
         (lambda t: t.iloc[:0], "no rows"),
+        (
+            lambda t: t.assign(label=["Blast", "blast "] * 6),
+            "row 3, column label: the class 'blast ' differs",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_with_its_place(table, change, said):
     with pytest.raises(Refusal) as refused:
         form_measured(change(table), "scan.csv")
     assert said in str(refused.value) and "scan.csv" in str(refused.value) and "\n" not in str(refused.value)
+
+
+TWO_LENGTHS = [[0.1, 0.2], [0.3, 0.4], [0.5], *[[0.6, 0.7]] * 9]
+
+
+@pytest.mark.parametrize(
+    "ending, change, said",
+    [
+        (".parquet", dict(vector=TWO_LENGTHS), ("row 4, column vector: a vector of 1", "measure them anew")),
+        (".parquet", dict(label=["Blast", "blast "] * 6), ("row 3, column label", "by two names")),
+        (".csv", dict(label=["Blast", "blast"] * 6), ("row 3, column label", "by two names")),
+        (".csv", dict(label=["blast", *["Blast"] * 5, *["normal"] * 6]), ("row 3, column label", "(")),
+    ],
+)
+def test_vectors_of_two_lengths_and_classes_that_collide_write_nothing(table, tmp_path, ending, change, said):
+    base = table[["cell", "subject", "label"]] if "vector" in change else table
+    path, out = tmp_path / f"scan{ending}", tmp_path / "runs"
+    rows = base.assign(**change)
+    rows.to_parquet(path) if ending == ".parquet" else rows.to_csv(path, index=False)
+    with pytest.raises(Refusal) as refused:
+        positive = "Blast" if "label" in change else None
+        prepare_study("monte-carlo", out, features=path, positive=positive, smoke=True)
+    line = str(refused.value)
+    assert path.name in line and all(words in line for words in said) and "\n" not in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("names, row", [(("Blast", "blast "), 3), (("normal", "Blast", "blast"), 4)])
+def test_class_folders_and_label_columns_that_collide_write_nothing(tmp_path, names, row):
+    for number, name in enumerate(names):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        shade = np.full((40, 40, 3), 40 * number + 60, np.uint8)
+        Image.fromarray(shade).save(tmp_path / "set" / name / f"P{number}_1.png")
+    paths = [f"set/{name}/P{number}_1.png" for number, name in enumerate(names)]
+    cells = pd.DataFrame({"path": paths, "label": names, "subject": paths})
+    cells.to_csv(tmp_path / "cells.csv", index=False)
+    for data, place in ((tmp_path / "set", "folder "), (tmp_path / "cells.csv", f"cells.csv, row {row}")):
+        with pytest.raises(Refusal) as refused:
+            prepare_study("shortcuts", tmp_path / "runs", data, subject_pattern=r"(P\d)_", positive="blast")
+        line = str(refused.value)
+        assert place in line and "only in capitals or blanks" in line and "\n" not in line, line
+    assert not (tmp_path / "runs").exists()
 
 
 def test_annotated_data_are_read_where_the_library_is_there(table, tmp_path):
@@ -108,6 +162,37 @@ def test_a_study_runs_on_anyone_s_features(table, tmp_path):
     given = run.manifest["inputs"]["parameters"]
     assert run.done and not run.manifest["synthetic"] and (given["train"], given["test"]) == (0.6, 0.2)
     assert "30 subjects" in ran.stdout and "--positive blast" in run.manifest["command"]
+    assert run.manifest["classes"] == {"ALL": "blast", "HEM": "normal"}
+    words = find_class_words(run)
+    assert not words & {"ALL", "HEM"} and {"blast", "normal"} <= words
+
+
+def find_class_words(run):
+    """Which names of classes a reader meets on an executed page: in its prose, tables, sentences and figures."""
+    seen = set()
+    for cell in nbformat.read(run.notebook, 4).cells:
+        shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+        texts = [cell.source] if cell.cell_type == "markdown" else [json.dumps(data) for data in shown]
+        seen |= {word for text in texts for word in re.findall(r"\b(ALL|HEM|blast|normal)\b", text)}
+    return seen
+
+
+def test_figures_tables_and_sentences_speak_of_the_cohort_s_own_classes(tmp_path, monkeypatch, capsys):
+    shown = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("IPython.display.publish_display_data", shown.append)
+    (tmp_path / "run.json").write_text(json.dumps({"classes": {"ALL": "blast", "HEM": "<normal>"}}))
+    rows = pd.DataFrame({"label": ["ALL", "HEM"], "ALL": [1, 2], "HEM": [3, 4]})
+    look.show_table(rows, "counts", "Cells called ALL")
+    look.show_sentences(["2 ALL and 3 HEM people"])
+    fig = look.blank_figure().update_xaxes(title="share of ALL")
+    look.show(fig.add_bar(x=["ALL", "HEM"], y=[1, 2], name="HEM"), "bars")
+    text = json.dumps(shown)
+    assert (
+        not re.search(r"\b(ALL|HEM)\b", text) and "blast" in text and "<th scope='col'><normal>" not in text
+    )
+    assert list(pd.read_csv("counts.csv").columns) == list(rows)
+    assert "blast" in Path("figures/bars.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 import pandas as pd
-from .look import COLOURS, MUTED
+from .look import COLOURS, MUTED, class_names, say_classes
 from ..files import Refusal, digest, read_json, write_text
 from ..pictures import read_picture
 
@@ -86,6 +86,8 @@ def publish_pictures(
     "Show pictures of cells; in a run on real ones keep them beside its record, and what they are in it."
     from IPython.display import publish_display_data
 
+    names = class_names()
+    html, text, captions = (say_classes(shown, names) for shown in (html, text, list(captions)))
     if not keeps_pictures():
         name = digest(html.encode())
         write_text(f"{_BESIDE}/{name}.html", html)

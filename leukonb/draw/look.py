@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'SYMBOLS', 'DASHES', 'HATCH', 'INK', 'MUTED', 'GRID', 'ACCENT', 'ALARM', 'hatch_classes', 'blank_figure',
-           'error_bars', 'log_ticks', 'in_run', 'figure_html', 'show', 'table_html', 'show_table', 'format_intervals',
-           'mark_commands', 'show_sentences']
+           'error_bars', 'log_ticks', 'in_run', 'class_names', 'say_classes', 'figure_html', 'show', 'table_html',
+           'show_table', 'format_intervals', 'mark_commands', 'show_sentences']
 
 # %% ../../nbs/draw/look.ipynb #26816d2b
 import json, math, re
@@ -107,6 +107,31 @@ def in_run() -> bool:
     "Whether the working folder is the folder of a run, where figures and tables are kept."
     return Path("run.json").is_file()
 
+# %% ../../nbs/draw/look.ipynb #3cf56282
+_CLASS = re.compile(r"base64,[\w+/=]+|\b(?:ALL|HEM)\b(?!-IDB)")  # a picture's letters are no words
+
+
+def class_names() -> dict[str, str]:  # {'ALL': its name, 'HEM': its name}; empty where these are their names
+    "What the cohort of the run in the working folder calls its two classes."
+    try:
+        return dict(json.loads(Path("run.json").read_text(encoding="utf-8")).get("classes") or {})
+    except (OSError, ValueError):
+        return {}
+
+
+def say_classes(
+    shown: Any,  # a text, or JSON with texts in it
+    names: Mapping[str, str],  # from `class_names`
+) -> Any:  # the same with other names
+    "What is shown, in the words of the cohort."
+    if isinstance(shown, str):
+        return _CLASS.sub(lambda match: names.get(match[0], match[0]), shown) if names else shown
+    if isinstance(shown, list):
+        return [say_classes(value, names) for value in shown]
+    if isinstance(shown, dict):
+        return {k: value if k == "bdata" else say_classes(value, names) for k, value in shown.items()}
+    return shown
+
 # %% ../../nbs/draw/look.ipynb #4fc7d820
 def figure_html(
     fig: go.Figure,
@@ -130,6 +155,9 @@ def show(
     from IPython.display import publish_display_data
 
     data = fig.to_json()
+    if names := class_names():
+        data = json.dumps(say_classes(json.loads(data), names))
+        fig = pio.from_json(data)
     if in_run():
         write_text(f"figures/{name}.json", data)
     publish_display_data(
@@ -230,6 +258,11 @@ def table_html(
     )
 
 # %% ../../nbs/draw/look.ipynb #fd200529
+def _escape_names(names: Mapping[str, str]) -> dict[str, str]:
+    "Names of classes as HTML has them."
+    return {side: escape(name) for side, name in names.items()}
+
+
 def show_table(
     rows: pd.DataFrame,
     name: str,  # what its file is called
@@ -243,7 +276,9 @@ def show_table(
     if in_run():
         write_table(f"{name}.csv", rows)
     text = f"{caption}\n{rows.head(20).to_string(index=False)}"
-    html = table_html(rows, caption, links, kinds=kinds)
+    names = class_names()
+    text = say_classes(text, names)
+    html = say_classes(table_html(rows, caption, links, kinds=kinds), _escape_names(names))
     publish_display_data({"text/plain": text, "text/html": html})
 
 # %% ../../nbs/draw/look.ipynb #04c998e5
@@ -277,6 +312,7 @@ def show_sentences(
     "Show what a reader must know before the figures, a paragraph each; nothing where nothing needs saying."
     from IPython.display import publish_display_data
 
-    if texts := [name_words(sentence) for sentence in sentences]:
+    names = class_names()
+    if texts := [say_classes(name_words(sentence), names) for sentence in sentences]:
         html = "".join(f"<p class='worth'>{mark_commands(text)}</p>" for text in texts)
         publish_display_data({"text/plain": "\n".join(texts), "text/html": html})

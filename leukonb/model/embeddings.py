@@ -9,10 +9,12 @@ __all__ = ['NAMES', 'find_columns', 'find_features', 'stack_features', 'form_mea
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..data.class_names import name_sides, refuse_alike
 from ..data.cohort import COLUMNS
 from ..data.measured import Measured
 from ..evidence.predictions import cells_are_named, check_table
@@ -127,6 +129,8 @@ def _check_cells(
     table: pd.DataFrame, found: Mapping[str, str], source: str, positive: str | None
 ) -> pd.DataFrame:
     "Cell, subject, identity and label of each row, checked as a table of predictions is."
+    places = (f"{source}, row {row + 2}, column {found['label']}" for row in table.index)
+    refuse_alike(map(str, table[found["label"]]), places)
     mapping = {ours: theirs for ours, theirs in found.items() if ours != "fold"}
     asked = table[list(mapping.values())].assign(score=0.5)
     asked.attrs = {"numbered": True}
@@ -173,7 +177,11 @@ def form_measured(
     if not cells_are_named(checked):
         said.append("The table does not name its cells; they are numbered within each subject.")
     cells = _form_cells(checked, _fold_numbers(table, found, source), source)
-    known = {"network": source, "licence": "not stated", "reading": said}
+    known: dict[str, Any] = {"network": source, "licence": "not stated", "reading": said}
+    if positive is not None:
+        written = table[found["label"]].astype(str).to_numpy()
+        sides = [sorted(set(written[cells.label == side])) for side in ("ALL", "HEM")]
+        known["classes"] = name_sides(*sides)
     return Measured(cells, pd.DataFrame(index=range(len(cells))), embedding, known)
 
 # %% ../../nbs/model/embeddings.ipynb #d2682e94

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import ACCENT, blank_figure
+from ..draw.look import ACCENT, MUTED, blank_figure, error_bars
 from ..files import Refusal, digest, read_table
 from . import paper
 from ..runs.record import Run, find_runs
@@ -147,11 +147,11 @@ def describe_test_part(
 _NAMES = {"weighted_f1": "weighted F1", "auroc": "AUROC"}
 
 
-def _own_rows(scores: pd.DataFrame, on: str) -> list[tuple]:
+def _own_rows(scores: pd.DataFrame, on: str, whose: str = paper.OURS) -> list[tuple]:
     "This run's rows of the table: weighted F1 and AUROC with their intervals."
     by_name = scores.set_index("metric")[["value", "low", "high"]]
     shown = {name: paper.format_percent(*by_name.loc[name]).replace(" %", "") for name in _NAMES}
-    return [(paper.OURS, _NAMES[name], text, "", on) for name, text in shown.items()]
+    return [(whose, _NAMES[name], text, "", on) for name, text in shown.items()]
 
 # %% ../../nbs/pages/challenge.ipynb #ec063123
 def _claimed_rows() -> list[tuple]:
@@ -173,9 +173,12 @@ _FIELD = ["whose figure", "score", "preliminary, %", "final, %", "where from"]
 def compare_with_field(
     scores: pd.DataFrame,  # from `ablation.average_scores`, one arm
     on: str,  # from `describe_test_part`
+    plain: pd.DataFrame | None = None,  # of area alone and all plain cues, as `scores`
 ) -> pd.DataFrame:  # whose figure, score, preliminary test (%), final test (%), where from
     "This run's weighted F1 and AUROC, then what each work claims."
-    return pd.DataFrame([*_own_rows(scores, on), *_claimed_rows()], columns=_FIELD)
+    beside = [] if plain is None or not len(plain) else list(plain.groupby("arm", sort=False))
+    own = [*_own_rows(scores, on), *(row for arm, rows in beside for row in _own_rows(rows, on, str(arm)))]
+    return pd.DataFrame([*own, *_claimed_rows()], columns=_FIELD)
 
 # %% ../../nbs/pages/challenge.ipynb #f69cf742
 def _add_own(fig: go.Figure, own: pd.Series, on: str) -> go.Figure:
@@ -204,21 +207,32 @@ def _add_claims(fig: go.Figure, rows: pd.DataFrame, part: str, symbol: str) -> g
     )
 
 # %% ../../nbs/pages/challenge.ipynb #1678e280
+def _add_squares(fig: go.Figure, plain: pd.DataFrame) -> list[str]:
+    "Weighted F1 of the classifiers without a network as squares; the names of these."
+    rows = plain[plain.metric == "weighted_f1"]
+    bars = error_bars(100 * rows.value, 100 * rows.low, 100 * rows.high, color=MUTED)
+    marker, y = dict(size=9, symbol="square", color=MUTED), list(rows.arm)
+    fig.add_scatter(x=100 * rows.value, y=y, mode="markers", name="plain cues", marker=marker, error_x=bars)
+    return y
+
+
 def draw_field(
     scores: pd.DataFrame,  # from `ablation.average_scores`, one arm
     on: str | None,  # from `describe_test_part`; nothing where this run has no place among the works
+    plain: pd.DataFrame | None = None,  # of area alone and all plain cues, as `scores`
 ) -> go.Figure:
     "Weighted F1 of each work, and of this run with its interval as a band; dotted: every cell called ALL."
     own = scores.set_index("metric").loc["weighted_f1"]
     rows = paper.subjects_apart().query("score == 'weighted F1'")
     fig = blank_figure(height=190 + 30 * len(rows))
+    without = [] if on is None or plain is None or not len(plain) else _add_squares(fig, plain)
     if on is not None:
         _add_own(fig, own, on)
     _add_claims(fig, rows, "preliminary test", "diamond")
     _add_claims(fig, rows, "final test", "diamond-open")
     paper.mark_floor(fig, "every cell called ALL")
     low = 100 * min(paper.all_called_ALL()["weighted_f1"], own.low if on is not None else 1)
-    works = [*(["this run"] if on is not None else []), *rows.work]
+    works = [*(["this run"] if on is not None else []), *without, *rows.work]
     fig.update_yaxes(type="category", categoryorder="array", categoryarray=works[::-1])
     fig.update_xaxes(title="weighted F1, %", range=[low - 3, 100])
     return fig.update_layout(legend=dict(orientation="v", y=1.02), margin_t=90)

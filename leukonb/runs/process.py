@@ -338,6 +338,14 @@ def _try_notebook(run: Run, signs: _Signs) -> dict[str, Any]:
     return {"status": "failed", "error": "the notebook ended before its last cell wrote result.json"}
 
 # %% ../../nbs/runs/process.ipynb #29950670
+def _say_own_classes(prose: str, classes: dict[str, str]) -> str:
+    "A page's prose in the words of a cohort with classes of its own."
+    from html import escape
+    from leukonb.draw.look import say_classes
+
+    return say_classes(prose, {side: escape(name) for side, name in classes.items()})
+
+
 def prepare_folder(
     run: Run,
     notebook: Path,  # the experiment, copied without its outputs
@@ -354,6 +362,8 @@ def prepare_folder(
     for cell in source.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+        elif run.manifest.get("classes"):
+            cell.source = _say_own_classes(cell.source, run.manifest["classes"])
     with atomic(run.folder / ".source.ipynb") as path:
         nbformat.write(source, path)
     link_files(run)

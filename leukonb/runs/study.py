@@ -138,6 +138,7 @@ class Study:
     memory: str = ""  # a run takes, such as '4 GB'; empty where it is not stated
     gpu: bool = True  # whether a run wants a GPU, where there are any
     threads: int | None = None  # for a run's computations, where the command set them
+    classes: dict[str, str] = field(default_factory=dict)  # what the cohort calls ALL and HEM, if not so
     said: dict[tuple[str, str], str] = field(
         default_factory=dict
     )  # for a run and its parameter, the setting it has
@@ -580,6 +581,8 @@ def _make_point(plan: _Planning, name: str, notebook: Path, suffix: str, values:
     facts: dict[str, Any] = dict(study=study.name, size=study.size, command=plan.command)
     facts["title"] = _write_title(stated.get("title", name), _read_grid(study, name), values)
     facts |= _describe_images(plan, bool(links), itertools.chain(*places.values()))
+    if study.classes and facts["synthetic"] is not None:
+        facts["classes"] = study.classes
     data = plan.data if links else None
     try:
         run = make_run(plan.out, called, notebook, effective, data, needs, links, study.threads, **facts)
@@ -699,7 +702,7 @@ def index_study_cohort(
     positive: str | None = None,  # of several classes the one that is ALL; all others are HEM
 ) -> "tuple[Cohort, Path]":
     "The indexed cohort of a study, and the folder that it shall be saved in."
-    from leukonb.data import archives, cohort as cohorts
+    from leukonb.data import archives, class_names, cohort as cohorts
     from leukonb.data.measured import measured_cohort
 
     if data is None and subject_pattern:
@@ -710,10 +713,13 @@ def index_study_cohort(
     if table and positive:
         raise Refusal(f"--positive {positive}: measured cells are ALL or HEM already; leave it out")
     if table:
-        return measured_cohort(table, Path(out) / "_cohorts")
+        found = measured_cohort(table, Path(out) / "_cohorts")
+        study.classes = class_names.read_classes(table)
+        return found
     images = Path(data) if data is not None else _draw_phantom(study, Path(out))
     kept = Path(out) / "_archives"  # once for all studies
     folder = archives.unpack_once(images, kept) if archives.archive_kind(images) else images
+    study.classes = class_names.name_classes(folder, positive)
     cohort = cohorts.index_cohort(folder, subject_pattern, positive=positive)
     _refuse_problems(cohort.problems[cohort.problems.refused], images)
     return cohort, Path(out) / "_cohorts" / cohort.digest[:16]
