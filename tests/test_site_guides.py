@@ -1,9 +1,10 @@
 """What the site says of itself: headings are listed, a command keeps its hyphens, runs that are alike lead to each other."""
 
+import pandas as pd
 import yaml
 
 from conftest import ROOT
-from leukonb.verbs import site, site_guides
+from leukonb.verbs import licences, menu, site, site_guides
 from leukonb.pages.faults import read_record
 from test_site import built, run
 
@@ -38,3 +39,24 @@ def test_each_promise_of_the_tests_is_one_row():
     rows = site_guides.tabulate_promises(read_record())
     assert not rows.duplicated(["what is broken", "promise"]).any() and (rows.tests > 0).all()
     assert rows.faults.sum() == sum(len(entry["faults"]) for entry in read_record().values())
+
+
+def test_what_was_not_measured_is_a_sentence_with_its_command_and_no_empty_section():
+    told = "".join(site_guides.describe_speed([], {}))
+    assert told.count("<h2") == 1 and "Not measured</h2>" in told and "class='none'" not in told
+    lines = told.split("<li>")[1:]
+    assert len(lines) == 3 and all("<code>leukonb run " in line for line in lines)
+
+
+def test_times_and_the_menu_name_runs_in_words(nbs):
+    assert menu.name_experiment("monte-carlo") == "Many splits" and menu.name_experiment("my-own") == "My own"
+    point = run(nbs, name="classical.family-svm", title="Without a network: support vector machine")
+    assert site._short_name(point) == "support vector machine"
+    assert site._list_run(point)["run"] == "Without a network: support vector machine"
+    assert site_guides.tabulate_times([point]).experiment.tolist() == ["Training"]
+
+
+def test_the_licence_of_a_package_is_seen_before_its_version():
+    table = pd.DataFrame({"package": ["a"], "version": ["1.0"], "licence": ["MIT"], "copyleft": [""]})
+    page = "".join(licences.describe_licences(table))
+    assert page.index(">licence</th>") < page.index(">version</th>")

@@ -1,6 +1,7 @@
 """What every page of the site promises, looked at in a tiny site whose pages hold what pages hold."""
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,9 @@ import yaml
 
 from conftest import ROOT, opened
 from leukonb.draw.look import blank_figure, figure_html, table_html
+from leukonb.pages.paper import draw_deltas
 from leukonb.verbs import site
+from leukonb.verbs.site_figures import Drawn, describe_figure, escape_names, figure_data_html, free_corner
 from leukonb.verbs.site_page import outside_addresses
 
 LINK = "<a href='https://example.org/'>12</a>"
@@ -43,6 +46,14 @@ def long_figure():
         arms = [f"all plain cues against a frozen network, score {i} (p = .042)" for i in range(6)]
         drawn.add_bar(x=[0.8] * 6, y=arms, orientation="h", name=f"{name}: {WORDS}")
     return nbformat.v4.new_output("display_data", {"text/html": figure_html(drawn, "long")})
+
+
+def low_figure():
+    """A figure whose upright title is longer than the figure is high."""
+    drawn = blank_figure(
+        height=240, yaxis_title="likeness to the first map, by the rank correlation of places"
+    )
+    return nbformat.v4.new_output("display_data", {"text/html": figure_html(drawn.add_bar(y=[1, 2]), "low")})
 
 
 def wide(rows=4):
@@ -78,9 +89,13 @@ def staged(project):
     for name, title, cells in (
         ("index", "A laboratory", home),
         ("library/evidence/metrics", "Scores", scores),
-        ("library/evidence/intervals", "Intervals", [code("#| echo: false", outputs=[long_figure()])]),
+        (
+            "library/evidence/intervals",
+            "Intervals",
+            [code("#| echo: false", outputs=[long_figure()])],
+        ),
         ("library/data/cohort", "Cohort", []),
-        ("library/data/splits", "Splits", []),
+        ("library/data/splits", "Splits", [code("#| echo: false", outputs=[low_figure()])]),
     ):
         site.write_page(project / f"{name}.ipynb", title, "A claim.", cells)
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text())
@@ -152,6 +167,76 @@ def test_a_figure_made_for_a_wide_page_is_whole_on_a_phone(browser, tiny):
     assert page.locator(".figure-title").inner_text() == WORDS
     phone.close()
     assert not wrong
+
+
+def test_on_a_wide_screen_an_upright_title_is_no_longer_than_its_figure(browser, tiny):
+    page, wrong = opened(browser, tiny.as_uri() + "/", "library/data/splits.html", 1280)
+    page.wait_for_selector("#figure-low .main-svg")
+    assert settled(page, CUT, [[], True, 1280]) == [[], True, 1280]
+    page.close()
+    assert not wrong
+
+
+def test_a_figure_has_scores_as_readers_write_them_and_its_key_beside_its_data():
+    said = escape_names({"y": ["auroc", "mine"], "yaxis": {"title": {"text": "auroc"}, "ticktext": ["mcc"]}})
+    assert said == {"y": ["AUROC", "mine"], "yaxis": {"title": {"text": "AUROC"}, "ticktext": ["MCC"]}}
+    drawn = Drawn("a", [{"y": [1]}], {"yaxis": {"title": {"text": "weighted f1"}}})
+    assert "weighted F1" in describe_figure(drawn)[1]
+    hiding = {"legend": {"x": 0.02, "y": 0.98, "orientation": "v"}, "margin": {"t": 20}}
+    freed = free_corner(hiding)
+    assert freed["legend"]["y"] > 1 and freed["margin"]["t"] >= 60
+    bar, key = {"type": "bar", "text": ["0.05"], "textposition": "inside"}, {"legend": {"x": 0}}
+    data = json.loads(re.search(r">(.*?)</script>", figure_data_html(Drawn("a", [bar], key)))[1])
+    assert data["data"][0]["textangle"] == 0 and data["layout"]["legend"]["itemsizing"] == "constant"
+    beside = {"legend": {"x": 1.02, "y": 1, "orientation": "v"}}
+    assert free_corner(beside) == beside
+
+
+def cells_of(*htmls):
+    outputs = [nbformat.v4.new_output("display_data", {"text/html": html}) for html in htmls]
+    return [nbformat.v4.new_code_cell("shown()", outputs=outputs)]
+
+
+def outputs_of(cells):
+    return [output["data"]["text/html"] for cell in cells for output in cell.outputs]
+
+
+def test_a_page_has_no_empty_table_no_endless_number_and_nothing_twice():
+    none = cells_of("<p class='none'>Parameters of this run: none.</p>")
+    assert site.part_cells(none)[:2] == ([], [])
+    spans = "<td>1.2 (0.000 to inf)</td><td>3 (1.2 to inf)</td><td>2 (-inf to 4.5)</td><td>-inf to inf</td><p>to infer</p>"
+    told = outputs_of(site.clean_cells(cells_of(spans), "page"))[0]
+    assert "inf<" not in told and "inf)" not in told and "to infer" in told
+    assert "(no limits found)" in told and "(1.2 or more)" in told and "(4.5 or less)" in told
+    twice = [*cells_of("<img src='a'>", "<b>own</b>"), *cells_of("<img src='a'>")]
+    assert outputs_of(site._drop_repeats(twice)) == ["<img src='a'>", "<b>own</b>"]
+
+
+def test_a_table_of_pandas_is_shown_without_the_numbers_of_its_rows():
+    rows = pd.DataFrame({"rule": ["a", "b"], "value": [1, 2]})
+    html = site.drop_row_numbers(rows.to_html())
+    assert "<th>0</th>" not in html and "<th>rule</th>" in html
+    assert html.count("<th>") == 2 and html.count("<td>") == 4
+    named = rows.set_index("rule").to_html()
+    assert (
+        site.drop_row_numbers(named) == named
+        and site.drop_row_numbers(rows[::-1].to_html()) == rows[::-1].to_html()
+    )
+
+
+def test_no_sentence_of_a_page_shouts_or_names_a_file_of_the_program():
+    for path in sorted((ROOT / "leukonb/pages").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(
+            r"\b(NOT|NEVER|ALWAYS|MUST|ONLY)\b(?!_)[ ,.]", re.sub(r"\bNOT_\w+|#.*", "", text)
+        ), path
+        if path.name.startswith("rules"):
+            assert "in status.json" not in text
+
+
+def test_a_line_for_the_printed_score_has_its_label_above_the_points():
+    (label,) = draw_deltas().layout.annotations
+    assert label.yref.endswith("domain") and label.y == 1 and label.yanchor == "bottom"
 
 
 @pytest.mark.fault(
@@ -248,6 +333,9 @@ def test_a_wide_table_keeps_its_numbers_on_a_phone(home):
     cell = home.locator("main table.leukonb td.number").first
     box = cell.bounding_box()
     assert "0.125" in cell.inner_text() and box["x"] >= 0 and box["x"] + box["width"] <= 390
+    assert (
+        cell.evaluate("cell => getComputedStyle(cell, '::before').whiteSpace") == "normal"
+    )  # its label wraps
     assert home.evaluate("document.documentElement.scrollWidth") <= 390
     place = "e => { const b = document.createRange(); b.selectNodeContents(e); return b.getBoundingClientRect().x; }"
     value, ends = (
@@ -377,3 +465,15 @@ def test_code_that_is_wider_by_a_single_pixel_is_reached_by_keyboard(browser, ti
     )
     page.close()
     assert reached == [1, 0]
+
+
+def test_a_shadow_beside_a_wide_table_is_light_on_a_dark_page(home):
+    shade = "getComputedStyle(document.querySelector('.table-wrap.wide')).getPropertyValue('--shade')"
+    home.emulate_media(color_scheme="dark")
+    home.wait_for_selector(".table-wrap.wide", state="attached")
+    assert "255" in home.evaluate(shade)
+
+
+def test_what_a_reader_can_move_ends_in_its_limits_as_every_page_does():
+    for path in [*(ROOT / "nbs/explore").glob("*.ipynb"), *(ROOT / "leukonb/verbs").glob("*.py")]:
+        assert "What not to conclude" not in path.read_text(encoding="utf-8"), path

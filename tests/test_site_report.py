@@ -73,7 +73,8 @@ def test_plain_cues_on_the_first_page_are_those_of_the_instrument_and_the_captio
 def test_on_paper_a_wide_table_is_whole_and_code_is_black(browser, tmp_path):
     styles = "".join((ROOT / f"leukonb/verbs/{name}.css").read_text() for name in ("site", "page"))
     names = "".join(f"<th scope='col'>measured in the part {i}</th>" for i in range(9))
-    row = "".join(f"<td class='number'>0.{i}12 (0.100 to 0.900)</td>" for i in range(9))
+    row = "".join(f"<td class='number'>0.{i}12 (0.100 to 0.900)</td>" for i in range(7))
+    row += "<td>UID_H24_31_13_hem.bmp</td><td class='short'>no more alike</td>"
     table = f"<div class='table-wrap wide'><table><thead><tr>{names}</tr></thead><tbody><tr>{row}</tr></tbody></table></div>"
     page = tmp_path / "wide.html"
     page.write_text(f"<style>{styles}</style><main>{table}<p><code>leukonb run</code></p></main>")

@@ -267,7 +267,9 @@ def draw_fall(
         text = dict(annotation_text="by chance", annotation_position="bottom left")
         fig.add_hline(y=chance, line=dict(dash="dot", color=INK), **text)
     fig.update_xaxes(title="shuffled " + ("down to and with" if cascading else "alone"))
-    return fig.update_yaxes(title="likeness to the first map, |rank correlation|", range=[0, 1.03])
+    return fig.update_yaxes(
+        title="likeness to the first map<br>(size of the rank correlation)", range=[0, 1.03]
+    )
 
 # %% ../../nbs/pages/maps.ipynb #1b65da64
 def describe_fall(
@@ -275,7 +277,7 @@ def describe_fall(
 ) -> list[str]:  # sentences
     "What the check says of each map."
     depends = "It depends on the weights by this check."
-    does_not = "It does NOT depend on the weights: it shows the cell, not the network."
+    does_not = "It does not depend on the weights by this check: it shows the cell, not the network."
     return [
         f"{r.map}: once every weight is shuffled its likeness to the first map is {r.alike:.2f} "
         f"(draws {r.low:.2f} to {r.high:.2f}). {depends if r.depends else does_not}"

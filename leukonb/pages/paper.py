@@ -313,11 +313,13 @@ def draw_deltas() -> go.Figure:
     diamond = dict(size=11, symbol="diamond-open", color="#22262e", line=dict(width=2))
     name = "the full F1 that its printed difference fits"
     fig.add_scatter(x=rows["full that fits"], y=rows.arm, mode="markers", name=name, marker=diamond)
-    text = f"printed full, {full:.2f} "
+    text = f"printed full, {full:.2f}"
     dotted = dict(dash="dot", color=INK)
-    fig.add_vline(x=full, line=dotted, annotation_text=text, annotation_position="bottom left")
+    above = dict(annotation_text=text, annotation_position="top", annotation_font_size=12)
+    fig.add_vline(x=full, line=dotted, **above)
     fig.update_xaxes(title="F1, % (printed by the paper)", range=[93, 98.9])
-    return fig.update_yaxes(autorange="reversed", type="category").update_layout(margin_t=50)
+    fig.update_yaxes(autorange="reversed", type="category")
+    return fig.update_layout(margin_t=80, legend_y=1.14)
 
 # %% ../../nbs/pages/paper.ipynb #e193c366
 def _reach_of_mean() -> float:

@@ -45,7 +45,7 @@ def _describe_machine(training: Run) -> Answer:
     absent = [name for name, value in recorded.items() if not value]
     memory = f", {machine['memory'] / 2**30:.0f} GiB" if machine.get("memory") else ""
     # the time itself would make two equal runs differ
-    took = ", its seconds in status.json" if training.status.get("seconds") else ""
+    took = "; how long it took is in its record" if training.status.get("seconds") else ""
     lacks = f" Not recorded: {', '.join(absent)}." if absent else ""
     sentence = (
         f"{machine.get('device', '')}, {machine.get('platform', '')}, Python {versions.get('python', '')}"

@@ -498,6 +498,18 @@ def _describe_images(plan: _Planning, reads: bool, before: Iterable[int]) -> dic
 # %% ../../nbs/runs/study.ipynb #5385d8a5
 def _write_title(title: str, grid: dict[str, list], values: dict[str, Any]) -> str:
     "The title of one point of a grid: the run's, and the values that differ between points."
+    differing = [(name, values[name]) for name in grid if len(grid[name]) > 1]
+    said = [
+        _VALUES.get(v, v) if isinstance(v, str) else f"{name.replace('_', ' ')} {v}" for name, v in differing
+    ]
+    return f"{title}: {', '.join(said)}" if said else title
+
+
+_VALUES = {"svm": "support vector machine"}
+
+
+def _earlier_title(title: str, grid: dict[str, list], values: dict[str, Any]) -> str:
+    "The title as records of earlier versions have it, with the names of all parameters."
     differing = ", ".join(f"{name} {values[name]}" for name in grid if len(grid[name]) > 1)
     return f"{title}: {differing}" if differing else title
 
@@ -513,7 +525,8 @@ def list_titles(
             grid = _read_grid(study, of)
             for suffix, values in _list_points(grid):
                 if of + suffix == name:
-                    titles.add(_write_title(stated.get("title", of), grid, values))
+                    title = stated.get("title", of)
+                    titles |= {write(title, grid, values) for write in (_write_title, _earlier_title)}
     return titles
 
 # %% ../../nbs/runs/study.ipynb #fbe5659f

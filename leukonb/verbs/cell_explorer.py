@@ -304,7 +304,8 @@ ABOUT = (
     "measured mean colour. It is no picture of it.</p>"
 )
 BEWARE = (
-    "<p>What not to conclude: that a cell is easy or hard because it looks so. A label is that of the "
+    "<p><strong>Limits.</strong> "
+    "It does not follow that a cell is easy or hard because it looks so. A label is that of the "
     "person the cell was taken "
     "from, and a person with ALL has healthy cells, too. The map is the projection of an embedding on "
     "two directions (PCA): cells that lie apart on it "

@@ -187,7 +187,8 @@ _ABOUT_OPERATING = (
     "person are alike.</p>"
 )
 _BEWARE_OPERATING = (
-    "<p>What not to conclude: that the threshold which looks best here is that good on other people. "
+    "<p><strong>Limits.</strong> "
+    "It does not follow that the threshold which looks best here is that good on other people. "
     "It would be "
     "chosen on the people it is judged on. A study chooses it on its validation people, or decides it "
     "beforehand. "
@@ -335,7 +336,8 @@ _ABOUT_LEAKAGE = (
     "left on them is nearer to the truth about new people.</p>"
 )
 _BEWARE_LEAKAGE = (
-    "<p>What not to conclude: that two ways differ because their marks do. With few people the "
+    "<p><strong>Limits.</strong> "
+    "It does not follow that two ways differ because their marks do. With few people the "
     "intervals are wide, "
     "and marks within each other's interval say little. A difference that is not above 0 with its "
     "whole interval "

@@ -112,5 +112,8 @@ def describe_licences(
         parts.append(
             f"<p>The metadata of {', '.join(silent)} state no licence; their files, or their authors, do.</p>"
         )
+    table = table[
+        ["package", "licence", "copyleft", "version"]
+    ]  # what a narrow screen shows first is the licence
     shown = table_html(table, "Packages that are installed where this site was built", most=len(table))
     return [*parts, "<h2 id='packages'>All packages</h2>", shown]

@@ -74,6 +74,17 @@
     if (higher > 0) change.height = Math.round(full.height + higher);
     return change;
   };
+  // On a wide screen, too, a title beside a figure is no longer than the figure is high.
+  const titlesFitted = (place) => {
+    const full = place._fullLayout, change = {};
+    for (const key of Object.keys(full).filter((name) => /^yaxis\d*$/.test(name))) {
+      const axis = full[key], text = ((place.layout[key] || {}).title || {}).text;
+      if (!text) continue;
+      const wrapped = wrap(text, Math.max(14, letters(axis._length, axis.title.font.size)));
+      if (wrapped !== text) change[`${key}.title.text`] = wrapped;
+    }
+    return change;
+  };
   const draw = (place) => {
     const data = document.querySelector(`script[data-figure="${CSS.escape(place.id)}"]`);
     if (!data || place.dataset.drawn || !window.Plotly) return;
@@ -96,6 +107,10 @@
     // The pictures that Plotly draws say nothing by themselves; the name and the sentence of the figure do.
     const hide = () => all("svg", place).forEach((svg) => svg.setAttribute("aria-hidden", "true"));
     hide();
+    if (!narrow.matches) drawn.then(() => {
+      const change = titlesFitted(place);
+      return Object.keys(change).length && window.Plotly.relayout(place, change).then(hide);
+    });
     if (narrow.matches) drawn.then(() => {
       const change = axesFitted(place);
       if (change.height) place.style.height = `${change.height}px`;
@@ -171,8 +186,9 @@
     if (table) {
       table.classList.remove("stacked");
       const rows = table.rows.length, wide = frame.scrollWidth > frame.clientWidth + 1;
-      // Maps beside their cell are compared along a row, so they scroll and are not stacked.
-      if (narrow.matches && wide && rows <= 60 && table.tHead && !table.classList.contains("maps")) { label(table); table.classList.add("stacked"); }
+      // Maps beside their cell are compared along a row, so they scroll and are not stacked; so does a table that would be
+      // dozens of screens high.
+      if (narrow.matches && wide && rows * table.rows[0].cells.length <= 320 && table.tHead && !table.classList.contains("maps")) { label(table); table.classList.add("stacked"); }
     }
     const wide = frame.clientWidth > 0 && frame.scrollWidth > frame.clientWidth + 1;
     frame.classList.toggle("wide", wide);

@@ -6,9 +6,9 @@
 __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_markup', 'escape_title', 'strip_paths', 'relink_text',
            'clean_cells', 'split_heading', 'write_page', 'note_worth', 'note_subjects', 'list_warnings', 'data_digests',
            'published_files', 'kept_notebook', 'provenance_html', 'part_cells', 'list_choices', 'stage_run',
-           'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'stage_notebook',
-           'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site', 'stage_readable',
-           'render_site', 'seal_site', 'describe_size', 'build_site', 'open_server', 'serve_site']
+           'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'drop_row_numbers',
+           'stage_notebook', 'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site',
+           'stage_readable', 'render_site', 'seal_site', 'describe_size', 'build_site', 'open_server', 'serve_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
 import ast, functools, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
@@ -31,7 +31,7 @@ from .article_pdf import find_maker, make_pdf
 from .home import describe_citation, describe_home, find_citation
 from .licences import describe_licences, list_licences
 from .instruments import Instrument, add_to_menu, make_instruments, say_what_moves
-from .menu import arrange_menu, name_runs, pick_first
+from .menu import arrange_menu, name_experiment, name_runs, pick_first
 from ..pages.faults import read_record
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
@@ -178,6 +178,16 @@ def _as_html(data: Mapping[str, Any], name: str) -> str | None:
     return None if not figure and ("plotly.js v" in html or "require.undef" in html) else html
 
 # %% ../../nbs/verbs/site.ipynb #2745db0d
+_OPEN = re.compile(r"(-?[\d.,]+(?: ?%)?|-inf) to inf\b|-inf to (-?[\d.,]+(?: ?%)?)")
+
+
+def _say_open(m: re.Match) -> str:
+    "An interval that reaches without end, in words; from nought or below it says nothing of a ratio."
+    if m[2]:
+        return f"{m[2]} or less"
+    return f"{m[1]} or more" if m[1].strip("-0.,% ") not in ("", "inf") else "no limits found"
+
+
 _SHOWN = ("image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
 
 
@@ -189,6 +199,7 @@ def _clean_output(output: NotebookNode, name: str) -> NotebookNode | None:
     if (data := output.get("data")) is None:
         return output
     html = _as_html(data, name)
+    html = _OPEN.sub(_say_open, html) if html else html
     kept = {"text/html": html} if html else {k: v for k, v in data.items() if k in _SHOWN}
     return nbformat.v4.new_output("display_data", kept) if html is not None and kept else None
 
@@ -383,6 +394,7 @@ def provenance_html(
 # %% ../../nbs/verbs/site.ipynb #eb561e48
 _MADE = "How this was made"
 _OWN_TABLE, _PARAMETERS = "<table class='provenance'>", "<caption>Parameters of this run</caption>"
+_NO_PARAMETERS = "<p class='none'>Parameters of this run: none.</p>"
 
 
 def _head_of(run: Run, page: str = "", others: Sequence[tuple[str, str]] = ()) -> list[NotebookNode]:
@@ -417,7 +429,7 @@ def part_cells(
         kept = []
         for output in cell.outputs:
             html = output.get("data", {}).get("text/html", "")
-            if _OWN_TABLE not in html:
+            if _OWN_TABLE not in html and _NO_PARAMETERS not in html:
                 (ending if last or _PARAMETERS in html else kept).append(output)
         if kept:
             shown.append(nbformat.from_dict({**cell, "source": "#| echo: false", "outputs": kept}))
@@ -633,6 +645,38 @@ def _fold_program(cell: NotebookNode) -> list[NotebookNode]:
     return [_raw_html(f'<div class="cell">\n{folded}\n</div>'), *outputs]
 
 # %% ../../nbs/verbs/site.ipynb #a300142d
+def _drop_repeats(cells: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
+    "The cells of a notebook without what it has shown before: a slider's still and the same again."
+    seen = set()
+    for cell in cells:
+        if cell.cell_type == "code":
+            kept = []
+            for output in cell.get("outputs", []):
+                data = output.get("data", {})
+                shown = data.get("application/vnd.plotly.v1+json") or data.get("text/html")
+                key = json.dumps(shown, sort_keys=True) if shown else ""
+                if not key or key not in seen:
+                    kept.append(output)
+                seen.add(key)
+            cell = nbformat.from_dict({**cell, "outputs": kept})
+        yield cell
+
+
+_NUMBERED = re.compile(r"(<tr[^>]*>\s*)<th>(\d+)</th>")
+_CORNER = re.compile(r"(<thead>\s*<tr[^>]*>\s*)<th></th>")
+
+
+def drop_row_numbers(
+    html: str,  # of an output
+) -> str:
+    "A table of pandas without the numbers of its rows, where these only count from nought."
+    numbers = [int(number) for _, number in _NUMBERED.findall(html)]
+    counted = html.count("<table") == 1 and numbers == list(range(html.count("<tr") - 1))
+    if not numbers or not counted or not _CORNER.search(html):
+        return html
+    return _CORNER.sub(r"\1", _NUMBERED.sub(r"\1", html))
+
+
 def stage_notebook(
     source: Path,  # a notebook of the library, or one to look around in
     to: Path,  # the folder of the staged site
@@ -642,9 +686,12 @@ def stage_notebook(
 ) -> None:
     "Stage a notebook of the library as a page."
     title, claim, cells = split_heading(nbformat.read(source, 4))
-    cells = clean_cells(document_cells(cells), Path(page).stem)
+    cells = clean_cells(_drop_repeats(document_cells(cells)), Path(page).stem)
     for cell in cells:
         _relink_cell(cell, source.parent, page, places)
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if "text/html" in data:
+                data["text/html"] = drop_row_numbers(data["text/html"])
     write_page(to / page, title, claim, [*first, *(part for cell in cells for part in _fold_program(cell))])
 
 # %% ../../nbs/verbs/site.ipynb #f5b61d25
@@ -695,8 +742,8 @@ def _list_run(run: Run) -> dict[str, str | None]:
     said_of = [*["published"] * is_published(run), status["status"]]
     return {
         "study": run.folder.parts[-3],
-        "experiment": run.experiment,
-        "run": run.name,
+        "experiment": name_experiment(run.experiment),
+        "run": said.get("title") or run.name,
         "key": run.key[:8],
         "status": ", ".join(dict.fromkeys([*said_of, current_status(run)["status"]])),
         "took": f"{status['seconds']:.0f} s" if "seconds" in status else "",
@@ -861,6 +908,12 @@ def _library_sections(config: dict, nbs: Path, pages: Mapping[Path, str]) -> lis
     return [section for section in sections if section["contents"]]
 
 
+def _short_name(run: Run) -> str:
+    "A run among others of its experiment: a point of a grid by its values, any other by its name."
+    _, mark, values = str(run.manifest.get("title") or "").rpartition(": ")
+    return values if mark and "." in run.name else run.name.replace("-", " ")
+
+
 _MOST = 40  # runs of a study in the sidebar, which stands on every page
 
 
@@ -868,7 +921,7 @@ def _list_pages(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[str | di
     "The first runs of a study for the sidebar; where there are more, with the way to all of them."
     often, first = Counter(run.experiment for run in runs), {run.experiment: run for run in reversed(runs)}
     listed = [r for r in runs if often[r.experiment] not in _CHOICES or first[r.experiment] is r]
-    named = [(run.experiment, escape_title(run.name), pages[run.folder]) for run in listed[:_MOST]]
+    named = [(run.experiment, escape_title(_short_name(run)), pages[run.folder]) for run in listed[:_MOST]]
     shown: list[str | dict[str, str]] = [*name_runs(named)]
     more = {"text": f"All {len(runs):,} runs", "href": "runs/index.ipynb"}
     return [*shown, more] if len(listed) > _MOST else shown

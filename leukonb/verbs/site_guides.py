@@ -17,6 +17,7 @@ from ..numbers import format_number
 from ..pages.faults import GROUPS, list_fault_remarks, summarise_faults
 from ..pages.gpu_benchmark import list_unmeasured_parts
 from ..runs.record import Run
+from .menu import name_experiment
 from .site_speed import describe_growth, describe_stages, list_unmeasured_sizes
 
 # %% ../../nbs/verbs/site_guides.ipynb #e438607b
@@ -85,7 +86,9 @@ def _machines(run: Run) -> list[str]:
 def tabulate_times(runs: Sequence[Run]) -> pd.DataFrame:
     "How long the finished runs took, by experiment and machine: runs, median and longest, in seconds."
     rows = [
-        (r.experiment, _machine(r), r.status["seconds"]) for r in runs if r.done and "seconds" in r.status
+        (name_experiment(r.experiment), _machine(r), r.status["seconds"])
+        for r in runs
+        if r.done and "seconds" in r.status
     ]
     table = pd.DataFrame(rows, columns=["experiment", "machine", "seconds"]).astype({"seconds": float})
     grouped = table.groupby(["experiment", "machine"], sort=True).seconds
@@ -100,10 +103,13 @@ def list_unmeasured(runs: Sequence[Run]) -> list[str]:  # sentences
     if not any(run.experiment == "benchmark" for run in done):
         said.append("Each method against the usual one: `leukonb run benchmark` measures it.")
     if not any("GPU" in place or "NVIDIA" in place for run in done for place in _machines(run)):
-        said.append("Anything on a graphics card.")
+        said.append(
+            "Anything on a graphics card: `leukonb run benchmark-gpu` measures it, where there is one."
+        )
     sizes = {run.manifest.get("size") for run in done if run.experiment == "training"}
     if "full" not in sizes:
-        said.append("A training at full size, on all images of C-NMC 2019.")
+        command = "`leukonb run paper --data FOLDER`"
+        said.append(f"A training at full size, on all images of C-NMC 2019: {command} measures it.")
     return said
 
 # %% ../../nbs/verbs/site_guides.ipynb #c5df04f9
@@ -120,26 +126,27 @@ def _lead_to(run: Run, links: Mapping[Path, str]) -> str:
 
 
 def _describe_methods(runs: Sequence[Run], links: Mapping[Path, str]) -> list[str]:  # HTML
-    "Each method against the usual one, from the newest benchmark."
+    "Each method against the usual one, from the newest benchmark; nothing where there is none."
     if not (run := _newest(runs, "benchmark")):
-        return ["<p class='none'>Not measured in the runs of this site.</p>"]
+        return []
     stated = {k: s if isinstance(s, dict) else {"value": s} for k, s in run.result["headline"].items()}
     rows = [(k, format_number(s["value"], "measure"), s.get("unit", "")) for k, s in stated.items()]
     table = table_html(pd.DataFrame(rows, columns=["what", "value", "unit"]), "The newest benchmark")
-    return [f"<p>Measured on {escape(_machine(run))}.{_lead_to(run, links)}</p>", table]
+    head = "<h2 id='methods'>Each method against the usual one</h2>"
+    return [head, f"<p>Measured on {escape(_machine(run))}.{_lead_to(run, links)}</p>", table]
 
 # %% ../../nbs/verbs/site_guides.ipynb #2e4dae7c
 def _describe_card(runs: Sequence[Run], links: Mapping[Path, str]) -> list[str]:  # HTML
-    "What a card reached, beside its rivals, from the newest run of its benchmark; what was not measured."
+    "What a card reached, beside its rivals, from its newest benchmark; nothing where there is none."
     if not (run := _newest(runs, "benchmark-gpu")):
-        command = "<code>leukonb run benchmark-gpu</code>"
-        return [f"<p class='none'>No card was measured in the runs of this site; {command} does it.</p>"]
+        return []
     ends, ratios = (read_table(run.folder / f"{name}.csv") for name in ("ends", "ratios"))
     places = ends.dropna(subset=["card"])[["card", "driver", "backend", "precision"]].drop_duplicates()
     lost = "".join(f"<li>{escape(line)}</li>" for line in list_unmeasured_parts(ends))
     seen = any("NVIDIA" in str(card) or "GPU" in str(card) for card in places.card)
     where = "" if seen else " No card was found: these are figures of a processor."
     return [
+        "<h2 id='card'>On a graphics card</h2>",
         f"<p>Measured in parts, each in its own process.{where}{_lead_to(run, links)}</p>",
         table_html(places, "Measured on"),
         table_html(ratios.drop(columns="call"), "Images a second, as ratios within one call"),
@@ -152,8 +159,7 @@ def describe_speed(
     links: Mapping[Path, str],  # for a run's folder, its page
 ) -> list[str]:  # HTML
     "The page on how long things take, and on what was not measured."
-    parts = ["<h2 id='methods'>Each method against the usual one</h2>", *_describe_methods(runs, links)]
-    parts += ["<h2 id='card'>On a graphics card</h2>", *_describe_card(runs, links)]
+    parts = [*_describe_methods(runs, links), *_describe_card(runs, links)]
     times = tabulate_times(runs)
     if len(times):
         parts += [
