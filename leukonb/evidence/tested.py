@@ -114,10 +114,9 @@ def list_kinds(
     people: int,  # 11, 28, 42 or 101 subjects
     better: float = 0.96,  # AUROC of the first arm, where it is better than one of .93
 ) -> dict[str, worlds.OneSetWorld]:  # by kind
-    "The studies of two arms of a classifier; of a good one, of every kind."
+    "The studies of two arms of a classifier; of a good one, of both kinds."
     world = worlds.cnmc_world(people, classifier)
     if classifier != "good":
         return {"alike": world}
     gain = worlds.distance_of(better) - worlds.distance_of(worlds.CLASSIFIERS["good"])
-    apart = worlds.cnmc_world(people, classifier, between=0.5, spread=3.0)
-    return {"alike": world, "differ in spread": apart, "first better": replace(world, gain=gain)}
+    return {"alike": world, "first better": replace(world, gain=gain)}
