@@ -194,7 +194,7 @@ def test_a_plan_says_how_well_the_planned_interval_or_test_holds():
     assert width.startswith(
         "At 28 subjects (13 ALL, 15 HEM) an interval of specificity held the true value in "
     )
-    gain = protocol._held(StatedPlan(Question("balanced_accuracy", gain=0.05, per_hem=13 / 15), 15))
-    assert "the test of balanced accuracy found a difference between equal arms in " in gain
+    gain = protocol._held(StatedPlan(Question("sensitivity", gain=0.05, per_hem=13 / 15), 15))
+    assert "the test of sensitivity found a difference between equal arms in " in gain
     far = protocol._held(StatedPlan(Question("balanced_accuracy", half_width=0.02), 300))
     assert "the simulated size nearest to 300 ALL and 300 HEM," in far

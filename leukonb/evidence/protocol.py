@@ -8,7 +8,7 @@ __all__ = ['PERMUTED', 'describe_plan', 'methods_of', 'plan_record']
 # %% ../../nbs/evidence/protocol.ipynb #b33b01c1
 from dataclasses import asdict
 from typing import Any
-from . import coverage
+from . import counted, coverage
 from .claims import describe as describe_test
 from .planning import Plan
 from .population import SubjectModel, correlation_of_calls, design_effect, share_right
@@ -123,7 +123,7 @@ def _held(plan: Plan) -> str:
     if plan.question.gain is None:
         said, what = coverage.describe(score, "default", *people), f"an interval of {words(score)}"
     else:
-        said = describe_test(score, PERMUTED, *people)
+        said = describe_test(score, PERMUTED, *people, counted.read_every_claim())
         what = f"the test of {words(score)}"
     return said.replace("this interval", what, 1).replace("this test", what, 1)
 
