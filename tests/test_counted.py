@@ -31,7 +31,9 @@ def test_every_count_is_of_as_many_studies_as_were_asked_for():
     asked = read_json(record() / "run.json")["inputs"]["parameters"]
     rows, bars = counted.read_further_claims(), counted.read_bars()
     assert list(rows.columns) == claims.COLUMNS and set(rows.subjects) == set(asked["subjects"])
-    assert asked["worlds"] == 1000 == rows.worlds.max() == bars.worlds.min() and (rows.worlds > 900).all()
+    assert asked["worlds"] == 1000 == rows.worlds.max() == bars.worlds.min()
+    # of few subjects whom both arms call alike there is no odds ratio
+    assert (rows.worlds[~rows.metric.str.startswith("odds_ratio_of")] > 900).all()
     np.testing.assert_allclose(rows.error, np.sqrt(rows.claims * (1 - rows.claims) / rows.worlds), atol=2e-4)
     assert set(bars.cells) == set(asked["cells"]) and set(bars.classifier) == set(asked["classifiers"])
 
