@@ -27,6 +27,7 @@ SAYS = (
     "describe_holding_of(",
     "describe_groups(",
     "describe_claims(",
+    "describe_odds(",
     "describe_held(",
 )
 SAYS += ("describe_corrected(", "OVER_SPLITS", "EXACT", "LEFT_GROUPS")

@@ -180,3 +180,21 @@ def test_a_plan_is_made_alike_at_once_and_by_a_run_that_is_published(pilot, tmp_
     }
     code, _, err = typed(capsys, *words, "--out", "plan/plan.json")
     assert code == 1 and "is a file" in err
+
+
+class StatedPlan:
+    """What is read of a plan to say how well its interval or test holds."""
+
+    def __init__(self, question, n):
+        self.question, self.n = question, n
+
+
+def test_a_plan_says_how_well_the_planned_interval_or_test_holds():
+    width = protocol._held(StatedPlan(Question("specificity", half_width=0.05, per_hem=13 / 15), 15))
+    assert width.startswith(
+        "At 28 subjects (13 ALL, 15 HEM) an interval of specificity held the true value in "
+    )
+    gain = protocol._held(StatedPlan(Question("sensitivity", gain=0.05, per_hem=13 / 15), 15))
+    assert "the test of sensitivity found a difference between equal arms in " in gain
+    far = protocol._held(StatedPlan(Question("balanced_accuracy", half_width=0.02), 300))
+    assert "the simulated size nearest to 300 ALL and 300 HEM," in far

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['PROMISE', 'ASSUMED', 'count_scores', 'describe_holding', 'tabulate_holding', 'describe_kind', 'describe_groups',
-           'describe_splits', 'describe_claims']
+           'describe_splits', 'describe_claims', 'describe_odds']
 
 # %% ../../nbs/pages/holding.ipynb #05d973aa
 from collections.abc import Mapping, Sequence
 import pandas as pd
 from ..numbers import name_score
-from ..evidence import claims, coverage
+from ..evidence import claims, counted, coverage
 
 # %% ../../nbs/pages/holding.ipynb #a4d2a6dc
 def _count_people(rows: pd.DataFrame) -> tuple[int, int]:
@@ -187,8 +187,26 @@ def describe_claims(
     "How often tests of these scores are wrong at about so many people of each class."
     people, said = rows.groupby("label").identity.nunique(), {}
     for name, test in dict.fromkeys(zip(compared.metric, compared.test)):
-        sentence = claims.describe(name, test, int(people.ALL), int(people.HEM))
+        size = int(people.ALL), int(people.HEM)
+        sentence = claims.describe(name, test, *size, counted.read_every_claim())
         said.setdefault(sentence, []).append(name_score(name))
     held = [f"{', '.join(scores)}: {sentence}" for sentence, scores in said.items()]
     other = "Intervals of a difference were counted at 95 % only."
     return [*held, *([other] if level != 0.95 else []), *([ASSUMED] if assumed else [])]
+
+# %% ../../nbs/pages/holding.ipynb #198a8f94
+def describe_odds(
+    rows: pd.DataFrame,  # the predictions that were judged: identity, label
+    odds: pd.DataFrame,  # from `fragility.second_opinion`: p, empty where it is a mean over networks
+    level: float = 0.95,  # of the intervals
+) -> list[str]:  # sentences
+    "How often intervals of an odds ratio hold the true one at about so many people of each class."
+    if level != 0.95:
+        return [
+            f"How often an odds ratio's interval at {100 * level:g} % holds was not simulated, only at 95 %."
+        ]
+    people = rows.groupby("label").identity.nunique()
+    said = [counted.describe_odds(int(people.ALL), int(people.HEM))]
+    if odds.p.isna().all():
+        said.append("That was counted with one network of each arm; here it is a mean over networks.")
+    return said

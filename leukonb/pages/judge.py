@@ -29,6 +29,7 @@ from leukonb.evidence import (
     answers,
     calibration,
     clustered,
+    counted,
     intervals,
     miscalibration,
     networks,
@@ -555,6 +556,7 @@ def describe_verdicts(verdicts: Mapping[str, pd.DataFrame]) -> list[str]:  # sen
         of = f" ({', '.join(several)})" if bars else ""
         bars.append(f"the range of its mean scores over the networks that judged it{of}")
     said = [f"Each row is one subject: the mean score of its cells, with {' or '.join(bars)}."]
+    said += [counted.describe_bars()] if len(several) < len(verdicts) else []
     if len(rows) > MOST_SUBJECTS:
         said.append(
             f"Drawn are the {MOST_SUBJECTS} subjects that are called least rightly, of {len(rows):,}."
