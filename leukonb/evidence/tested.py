@@ -102,7 +102,7 @@ def count_bars(
 ) -> pd.DataFrame:  # cells, and as `simulate.coverage_rates`, a row
     "How often the bar of a subject with so many cells holds its true mean score."
     table, truth = draw_alike(world, cells, people, seed)
-    ends = subjects.subject_verdicts(table, seed=seed).set_index("identity")[["low", "high"]]
+    ends = subjects.subject_verdicts(table).set_index("identity")[["low", "high"]]
     ends = ends.sub(truth, axis=0)
     ends.columns = pd.MultiIndex.from_tuples([("bar", "mean score", end) for end in ends])
     rates = simulate.coverage_rates(ends, {("bar", "mean score"): 0.0})
