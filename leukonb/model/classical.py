@@ -207,7 +207,7 @@ def _boosting(seed: int, folds: list | None) -> Any:
     "Two hundred small trees, each of which mends what those before it got wrong."
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    slow = dict(learning_rate=0.05, max_iter=200, early_stopping=False)
+    slow = dict(learning_rate=0.05, max_iter=200, max_bins=63, early_stopping=False)
     return HistGradientBoostingClassifier(**slow, class_weight="balanced", random_state=seed)
 
 # %% ../../nbs/model/classical.ipynb #44f320fd

@@ -454,7 +454,7 @@ def score_plain_ways(
     "Classifiers of plain cues under every way to split but over copies; none where there are no cues."
     asked = [(u, i) for i in range(iterations) for u in units if u != "copies" and beside.choose_plain(cues)]
     both: list[list[pd.DataFrame]] = [[], []]
-    for unit, iteration in asked:
+    for unit, iteration in beside.follow_splits(asked):
         split, apart = how.draw(cells, unit, iteration)
         rows = [splits.drop_repeats(split[split.split == part]) for part in ("train", "test")]
         scored = beside.ask_plain(cues, rows[0], [rows[1], splits.drop_repeats(apart)], iteration, how.seed)
