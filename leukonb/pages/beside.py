@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 def follow_splits(rounds: Iterable[T]) -> Iterator[T]:
-    "The same, one after the other; in a run, progress.json says how many are done and how long the rest takes."
+    "The same, one after the other; in a run, progress.json says how many are done and how long is left."
     listed, began = list(rounds), time.perf_counter()
     for done, one in enumerate(listed, 1):
         yield one
