@@ -111,25 +111,25 @@ def draw_beside(
     return fig.update_xaxes(title=name_score(metric)).update_layout(margin_t=40)
 
 # %% ../../nbs/pages/beside_trained.ipynb #44dfa6bb
+def _count_networks(won: int, of: int) -> str:
+    "How many networks score more, and the verb."
+    if of == 1:
+        return "the network beats" if won else "the network does not beat"
+    return (
+        f"{won} of {of} networks {'beats' if won == 1 else 'beat'}" if won else f"none of {of} networks beats"
+    )
+
+
 def describe_trained(
     compared: pd.DataFrame,  # from `compare_trained`
 ) -> list[str]:  # sentences
     "Which of area alone and plain cues the networks score more than, counted, and then one by one."
     if not len(compared):
         return ["No plain cues stand beside these networks: none were measured of the cells of their splits."]
-    said = []
-    for other, rows in compared.groupby("beside", sort=False):
-        more = int((rows.verdict == "scores more").sum())
-        many = (
-            f"{more or 'none'} of {len(rows)} networks"
-            if len(rows) > 1
-            else "the network"
-            if more
-            else "no network"
-        )
-        said.append(f"{other} by {many}")
+    more = (compared.verdict == "scores more").groupby(compared.beside, sort=False).agg(["sum", "size"])
+    said = [f"By AUROC, {_count_networks(won, of)} {other}." for other, won, of in more.itertuples()]
     each = [s for _, rows in compared.groupby("test", sort=False) for s in beside.describe_plain(rows)]
-    return [f"By AUROC, beaten are {'; '.join(said)}.", *each]
+    return [*said, *each]
 
 # %% ../../nbs/pages/beside_trained.ipynb #bce105bf
 def ask_beside(

@@ -6,9 +6,12 @@
 __all__ = ['STAGES', 'name_stage', 'split_seconds', 'tabulate_stages', 'sum_stages', 'tell_stages', 'draw_stages_of_runs']
 
 # %% ../../nbs/pages/stages.ipynb #b422f8b3
-import ast, json
+import ast
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 import pandas as pd
 import plotly.graph_objects as go
@@ -94,7 +97,7 @@ def tabulate_stages(
         state = run.status if run.done else {}
         if split := split_seconds(_read_cells(run), state):
             study = str(run.manifest.get("study") or run.folder.parts[-3])
-            name = run.experiment if run.name == run.experiment else f"{run.experiment}: {run.name}"
+            name = str(run.manifest.get("title") or run.experiment)
             times = {"started": state["started"], "finished": state["finished"]}
             rows.append({"study": study, "run": name, **times, "seconds": sum(split.values()), **split})
     table = pd.DataFrame(rows, columns=["study", "run", "started", "finished", "seconds", *STAGES])
@@ -134,10 +137,10 @@ def tell_stages(
     many = f"{len(table)} runs took" if len(table) > 1 else "One run took"
     said = [
         f"{many} {total / 60:,.1f} minutes, added up, in {busy / 60:,.1f} minutes by the clock.",
-        f"The largest stage is {first}, {stages[first] / total:.0%} of all seconds.",
-        f"Of what computes nothing the largest is {idle}, {stages[idle] / total:.0%}: "
+        f"The largest stage is {first}, {100 * stages[first] / total:.0f} % of all seconds.",
+        f"Of what computes nothing the largest is {idle}, {100 * stages[idle] / total:.0f} %: "
         f"{stages[idle] / len(table):.1f} s a run.",
-        f"The longest run is {longest.run} of {longest.study}, {longest.seconds / 60:,.1f} minutes.",
+        f"The longest run is “{longest.run}” of the study {longest.study}, {longest.seconds / 60:,.1f} minutes.",
     ]
     return said if first != idle else [said[0], said[2], said[3]]
 
@@ -151,8 +154,8 @@ def draw_stages_of_runs(
 ) -> go.Figure:
     "A bar for each run, its stages one after the other."
     shown = table.head(most)
-    names = [f"{r.study}, {r.run}" for r in shown.itertuples()]
-    fig = blank_figure(height=150 + 22 * len(shown), barmode="stack")
+    names = ["<br>".join(wrap(f"{r.study}: {escape(r.run)}", 40)) for r in shown.itertuples()]
+    fig = blank_figure(height=150 + 34 * len(shown), barmode="stack")
     for stage, colour in zip(STAGES, _COLOURS):
         said = stage + ": %{x:.1f} s<extra>%{y}</extra>"
         bar = dict(orientation="h", name=stage, marker_color=colour, hovertemplate=said)
