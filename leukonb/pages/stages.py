@@ -140,7 +140,8 @@ def tell_stages(
         f"The largest stage is {first}, {100 * stages[first] / total:.0f} % of all seconds.",
         f"Of what computes nothing the largest is {idle}, {100 * stages[idle] / total:.0f} %: "
         f"{stages[idle] / len(table):.1f} s a run.",
-        f"The longest run is “{longest.run}” of the study {longest.study}, {longest.seconds / 60:,.1f} minutes.",
+        f"The longest run is “{longest.run}” of the study {longest.study}, "
+        f"{longest.seconds / 60:,.1f} minutes.",
     ]
     return said if first != idle else [said[0], said[2], said[3]]
 
