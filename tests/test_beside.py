@@ -1,5 +1,7 @@
 """Area alone and all plain cues beside a network: trained on its training cells, asked about its test cells, and the verdict."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -174,3 +176,16 @@ def test_plain_classifiers_meet_every_way_to_split_and_stand_in_the_figure():
     marks = len(bare.data)
     shown = leakage.add_plain(bare, plain)
     assert [line.name.split(",")[0] for line in shown.data[marks:]] == ["area alone", "all plain cues"]
+
+
+def test_kept_cues_that_were_changed_are_measured_anew(tmp_path, monkeypatch):
+    cohort, measured = SimpleNamespace(measured=None, digest="0" * 64), []
+    _, cues = drawn()
+    monkeypatch.setattr(beside_trained.features, "cues_of_cohort", lambda *a: measured.append(a) or cues)
+    for expected in (1, 1):
+        pd.testing.assert_frame_equal(beside_trained.keep_cues(cohort, 96, tmp_path), cues)
+        assert len(measured) == expected
+    (kept,) = tmp_path.glob("cues-*.parquet")
+    pd.read_parquet(kept).assign(**{"size.area": 10.0}).to_parquet(kept)
+    pd.testing.assert_frame_equal(beside_trained.keep_cues(cohort, 96, tmp_path), cues)
+    assert len(measured) == 2

@@ -9,7 +9,7 @@ from test_site import built, run
 from leukonb import api, cli
 from leukonb.data.phantom import draw_cohort
 from leukonb.files import digest_file, refusal_line, write_json
-from leukonb.runs import keep
+from leukonb.runs import keep, process
 from leukonb.runs.crate import export_crate
 from leukonb.verbs import site
 
@@ -289,3 +289,37 @@ def test_a_phantom_is_drawn_only_over_a_phantom(tmp_path, way):
     before = contents(drawn)
     name = {"a file": "notes.txt", "a changed image": image.name, "a link": "more"}.get(way, "drawn")
     assert name in refusal_line(draw) and contents(drawn) == before
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A run is drawn again in a folder that somebody has added to",
+    injected="hidden files, links that lead somewhere or nowhere, a repository, a file that the new page writes too",
+    promise="all of it is there afterwards; where a name is taken, with .earlier behind it",
+)
+def test_what_somebody_added_to_a_run_outlasts_its_drawing(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    own = {".todo": "1", ".git/HEAD": "2", "notes/a.txt": "3"}
+    for name, text in {
+        **own,
+        "table.csv": "of the run",
+        "page.ipynb": "drawn",
+        ".source.ipynb": "ours",
+    }.items():
+        (old / name).parent.mkdir(parents=True, exist_ok=True)
+        (old / name).write_text(text)
+    write_json(old / "result.json", {"files": {"table.csv": "0"}})
+    write_json(old / "status.json", {"finished": (old / "page.ipynb").stat().st_mtime})
+    (old / "thesis").symlink_to(tmp_path)
+    (old / "gone").symlink_to("nowhere")
+    (old / "new.csv").write_text("mine")
+    later = (old / "page.ipynb").stat().st_mtime + 60
+    os.utime(old / "new.csv", (later, later))
+    new.mkdir()
+    for name in ("new.csv", "page.ipynb"):
+        (new / name).write_text("drawn again")
+    process._bring_along(old, new)
+    assert {name: (new / name).read_text() for name in own} == own
+    assert os.readlink(new / "thesis") == str(tmp_path) and os.readlink(new / "gone") == "nowhere"
+    assert (new / "new.csv").read_text() == "drawn again" and (new / "new.csv.earlier").read_text() == "mine"
+    assert not {"table.csv", ".source.ipynb", "page.ipynb.earlier"} & {p.name for p in new.iterdir()}

@@ -13,18 +13,22 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..data import morphology
+from .. import pictures
+from ..data import morphology, pixels
 from ..data.cohort import Cohort, load_cohort
 from ..draw.look import ACCENT, MUTED, blank_figure, error_bars
 from ..draw.look import format_intervals, show, show_sentences, show_table
 from ..evidence import paired, predictions
-from ..files import digest, digest_file, read_table, write_table
+from ..files import digest, digest_file, read_table, write_table, write_text
 from ..model import classical, features
 from ..numbers import name_score
 from . import beside, folds
 from ..runs.record import Run
 
 # %% ../../nbs/pages/beside_trained.ipynb #91acd608
+_MEASURING = (classical, features, morphology, pictures, pixels)  # modules that decide what a cue is
+
+
 def keep_cues(
     cohort: Cohort,
     size: int,  # pixels, at which cues are measured where there are images
@@ -33,10 +37,12 @@ def keep_cues(
     "The cues of every cell, measured by the first page that asks and read by the others."
     if cohort.measured:
         return features.cues_of_cohort(cohort, size, f"{folder}/pixels")
-    code = [digest_file(Path(str(module.__file__))) for module in (classical, morphology)]
+    code = [digest_file(Path(str(module.__file__))) for module in _MEASURING]
     kept = Path(folder) / f"cues-{digest([size, cohort.digest, *code])[:16]}.parquet"
-    if not kept.is_file():
+    seal = kept.with_suffix(".sha256")
+    if not (kept.is_file() and seal.is_file() and seal.read_text().strip() == digest_file(kept)):
         write_table(kept, features.cues_of_cohort(cohort, size, f"{folder}/pixels").reset_index())
+        write_text(seal, digest_file(kept) + "\n")
     return read_table(kept).set_index("cell")
 
 # %% ../../nbs/pages/beside_trained.ipynb #ccea7ace

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -703,15 +704,28 @@ def _keep_history(old: Path, new: Path) -> None:
 
 # %% ../../nbs/runs/process.ipynb #857f607b
 _OURS = ("run.json", "result.json", "status.json", "progress.json", "log.txt")
+_HIDDEN = (".source.ipynb", ".executed.ipynb", ".lock", ".heartbeat", ".redraw.json")
+
+
+def _list_added(old: Path) -> Iterator[Path]:
+    "What lies in a run's folder and no run has written, links and hidden files too."
+    written = {*_OURS, *_HIDDEN, *read_if_there(old / "result.json").get("files", {})}
+    for path in sorted(old.rglob("*")):
+        is_half = fnmatch(path.name, ".*.tmp*")  # of a file that was being written
+        if (path.is_symlink() or path.is_file()) and not is_half:
+            if path.relative_to(old).as_posix() not in written:
+                yield path
 
 
 def _bring_along(old: Path, new: Path) -> None:
-    "Copy what lies in a run's folder and no run has written; a name that is taken stays the new one's."
-    written = {*_OURS, *read_if_there(old / "result.json").get("files", {})}
-    for path in sorted(p for p in old.rglob("*") if p.is_file()):
-        name = path.relative_to(old)
-        if name.as_posix() in written or any(part.startswith(".") for part in name.parts):
-            continue
-        if not os.path.lexists(new / name):
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, new / name, follow_symlinks=False)
+    "Copy what somebody has added to a run's folder; where its name is taken, with `.earlier` behind it."
+    ended = read_if_there(old / "status.json").get("finished") or time.time()
+    for path in _list_added(old):
+        place = new / path.relative_to(old)
+        if os.path.lexists(place):
+            if path.lstat().st_mtime <= ended:  # an output that result.json does not list
+                continue
+            place = place.with_name(f"{place.name}.earlier")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(place):
+            shutil.copy2(path, place, follow_symlinks=False)
