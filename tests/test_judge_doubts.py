@@ -31,6 +31,10 @@ def test_a_plain_table_has_three_sentences():
         (lambda t: t.assign(score=(t.score < 0.5).astype(float)), "which class the scores are of"),
         (lambda t: t.assign(subject=t.cell), "whether these are people"),
         (
+            lambda t: t.assign(subject=np.where(t.label == "ALL", "H" + t.subject, t.subject)),
+            "which label means ALL",
+        ),
+        (
             lambda t: t.assign(subject=np.where(t.index % 2, t.subject + ".0", t.subject)),
             "counted as 32 and may be 16",
         ),

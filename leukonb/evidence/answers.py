@@ -208,6 +208,9 @@ def _list_turned(arms: Mapping[str, Any]) -> list[str]:
     return [name for name, area in areas.items() if area is not None and area < _TURNED]
 
 # %% ../../nbs/evidence/answers.ipynb #5f566929
+_EXCHANGED = "the classes are exchanged"  # of labels that contradict names, in the words of `metrics`
+
+
 def state_doubts(
     record: Mapping[str, Any],  # what evidence.json holds
 ) -> list[str]:  # sentences; none where nothing is in doubt
@@ -221,6 +224,11 @@ def state_doubts(
     if table.get("cells_of_subject", {}).get("most") == 1 and not table.get("without_subject"):
         said.append(
             "Settle first whether these are people: none has more than one cell, as names of cells would."
+        )
+    remarks = [text for arm in record["arms"].values() for text in arm.get("remarks", ())]
+    if any(_EXCHANGED in text for text in remarks):
+        said.append(
+            "Settle first which label means ALL: people labelled so have names that C-NMC gives to healthy ones."
         )
     if turned := _list_turned(record["arms"]):
         which = f" of {', '.join(turned)}" if len(record["arms"]) > 1 else ""
