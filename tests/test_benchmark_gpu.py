@@ -149,7 +149,7 @@ def test_the_page_on_speed_shows_a_record_of_a_card(tmp_path, monkeypatch):
     notes = ["NVIDIA H200", *gpu_benchmark.list_unmeasured_parts(gpu_benchmark.tabulate_ends([part, lost]))]
     run = SimpleNamespace(experiment="benchmark-gpu", done=True, folder=folder, status={"finished": 1.0})
     run.manifest = {"environment": {"device": "a processor"}, "size": "full"}
-    run.result = {"notes": notes, "headline": {}}
+    run.result, run.notebook = {"notes": notes, "headline": {}}, folder / "benchmark-gpu.ipynb"
     page = "".join(describe_speed([run], {folder: "runs/card.html"}))
     for said in (
         "NVIDIA H200",

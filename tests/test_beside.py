@@ -120,7 +120,7 @@ def test_many_networks_on_one_split_have_one_baseline(monkeypatch):
     less = ablation.difference_of_plain(checked, tables, permutations=100)
     figure = ablation.draw_ablation(differences, less)
     assert {"area alone", "all plain cues"} <= {arm for line in figure.data for arm in line.y}
-    own = as_run.add_plain(pd.DataFrame(columns=OWN), tables)
+    own = as_run.add_plain_rows(pd.DataFrame(columns=OWN), tables)
     assert list(own["split by"].unique()) == ["identity"] and len(own) == 6
     of_plain = ablation.score_of_plain(tables)
     field = challenge.compare_with_field(

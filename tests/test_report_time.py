@@ -53,7 +53,7 @@ def test_studies_named_together_are_one_plan(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["run", "released", "simulation", "--dry-run", "--shard", "1/2"]) == 0
     said = capsys.readouterr().out
-    assert "What was released: 1 run\n" in said and "2 of all 4 runs in shard 1/2" in said
+    assert "What was released: 1 run\n" in said and "3 of all 5 runs in shard 1/2" in said
     assert "released/released" in said and "further-coverage/others" in said
     assert cli.main(["run", "released", "released"]) == 1
     assert "study released is named twice" in capsys.readouterr().err

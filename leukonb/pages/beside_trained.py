@@ -69,14 +69,15 @@ def gather_beside(
     return found
 
 # %% ../../nbs/pages/beside_trained.ipynb #a9026b5c
+_METRIC = "auroc"
 _COMPARED = ["test", "arm", "beside", "difference", "low", "high", "p", "verdict"]
 
 
-def _compare(rows: pd.DataFrame, arm: str, other: str, metric: str, threshold: float) -> list[Any]:
+def _compare(rows: pd.DataFrame, arm: str, other: str, threshold: float) -> list[Any]:
     "The difference of one network from one plain classifier, its interval and p, and what it says."
     networks = [[one for _, one in rows[rows.arm == name].groupby("seed")] for name in (arm, other)]
     both = paired.pair_seeds(*networks)
-    t = paired.permutation_test(both, [metric], threshold=threshold)[metric]
+    t = paired.permutation_test(both, [_METRIC], threshold=threshold)[_METRIC]
     sure = t.p < 0.05
     verdict = "scores more" if sure and t.low > 0 else "scores less" if sure and t.high < 0 else ""
     return [t.difference, t.low, t.high, t.p, verdict or "not told apart"]
@@ -85,7 +86,6 @@ def _compare(rows: pd.DataFrame, arm: str, other: str, metric: str, threshold: f
 def compare_trained(
     tables: Mapping[str, pd.DataFrame],  # {test: networks and plain classifiers}, from `gather_beside`
     threshold: float = 0.5,
-    metric: str = "auroc",
 ) -> pd.DataFrame:  # test, and the columns of `beside.compare_plain`
     "Each network less each plain classifier, by the primary test of one test set, over seeds."
     found = []
@@ -93,16 +93,15 @@ def compare_trained(
         rows = predictions.merge_views(table)
         plain = [arm for arm in rows.arm.unique() if arm in folds.ARMS]
         for arm in (arm for arm in rows.arm.unique() if arm not in plain):
-            found += [[test, arm, other, *_compare(rows, arm, other, metric, threshold)] for other in plain]
+            found += [[test, arm, other, *_compare(rows, arm, other, threshold)] for other in plain]
     return pd.DataFrame(found, columns=_COMPARED)
 
 # %% ../../nbs/pages/beside_trained.ipynb #6634658a
 def draw_beside(
     scores: pd.DataFrame,  # from `folds.judge_arms`
-    metric: str = "auroc",
 ) -> go.Figure:
     "One score of each network and of each plain classifier of its split, with intervals over identities."
-    rows = scores[scores.metric == metric]
+    rows = scores[scores.metric == _METRIC]
     several = rows["held out"].nunique() > 1
     names = (rows.arm + ", " + rows["held out"]) if several else rows.arm
     fig, is_plain = blank_figure(height=130 + 34 * len(rows)), rows.arm.isin(folds.ARMS)
@@ -114,7 +113,7 @@ def draw_beside(
         ends = error_bars(one.value, one.low, one.high, color=colour)
         fig.add_scatter(x=one.value, y=names[own], mode="markers", name=name, marker=bars, error_x=ends)
     fig.update_yaxes(type="category", categoryorder="array", categoryarray=list(names)[::-1])
-    return fig.update_xaxes(title=name_score(metric)).update_layout(margin_t=40)
+    return fig.update_xaxes(title=name_score(_METRIC)).update_layout(margin_t=40)
 
 # %% ../../nbs/pages/beside_trained.ipynb #44dfa6bb
 def _count_networks(won: int, of: int) -> str:
@@ -153,13 +152,12 @@ def ask_beside(
 def show_beside(
     tables: Mapping[str, pd.DataFrame],  # from `gather_beside`
     threshold: float = 0.5,
-    metrics: Sequence[str] = ("auroc", "weighted_f1"),
 ) -> None:
     "Which of the two each network beats, the figure, and the table of scores with intervals over identities."
     show_sentences(describe_trained(compare_trained(tables, threshold)))
     if not tables:
         return
-    scores = folds.judge_arms(tables, threshold, names=metrics)
+    scores = folds.judge_arms(tables, threshold, names=[_METRIC, "weighted_f1"])
     show(draw_beside(scores), "beside")
     wide = scores.assign(value=format_intervals(scores)).pivot_table(
         "value", ["held out", "arm"], "metric", "first", sort=False

@@ -86,13 +86,12 @@ def carry_on(
     costs: "Sequence[float] | np.ndarray | pd.Series",
     size: float,  # not measured
     draws: int = 200,
-    seed: int = 0,
 ) -> tuple[float, float, float]:  # the ends not-a-number where there are too few points
     "The cost of a size on paper, with the 2.5 and 97.5 percentiles of laws fitted to points drawn again."
     law, x, y = fit_law(sizes, costs), np.asarray(sizes, float), np.asarray(costs, float)
     if law is None or len(x) < 4 or len(set(x)) < 3:
         return (law(size) if law else float("nan")), float("nan"), float("nan")
-    drawn = [fit_law(x, again) for again in _draw_again(law, x, y, draws, seed)]
+    drawn = [fit_law(x, again) for again in _draw_again(law, x, y, draws, 0)]
     low, high = np.percentile([found(size) for found in drawn if found], [2.5, 97.5])
     return law(size), float(low), float(high)
 
@@ -104,12 +103,11 @@ def draw_images(
     folder: Path,  # made
     count: int,
     side: int,  # pixels
-    seed: int = 0,
 ) -> None:
     "Write images in two class folders, each different from every other in its first pixel."
     from leukonb.data.phantom import encode_bmp
 
-    plain = np.random.default_rng(seed).integers(1, 255, (side, side, 3), dtype=np.uint8)
+    plain = np.random.default_rng(0).integers(1, 255, (side, side, 3), dtype=np.uint8)
     data = encode_bmp(plain)
     for i in range(count):
         subject, label = i // _EACH, "HEM" if i // _EACH % 5 > 2 else "ALL"
@@ -122,10 +120,9 @@ def draw_images(
 def draw_scores(
     file: Path,  # a CSV
     count: int,  # rows
-    seed: int = 0,
 ) -> None:
     "Write a table of scores: subject, label, cell, score."
-    rng, subject = np.random.default_rng(seed), np.arange(count) // _EACH
+    rng, subject = np.random.default_rng(0), np.arange(count) // _EACH
     is_all = subject % 5 < 3
     level = rng.normal(0, 0.7, subject[-1] + 1)[subject] + np.where(is_all, 0.8, -0.8)
     score = 1 / (1 + np.exp(-level - rng.normal(0, 1, count)))

@@ -82,6 +82,8 @@ def split_seconds(
 # %% ../../nbs/pages/stages.ipynb #cdc7fd78
 def _read_cells(run: "Run") -> list[dict[str, Any]]:
     "The cells of a run's executed notebook; none where it cannot be read."
+    if not run.notebook.is_file():  # a pipe would never end
+        return []
     try:
         return json.loads(run.notebook.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, LookupError, TypeError):
@@ -146,15 +148,15 @@ def tell_stages(
     return said if first != idle else [said[0], said[2], said[3]]
 
 # %% ../../nbs/pages/stages.ipynb #de396b0e
+_SHOWN = 30  # runs, the longest
 _COLOURS = ("#22262e", "#9aa0aa", "#7c4a21", "#d08a1d", "#3557a8", "#58a6c9", "#c9ced6")
 
 
 def draw_stages_of_runs(
     table: pd.DataFrame,  # from `tabulate_stages`
-    most: int = 30,  # runs shown, the longest
 ) -> go.Figure:
     "A bar for each run, its stages one after the other."
-    shown = table.head(most)
+    shown = table.head(_SHOWN)
     names = ["<br>".join(wrap(f"{r.study}: {escape(r.run)}", 40)) for r in shown.itertuples()]
     fig = blank_figure(height=150 + 34 * len(shown), barmode="stack")
     for stage, colour in zip(STAGES, _COLOURS):
