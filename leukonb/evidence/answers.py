@@ -227,9 +227,7 @@ def state_doubts(
         )
     remarks = [text for arm in record["arms"].values() for text in arm.get("remarks", ())]
     if any(_EXCHANGED in text for text in remarks):
-        said.append(
-            "Settle first which label means ALL: people labelled so have names that C-NMC gives to healthy ones."
-        )
+        said.append("Settle first which label means ALL: who has it is named as C-NMC names healthy people.")
     if turned := _list_turned(record["arms"]):
         which = f" of {', '.join(turned)}" if len(record["arms"]) > 1 else ""
         said.append(f"Settle first which class the scores{which} are of: they put the wrong one on top.")

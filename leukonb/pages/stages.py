@@ -86,7 +86,7 @@ def _read_cells(run: "Run") -> list[dict[str, Any]]:
         return []
     try:
         return json.loads(run.notebook.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return []
 
 
