@@ -200,9 +200,8 @@ def measure_command(
         state, why = _tell_end(child.returncode, late, limit, said.read())
     if state != "measured":
         return {"state": state, "said": why.replace(str(folder), "…")}
-    largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     taken = {"seconds": seconds, "computing": usage.ru_utime + usage.ru_stime}
-    return {"state": state, "said": "", **taken, "memory": max(peak, largest) / 1e9}
+    return {"state": state, "said": "", **taken, "memory": peak / 1e9}
 
 # %% ../../nbs/pages/growth.ipynb #f5a829d5
 @dataclass(frozen=True)
