@@ -179,7 +179,8 @@ def test_a_record_in_the_repository_is_whole_and_names_no_machine(record):
     assert run.done and published.find_places(record) == []
     texts = [p.read_text(encoding="utf-8") for p in record.rglob("*") if p.is_file()]
     assert not any(f"/{getpass.getuser()}/" in text or str(Path.home()) + "/" in text for text in texts)
-    assert set(run.status) - {"starting", "waited"} == {"status", "started", "finished", "seconds"}
+    earlier = {"status", "started", "finished", "seconds"}  # of a record made before stages were kept
+    assert set(run.status) in (earlier, earlier | {"starting", "waited"})
     assert sum(p.stat().st_size for p in record.rglob("*") if p.is_file()) < 4e6
 
 

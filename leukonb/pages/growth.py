@@ -192,8 +192,10 @@ def measure_command(
     kept = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
     with open(folder / "said.txt", "w+", encoding="utf-8", errors="replace") as said:
         began = time.perf_counter()
-        out = dict(stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
-        child = subprocess.Popen(list(words), cwd=folder, env=kept, **out)  # type: ignore[call-overload]
+        none = subprocess.DEVNULL
+        child = subprocess.Popen(
+            words, cwd=folder, env=kept, stdin=none, stdout=said, stderr=said, start_new_session=True
+        )
         peak, late, usage = _watch(child, limit, every)
         seconds = time.perf_counter() - began
         said.seek(0)
