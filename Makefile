@@ -109,5 +109,8 @@ lock:
 	cp .lock/cpu.txt .lock/mlflow.txt
 	$(NAMED) "" dev_ train_ mlflow_ | $(COMPILE) -o .lock/mlflow.txt
 
+# What installing and rendering made. Results, downloaded or drawn images and a site, beside which files of one's own may
+# lie, are never deleted.
 clean:
-	rm -rf .venv _runs _data _site _proc
+	rm -rf .venv _proc
+	@for made in _runs _data _site; do [ ! -e $$made ] || echo "$$made is left: it holds results, delete it yourself"; done

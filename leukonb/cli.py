@@ -676,3 +676,7 @@ def _verify(a: Namespace) -> int:
         return 0
     print(f"leukonb: not all of it came out again; {verify.describe_remedy(run)}", file=sys.stderr)
     return 1
+
+# %% ../nbs/cli.ipynb #8378bf19
+if __name__ == "__main__" and "get_ipython" not in globals():  # a notebook has that name too
+    sys.exit(main())

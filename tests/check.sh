@@ -41,12 +41,14 @@ trap 'exit 130' INT  # pytest ends in order on Ctrl-C, and what follows it shall
 
 # Three processes, as each waits for a quarter of its time; two where there is not memory for three.
 gigabytes=$(awk '/^MemAvailable/ {print int($2 / 1000000)}' /proc/meminfo 2>/dev/null || true)
+# A test that would wait for ever fails by its name after `endless` seconds, and those behind it are run.
+endless=900
 echo "== pytest"
 code=0
-python -m pytest -q tests -m "not long and not alone and not extras" -n "$((${gigabytes:-0} < 9 ? 2 : 3))" --dist loadscope --no-loadscope-reorder --durations=10 "$@" || code=$?
+python -m pytest -q tests --timeout $endless -m "not long and not alone and not extras" -n "$((${gigabytes:-0} < 9 ? 2 : 3))" --dist loadscope --no-loadscope-reorder --durations=10 "$@" || code=$?
 wait $beside || code=1
 cat "$said"
 echo "== pytest, what measures time"
 timed=$(grep -l "pytest.mark.alone" tests/test_*.py)  # the others need not be read again
-python -m pytest -q $timed -m "alone and not long and not extras" --durations=10 "$@" || code=$?
+python -m pytest -q $timed --timeout $endless -m "alone and not long and not extras" --durations=10 "$@" || code=$?
 exit $code

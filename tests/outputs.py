@@ -74,6 +74,7 @@ PICTURE = re.compile(r"data:image/([\w+.-]+);base64,[\w+/=]+")
 EMBEDDED = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,([\w+/=]+)")
 SHADES = 4.0  # grey levels of 255, on average, that a decoder of another version may make of one picture
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
+OF_TENSORFLOW = re.compile(r"^WARNING:tensorflow:.*\n?", re.M)  # printed or not as it was imported before
 ADDRESS = re.compile(r"\b0x[\da-f]{9,16}\b", re.I)
 
 
@@ -440,9 +441,13 @@ async def run(notebook: Notebook, limit: float, forge: Forge | None = None) -> N
 
 
 def lasting(cell: nbformat.NotebookNode) -> list[dict]:
-    """A cell's outputs as they are saved: without stderr and the widgets, which live in a kernel only."""
+    """A cell's outputs as they are saved: without stderr, TensorFlow's remarks and the widgets of a kernel."""
     clean(nbformat.v4.new_notebook(cells=[cell]))
-    return [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", ())]
+    kept = [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", ())]
+    for output in kept:
+        if "text" in output:
+            output["text"] = OF_TENSORFLOW.sub("", output["text"])
+    return [o for o in kept if o.get("text", "shown")]
 
 
 async def run_all(notebooks: list[Notebook], workers: int, limit: float) -> None:

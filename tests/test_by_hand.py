@@ -1,6 +1,8 @@
 """What a notebook that somebody runs by hand leaves: in JupyterLab, or by papermill itself."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -217,15 +219,17 @@ def test_missing_runs_are_named_with_the_command_and_given_ones_are_in_the_key(o
 @pytest.mark.fault(
     group="runs",
     fault="A notebook is run by papermill alone",
-    injected="papermill.execute_notebook in a folder of its own, told the place of its output",
+    injected="the program papermill in a folder of its own, with --inject-output-path and a list by -p",
     promise="the record lies beside the output, with the key of a study; the working folder stays empty",
 )
 def test_papermill_makes_a_record_beside_its_output(own, tmp_path):
     output = tmp_path / "results" / "out.ipynb"
     output.parent.mkdir()
-    given = {"sizes": "[3, 4]", "PAPERMILL_OUTPUT_PATH": str(output)}
-    papermill.execute_notebook(own, output, given, progress_bar=False)
+    program = [str(Path(sys.executable).with_name("papermill")), "--no-progress-bar", "--inject-output-path"]
+    typed = subprocess.run([*program, own, output, "-p", "sizes", "[3, 4]"], capture_output=True, text=True)
+    assert typed.returncode == 0, typed.stderr
     (run,) = find_runs(output.parent / "_runs")
+    assert run.result["headline"] == {"sum": 7}
     assert sorted(os.listdir(output.parent)) == ["_runs", "out.ipynb"] and not os.listdir()
     shown = output.read_text()
     assert run.key in shown and "no digest here covers it" in shown

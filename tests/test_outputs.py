@@ -64,6 +64,8 @@ CELLS = {
     "left out": ("#| eval: false\n1/0", [], ""),
     "left out, and shown": ("#| eval: false\n1/0", [valued("as it was")], "is not run, so what it shows"),
     "stderr": ("import sys; print('hm', file=sys.stderr)", [], ""),
+    "TensorFlow's remarks": ("print('so\\nWARNING:tensorflow:5 out of 6 calls')", [printed("so\n")], ""),
+    "nothing but remarks": ("print('WARNING:tensorflow:5 out of 6 calls')", [], ""),
     "marked": ("#| varies: training\nprint('loss 12.25 ----')", [printed("loss   3.5 --\n")], ""),
     "marked, another form": (
         "#| varies: clock\nprint('took 2 s')",
