@@ -24,6 +24,7 @@ import pandas as pd
 import nbformat, yaml
 from nbformat import NotebookNode
 from ..files import Refusal, write_text
+from ..numbers import name_score
 from ..pictures import NO_SUBJECTS
 from ..draw.cells import place_pictures
 from ..draw.look import figure_html, table_html
@@ -188,6 +189,18 @@ def _say_open(m: re.Match) -> str:
     return f"{m[1]} or more" if m[1].strip("-0.,% ") not in ("", "inf") else "no limits found"
 
 
+_OF_PROGRAM = re.compile(
+    r"(?<=<td>)(odds_ratio\w*|net_benefit|called_all|needed_to_review|(?:balanced|weighted|average)_\w+)(?=</td>)"
+)
+
+
+def _say_as_elsewhere(html: str) -> str:
+    "The tables of an earlier record with what a program calls a score, and its percent, as they stand elsewhere."
+    html = _OPEN.sub(_say_open, html)
+    html = re.sub(r"(?<=\d)%(?=</td>)", " %", html)
+    return _OF_PROGRAM.sub(lambda m: name_score(m[1]), html)
+
+# %% ../../nbs/verbs/site.ipynb #5829b452
 _SHOWN = ("image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
 
 
@@ -199,7 +212,7 @@ def _clean_output(output: NotebookNode, name: str) -> NotebookNode | None:
     if (data := output.get("data")) is None:
         return output
     html = _as_html(data, name)
-    html = _OPEN.sub(_say_open, html) if html else html
+    html = _say_as_elsewhere(html) if html else html
     kept = {"text/html": html} if html else {k: v for k, v in data.items() if k in _SHOWN}
     return nbformat.v4.new_output("display_data", kept) if html is not None and kept else None
 
