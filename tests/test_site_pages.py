@@ -1,6 +1,7 @@
 """What every page of the site promises, looked at in a tiny site whose pages hold what pages hold."""
 
 import functools
+import io
 import json
 import os
 import re
@@ -12,9 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from conftest import ROOT, opened
 from leukonb.draw.look import blank_figure, figure_html, table_html
@@ -472,6 +475,17 @@ def test_a_shadow_beside_a_wide_table_is_light_on_a_dark_page(home):
     home.emulate_media(color_scheme="dark")
     home.wait_for_selector(".table-wrap.wide", state="attached")
     assert "255" in home.evaluate(shade)
+
+
+def test_a_chart_is_dark_on_a_dark_page_and_light_on_a_light_one(home):
+    figure = home.locator(".plotly-graph-div .main-svg").first
+    figure.scroll_into_view_if_needed()
+    shades = {}
+    for theme in ("light", "dark"):
+        home.emulate_media(color_scheme=theme)
+        with Image.open(io.BytesIO(figure.screenshot())) as shown:
+            shades[theme] = np.median(np.asarray(shown.convert("L")))
+    assert shades["light"] > 245 and shades["dark"] < 40
 
 
 def test_what_a_reader_can_move_ends_in_its_limits_as_every_page_does():

@@ -279,21 +279,17 @@ def _joined_ranks(ranks: list[float], critical: float) -> list[tuple[int, int]]:
     return [(i, end) for i, (end, earlier) in enumerate(zip(last, before)) if end > i and end > earlier]
 
 # %% ../../nbs/draw/charts.ipynb #92b0073d
-def _rank_mark(fig: go.Figure, name: str, rank: float, depth: float) -> None:
-    "One arm: a line down from the axis, and its name."
+def _rank_mark(fig: go.Figure, rank: float, depth: float) -> None:
+    "One arm: a line down from the axis to its mark."
     quiet = dict(showlegend=False, hoverinfo="skip")
     fig.add_scatter(x=[rank, rank], y=[0, depth], mode="lines", line=dict(color=MUTED, width=1), **quiet)
-    words = dict(text=[f" {escape_text(name)}, {rank:.2f}"], textposition="middle right", mode="markers+text")
-    fig.add_scatter(x=[rank], y=[depth], marker=dict(size=7, color=ACCENT), **words, **quiet)
+    fig.add_scatter(x=[rank], y=[depth], mode="markers", marker=dict(size=7, color=ACCENT), **quiet)
 
 # %% ../../nbs/draw/charts.ipynb #cd6e0071
-def _rank_bar(
-    fig: go.Figure, ends: list[float], height: float, colour: str, width: int, text: str = ""
-) -> None:
-    "A bar at one height, with words at its end."
+def _rank_bar(fig: go.Figure, ends: list[float], height: float, colour: str, width: int) -> None:
+    "A bar at one height."
     line = dict(line=dict(color=colour, width=width), showlegend=False, hoverinfo="skip")
-    words = dict(text=["", text], textposition="middle right", mode="lines+text" if text else "lines")
-    fig.add_scatter(x=ends, y=[height, height], **line, **words)
+    fig.add_scatter(x=ends, y=[height, height], mode="lines", **line)
 
 # %% ../../nbs/draw/charts.ipynb #2290e8c4
 def draw_critical_difference(
@@ -304,13 +300,16 @@ def draw_critical_difference(
     ranks = ranks.sort_values()
     groups = _joined_ranks(ranks.tolist(), critical)
     fig = blank_figure(height=150 + 26 * len(ranks) + 14 * len(groups))
-    for i, (name, rank) in enumerate(ranks.items()):
-        _rank_mark(fig, str(name), rank, -(len(groups) + 1) * 0.5 - i - 0.5)
+    depths = [-(len(groups) + 1) * 0.5 - i - 0.5 for i in range(len(ranks))]
+    for rank, depth in zip(ranks, depths):
+        _rank_mark(fig, rank, depth)
     for k, (i, j) in enumerate(groups):
         _rank_bar(fig, [ranks.iloc[i] - 0.03, ranks.iloc[j] + 0.03], -(k + 1) * 0.5, INK, 5)
-    _rank_bar(fig, [1, 1 + critical], 1, ALARM, 3, f"  critical difference {critical:.2f}")
-    fig.update_xaxes(title="mean rank over subjects, 1 is best", range=[0.8, len(ranks) + 0.9], side="top")
-    return fig.update_yaxes(visible=False)
+    _rank_bar(fig, [1, 1 + critical], 1, ALARM, 3)
+    fig.update_xaxes(title="mean rank over subjects, 1 is best", range=[0.8, len(ranks) + 0.2], side="top")
+    names = [f"{escape_text(str(name))}, {rank:.2f}" for name, rank in ranks.items()]
+    said = [f"critical difference, {critical:.2f}", *names]
+    return fig.update_yaxes(tickvals=[1, *depths], ticktext=said, zeroline=False)
 
 # %% ../../nbs/draw/charts.ipynb #7d3c750a
 def draw_by_split(

@@ -44,7 +44,7 @@
     }
     for (const trace of figure.data) if (trace.name) trace.name = wrap(trace.name, letters(room - 60, 12));
   };
-  // Titles of axes as long as their axis, and names beside it no wider than half the screen.
+  // Titles of axes as long as their axis; names beside it no wider than half the screen, and below it than their share.
   const axesFitted = (place) => {
     const full = place._fullLayout, change = {};
     let higher = 0;
@@ -52,13 +52,14 @@
       const axis = full[key], upright = key[0] === "y";
       const title = (place.layout[key] || {}).title;
       if (title && title.text) change[`${key}.title.text`] = wrap(title.text, Math.max(14, letters(axis._length, 1.1 * axis.title.font.size)));
-      if (!upright) continue;
       const at = axis.type === "category" ? axis._categories : axis.tickvals;
       const said = axis.tickmode === "array" && axis.ticktext ? axis.ticktext : axis.type === "category" && at;
-      if (!said || !at || said.length > 80) continue;
-      const wrapped = [...said].map((name) => wrap(name, letters(0.42 * full.width, axis.tickfont.size)));
+      if (!said || !at || said.length > (upright ? 80 : 8)) continue;
+      const room = upright ? 0.42 * full.width : axis._length / said.length;
+      const wrapped = [...said].map((name) => wrap(name, letters(room, axis.tickfont.size)));
       if (wrapped.every((name, i) => name === said[i])) continue;
       Object.assign(change, { [`${key}.tickmode`]: "array", [`${key}.tickvals`]: [...at], [`${key}.ticktext`]: wrapped });
+      if (!upright) continue;
       const most = Math.max(...wrapped.map((name) => String(name).split("<br>").length));
       higher = Math.max(higher, 1.35 * axis.tickfont.size * most * said.length - axis._length);
     }
