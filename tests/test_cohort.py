@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import struct
+import threading
 import time
 from io import BytesIO
 from pathlib import Path
@@ -634,3 +635,10 @@ def test_a_released_image_moved_among_the_healthy_is_refused(known_sample, tmp_p
 def test_the_packaged_table_is_made_from_the_release(metadata, tmp_path):
     remade = release.remake_table(metadata.folder, tmp_path / "release.csv.xz")
     assert remade.read_bytes() == metadata.packed and len(metadata.packed) < 1.5e6
+
+
+def test_no_thread_of_an_index_is_left_for_the_garbage_collector(tmp_path):
+    """One that is ended while another thread begins, and collects, waits for that thread and it for itself."""
+    before = threading.active_count()
+    found = index_cohort(put(tmp_path, {"UID_1_1_1_all.bmp": 1, "UID_2_1_1_all.bmp": b"no picture"}))
+    assert found.problems.refused.any() and threading.active_count() == before

@@ -77,6 +77,20 @@ def test_a_file_that_asks_for_more_than_it_holds_is_refused(saved, tmp_path, cas
     assert keras.layers.Layer.add_weight.__name__ == "add_weight"
 
 
+@pytest.mark.fault(
+    group="models",
+    fault="A small model file whose layers fill the memory",
+    injected="a layer without weights that makes 768,000,000 numbers of one cell, in a model within the model",
+    promise="refused by what it would make, before it makes it",
+)
+def test_a_layer_that_would_fill_the_memory_is_refused(tmp_path):
+    layers = keras.layers
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layers.UpSampling2D(2000), layers.GlobalMaxPooling2D()])
+    keras.Sequential([keras.Input((8, 8, 3)), inner, layers.Dense(2)]).save(tmp_path / "model.keras")
+    line = refusal_line(network.load_model, tmp_path / "model.keras", all_output=0)
+    assert "model.keras" in line and "makes 768,000,000 numbers of one cell" in line, line
+
+
 def test_weights_of_a_backbone_that_declare_more_than_they_hold_are_refused(tmp_path):
     (tmp_path / "own.weights.h5").write_bytes(sparse_weights(empty_weights()))
     shape = network.Network(backbone="small", size=48, weights=str(tmp_path / "own.weights.h5"))

@@ -9,7 +9,7 @@ __all__ = ['COLUMNS', 'bmp_size', 'Measure', 'measure_file', 'measure_files', 'C
 # %% ../../nbs/data/cohort.ipynb #47716c4d
 import hashlib, os, stat, struct
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -144,14 +144,15 @@ def measure_files(
     paths: list[Path],
     workers: int | None = None,  # threads; twice the cores, at most 8, unless given
     progress: bool = True,  # a bar where there are more than 2,000 files
-) -> Iterator[Measure | Refusal]:
-    "The measure, or the `Refusal`, of each file in turn."
+) -> list[Measure | Refusal]:
+    "The measure, or the `Refusal`, of each file in turn; the threads have ended."
     from tqdm import tqdm
 
     silent = None if progress and len(paths) > 2000 else True
     with ThreadPoolExecutor(workers or min(8, 2 * (os.cpu_count() or 1))) as pool:
         measures = pool.map(_try_measure, paths)
-        yield from tqdm(measures, total=len(paths), unit="file", desc="index", disable=silent, leave=False)
+        bar = tqdm(measures, total=len(paths), unit="file", desc="index", disable=silent, leave=False)
+        return list(bar)
 
 # %% ../../nbs/data/cohort.ipynb #fa36ff6d
 COLUMNS = {

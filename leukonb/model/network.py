@@ -424,6 +424,30 @@ class _Budget:
     def __exit__(self, *error):
         layers.Layer.add_weight = self.add
 
+# %% ../../nbs/model/network.ipynb #437085a3
+_MOST_MADE = (
+    2**28
+)  # numbers of one cell, 1 GiB in single precision: a hundred times what B3 makes of 384 pixels
+
+
+def _find_shapes(model):
+    "The shapes that the layers of a model make, with the layer's name; those of models within it too."
+    for layer in model.layers:
+        if getattr(layer, "layers", None):
+            yield from _find_shapes(layer)
+        made = [] if isinstance(layer, keras.Sequential) else keras.tree.flatten(layer.output)
+        yield from ((layer.name, tensor.shape) for tensor in made)
+
+
+def _check_memory(model, path):
+    "A `Refusal` where a layer makes more of one cell than memory should hold."
+    for name, shape in _find_shapes(model):
+        if (made := math.prod(n or 1 for n in shape)) > _MOST_MADE:
+            raise Refusal(
+                f"{path}: its layer {name} makes {made:,} numbers of one cell, more than {_MOST_MADE:,}; "
+                "it is no network of this suite"
+            )
+
 # %% ../../nbs/model/network.ipynb #4a4df7c9
 def _check_model(model, path):
     "The model, its shapes and weights checked."
@@ -437,6 +461,7 @@ def _check_model(model, path):
     for weight in model.weights:
         if not np.isfinite(np.asarray(weight)).all():
             raise Refusal(f"{path}: weights {weight.path} hold values that are not numbers; train again")
+    _check_memory(model, path)
     return model
 
 # %% ../../nbs/model/network.ipynb #affa924a
