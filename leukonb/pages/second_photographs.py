@@ -228,7 +228,8 @@ def list_links(
     rows = found[found.verdict == verdict]
     rows = rows[rows.subject_a != rows.subject_b] if between else rows
     columns = [*SHOWN, *(["reason"] if verdict == "refused" else [])]
-    return rows.sort_values("score", ascending=False)[columns].reset_index(drop=True)
+    rows = rows.sort_values("score", ascending=False)[columns].reset_index(drop=True)
+    return rows.astype({"rank": "Int64", "agreeing": "Int64"})  # counts
 
 # %% ../../nbs/pages/second_photographs.ipynb #f3d8e243
 def find_shown_cells(
