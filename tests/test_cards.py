@@ -363,6 +363,15 @@ def test_names_of_a_study_are_shown_letter_by_letter(study):
     assert "<script>" not in text and "[a](b)" not in text
 
 
+def test_a_card_speaks_of_the_classes_of_its_cohort(study, tmp_path, monkeypatch):
+    write_json(tmp_path / "run.json", {"classes": {"ALL": "blast [a](b)", "HEM": "normal"}})
+    monkeypatch.chdir(tmp_path)
+    sheet = cards.write_datasheet(study()) | {"Uses": ["Telling ALL from HEM."]}
+    text = cards.render_markdown("Datasheet", sheet)
+    assert "Telling blast &#91;a&#93;" in text and "from normal." in text and "[a](b)" not in text
+    assert " HEM" not in text
+
+
 def test_the_run_keeps_card_sheet_and_tables(smoke):
     (run,) = (r for r in find_runs(smoke[0], "quick") if r.experiment == "cards")
     assert {"model-card.md", "datasheet.md", "flow.csv", "overlap.csv", "statuses.csv", "rules.csv"} | {

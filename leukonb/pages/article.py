@@ -141,7 +141,7 @@ def write_abstract(
         f"On held-out subjects: {'; '.join(found)}." if found else "No scores on held-out subjects were read."
     )
     network = f"The network `{said['backbone']}`" if "backbone" in said else "A network"
-    done = f"{_images(_first(runs, 'cohort'))}{kept} were classified as ALL or HEM"
+    done = f"{_images(_first(runs, 'cohort'))}{kept} were classified, cell by cell"
     chosen = "its epoch and threshold were chosen on a second, and it was scored once on a third"
     done = f"{done}. {network} was trained on one part, {chosen}."
     return f"**Methods.** {done}\n\n**Results.** {result}\n\n**Worth.** {worth}"

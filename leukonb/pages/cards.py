@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 import pandas as pd
-from ..draw.look import in_run
+from ..draw.look import class_names, in_run, say_classes
 from ..evidence import clustered, predictions
 from ..files import write_text
 from . import rules_data, rules_model, rules_scores  # noqa: F401  they enter their rules
@@ -256,7 +256,8 @@ def render_markdown(
     for name, lines in sections.items():
         body = "\n".join(f"\n{line}\n" if line.startswith("|") else f"- {line}" for line in lines)
         parts.append(f"{'#' * (level + 1) if level else '###'} {name}\n\n{body}")
-    return "\n\n".join(parts) + "\n"
+    own = {side: _plain(called) for side, called in class_names().items()}
+    return say_classes("\n\n".join(parts) + "\n", own)
 
 # %% ../../nbs/pages/cards.ipynb #5ac310f0
 def keep_card(
