@@ -189,9 +189,8 @@ def _say_open(m: re.Match) -> str:
     return f"{m[1]} or more" if m[1].strip("-0.,% ") not in ("", "inf") else "no limits found"
 
 
-_OF_PROGRAM = re.compile(
-    r"(?<=<td>)(odds_ratio\w*|net_benefit|called_all|needed_to_review|(?:balanced|weighted|average)_\w+)(?=</td>)"
-)
+_NAMES = r"odds_ratio\w*|net_benefit|called_all|needed_to_review|(?:balanced|weighted|average)_\w+"
+_OF_PROGRAM = re.compile(rf"(?<=<td>)({_NAMES})(?=</td>)")
 
 
 def _say_as_elsewhere(html: str) -> str:
