@@ -194,7 +194,7 @@ _OF_PROGRAM = re.compile(rf"(?<=<td>)({_NAMES})(?=</td>)")
 
 
 def _say_as_elsewhere(html: str) -> str:
-    "The tables of an earlier record with what a program calls a score, and its percent, as they stand elsewhere."
+    "The tables of an earlier record, a program's names of scores and its percent as they stand elsewhere."
     html = _OPEN.sub(_say_open, html)
     html = re.sub(r"(?<=\d)%(?=</td>)", " %", html)
     return _OF_PROGRAM.sub(lambda m: name_score(m[1]), html)
