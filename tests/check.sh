@@ -42,7 +42,7 @@ trap 'exit 130' INT  # pytest ends in order on Ctrl-C, and what follows it shall
 # Three processes, as each waits for a quarter of its time; two where there is not memory for three.
 gigabytes=$(awk '/^MemAvailable/ {print int($2 / 1000000)}' /proc/meminfo 2>/dev/null || true)
 # A test that would wait for ever fails by its name after `endless` seconds, and those behind it are run.
-endless=900
+endless=1800
 echo "== pytest"
 code=0
 python -m pytest -q tests --timeout $endless -m "not long and not alone and not extras" -n "$((${gigabytes:-0} < 9 ? 2 : 3))" --dist loadscope --no-loadscope-reorder --durations=10 "$@" || code=$?

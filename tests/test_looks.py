@@ -220,6 +220,15 @@ def test_ones_own_run_comes_before_a_published_one_and_the_newest_before_others(
     assert home.pick_runs(runs)["leakage"] is runs[1] and home.pick_runs(runs[2:])["leakage"] is runs[2]
 
 
+def test_a_later_record_of_another_study_does_not_displace_one_of_the_real_cells():
+    first, later = (Recorded("folds", {}, finished=at, place="published") for at in (1.0, 9.0))
+    later.folder = Path("/published/real-images/folds/9")
+    assert home.pick_runs([first, later])["folds"] is first
+    later.manifest["inputs"] = {"needs": {"trainings": ["0" * 16]}}
+    picked = home.pick_runs([first, later])
+    assert picked["folds"] is first and picked[home.NETWORKS] is later
+
+
 def test_the_menu_has_what_people_look_for():
     rooms = [
         {
