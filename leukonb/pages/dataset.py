@@ -469,34 +469,37 @@ def draw_layout(
 
 # %% ../../nbs/pages/dataset.ipynb #8bdb4bb2
 def _describe_joined(same: pd.DataFrame) -> list[str]:
-    "Which pairs join two subjects, and which have two labels."
+    "Which pairs are of two subjects, and which have two labels."
     joined, said = same[same.joins.str.contains("two subjects")], []
     if len(joined):
-        pairs = dict.fromkeys(f"{a} and {b}" for a, b in zip(joined.subject_a, joined.subject_b))
+        pairs = list(dict.fromkeys(f"{a} and {b}" for a, b in zip(joined.subject_a, joined.subject_b)))
+        more = f" and {len(pairs) - 8:,} other pairs of subjects" if len(pairs) > 8 else ""
         said.append(
-            f"{len(joined):,} of them {'joins' if len(joined) == 1 else 'join'} two subjects: "
-            f"{', '.join(pairs)}. "
-            "Digests of files do not see these; a split by identity may still cut them."
+            f"{len(joined):,} of them {'is' if len(joined) == 1 else 'are'} of two subjects: "
+            f"{', '.join(pairs[:8])}{more}. Only a link beyond chance says that two subjects are one person."
         )
     if odd := int((same.label_a != same.label_b).sum()):
-        said.append(f"{odd:,} of them {'has' if odd == 1 else 'have'} two labels for one cell.")
+        said.append(
+            f"{odd:,} of them {'has' if odd == 1 else 'have'} two labels, which no cell has: "
+            "a wrong label, or strangers that are alike."
+        )
     return said
 
 
 def _describe_copies(
     same: pd.DataFrame, compared: pd.DataFrame, apart: pd.DataFrame, least: float
 ) -> list[str]:
-    "How many pairs are one cell, and how many known to be different would have been called so."
+    "How many pairs are alike beyond the line, and how many known to be different are."
     wrong, hashed = int((apart.correlation >= least).sum()), compared.by.str.contains("hash")
     said = [
-        f"{len(same):,} of {len(compared):,} proposed pairs are one cell by their pixels, under different "
-        "bytes; "
-        f"of pairs known to be different, {wrong:,} of {len(apart):,} would have been called so."
+        f"{len(same):,} of {len(compared):,} proposed pairs are alike beyond the line, under different bytes; "
+        f"so are {wrong:,} of {len(apart):,} pairs known to be different. Each proposed pair is the nearest of "
+        "many, so strangers are among them more often than that: likeness alone makes no two images one cell."
     ]
     if hashed.any():
         right = (hashed & (compared.correlation >= least)).sum()
         said.append(
-            f"The perceptual hash alone proposed {hashed.sum():,}, of which {right:,} were confirmed."
+            f"The perceptual hash alone proposed {hashed.sum():,}, of which {right:,} are beyond the line."
         )
     return said
 
