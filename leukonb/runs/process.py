@@ -268,13 +268,26 @@ def is_final(
     return state.get("finished", 0) > since and not stopped
 
 # %% ../../nbs/runs/process.ipynb #a4e9ea50
-def _clear(run: Run) -> None:
-    "Remove what an earlier try left: result, progress, notebook, and files that are only half written."
-    folder = run.folder
+_HALF = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.\w+)?")  # as `files.atomic` calls a file while it is written
+_STATES = ("features-*.npy", "heads-*.npz")  # from which a run that was stopped goes on
+
+
+def _list_half(folder: Path) -> list[Path]:
+    "The files that are only half written."
     outside = (".run.json.", "..source.ipynb.", ".status.json.")  # a parent may be writing these
-    half = (p for p in folder.rglob(".*.tmp*") if p.is_file() and not p.name.startswith(outside))
-    for left in [folder / "result.json", folder / "progress.json", run.notebook, *half]:
-        left.unlink(missing_ok=True)
+    found = (p for p in folder.rglob(".*.tmp*") if _HALF.fullmatch(p.name) and p.is_file())
+    return [path for path in found if not path.name.startswith(outside)]
+
+
+def _clear(run: Run) -> None:
+    "Remove what an earlier try left; of a try that ended well also its states, which no digest vouches for."
+    folder = run.folder
+    left = [folder / "result.json", folder / "progress.json", run.notebook, *_list_half(folder)]
+    ended = read_if_there(folder / "status.json").get("status") == "done"
+    if ended and not os.environ.get("LEUKONB_REDRAW"):
+        left += [path for kind in _STATES for path in folder.glob(kind)]
+    for path in left:
+        path.unlink(missing_ok=True)
 
 # %% ../../nbs/runs/process.ipynb #b8f74c89
 def _tell_start(began: float, launched: float | None) -> dict[str, float]:
