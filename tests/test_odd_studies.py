@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from leukonb.files import refusal_line
+from leukonb.runs.notebook import check_parameters
 from leukonb.runs.study import apply_settings, load_study, plan_study
 
 HEAD = "title: T\nshows: S\nsize: smoke\n"
@@ -177,6 +178,9 @@ def test_every_network_that_a_plan_takes_unseen_is_there():
         ("training.schedule=cosine", "choose one of one-cycle, constant"),
         ("training.selection=last", "choose one of paper, best"),
         ("training.cohort=/etc", "name images with --data"),
+        ("training.rate=.inf", "a record keeps finite numbers"),
+        ("training.rate=-.inf", "a record keeps finite numbers"),
+        ("training.rate=.nan", "a record keeps finite numbers"),
     ],
 )
 def test_a_dry_run_refuses_what_there_is_not(tmp_path, setting, says):
@@ -240,3 +244,21 @@ def test_a_parameters_cell_is_read_and_never_run(suite, tmp_path, line):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), suite / "draw.ipynb")
     assert "draw.ipynb, parameters cell, line 1" in refusal_line(plan_with, suite, tmp_path / "out")
     assert not (tmp_path / "ran").exists()
+
+
+UNREADABLE = ["x: dict = {[1]: 2}", "x: list = [b'1']", "x: dict = {1: 1j}", "x: list = [...]", "x: str = '\\ud800'"]
+UNREADABLE += ["x: int = " + "-" * 3000 + "1", "x: " + " | ".join(["int"] * 3000) + " = 1"]
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A parameters cell holds what no record can keep",
+    injected="a key of a list, bytes, a complex number, half a letter, nesting of 3,000",
+    promise="one line that names the parameter or the cell",
+)
+@pytest.mark.parametrize("source", UNREADABLE, ids=lambda text: text[:18])
+def test_a_parameter_that_no_record_can_keep_is_refused(suite, source):
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), suite / "draw.ipynb")
+    line = refusal_line(check_parameters, suite / "draw.ipynb", {})
+    assert "draw" in line and "\n" not in line and len(line) < 400

@@ -247,12 +247,14 @@ def _read_parameter(node: ast.stmt, lines: list[str], here: str) -> Parameter:
     if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
         raise Refusal(f"{here}: {lines[node.lineno - 1].strip()!r} is not of the form  name: type = literal")
     try:
-        default = ast.literal_eval(node.value)
-    except ValueError:
+        default, kind = ast.literal_eval(node.value), _read_type(node.annotation, here)
+    except (ValueError, TypeError):
         raise Refusal(f"{here}: the default of {node.target.id} is derived; write a literal") from None
+    except (RecursionError, MemoryError):
+        raise Refusal(f"{here}: {node.target.id} is nested too deep; write it shorter") from None
     comments = [line.partition("#")[2].strip() for line in lines[node.lineno - 1 : node.end_lineno]]
     comment = next(filter(None, reversed(comments)), "")  # a formatter may have put it between brackets
-    return Parameter(node.target.id, _read_type(node.annotation, here), default, comment)
+    return Parameter(node.target.id, kind, default, comment)
 
 # %% ../../nbs/runs/notebook.ipynb #de7b7b39
 def _cell_parameters(source: str, where: str) -> Iterator[Parameter]:
@@ -261,6 +263,8 @@ def _cell_parameters(source: str, where: str) -> Iterator[Parameter]:
         body = ast.parse(source).body
     except SyntaxError as error:
         raise Refusal(f"{where}, parameters cell, line {error.lineno}: {error.msg}; mend that line") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise Refusal(f"{where}, parameters cell, cannot be read: {error or 'nested too deep'}") from None
     lines = source.splitlines()
     for node in body:
         yield _read_parameter(node, lines, f"{where}, parameters cell, line {node.lineno}")
@@ -292,6 +296,19 @@ def read_parameters(
     "The typed parameters of a notebook by name, from its cell tagged `parameters`, if it has one."
     return {p.name: p for p in _parse_once(*_find_cells(notebook))}
 
+# %% ../../nbs/runs/notebook.ipynb #7b4aa038
+def _check_kept(value: Any, where: str) -> None:
+    "Refuse a value that a record cannot keep as it is."
+    try:
+        kept = json.loads(json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8"))
+    except (TypeError, ValueError, RecursionError):
+        kept = ()  # which JSON never gives
+    if kept != value:
+        raise Refusal(
+            f"{where} = {ascii(value)[:60]}: a record keeps finite numbers, texts, true and false, none, and "
+            "lists and mappings from texts to these"
+        )
+
 # %% ../../nbs/runs/notebook.ipynb #24ae62a3
 @lru_cache(maxsize=128)
 def _make_form(sources: tuple[str, ...], where: str) -> "type[BaseModel]":
@@ -321,8 +338,11 @@ def check_parameters(
         effective = _make_form(*_find_cells(notebook))(**given).model_dump()
     except ValidationError as error:
         _refuse_value(known[str(error.errors()[0]["loc"][0])], given, f"{said}experiment {name}")
-    for p in filter(lambda p: p.choices, known.values()):
-        _check_choice(p, effective[p.name], f"{said}experiment {name}, parameter {p.name}")
+    for p in known.values():
+        place = f"{said}experiment {name}, parameter {p.name}"
+        _check_kept(effective[p.name], place)
+        if p.choices:
+            _check_choice(p, effective[p.name], place)
     return effective
 
 # %% ../../nbs/runs/notebook.ipynb #2cd61497
