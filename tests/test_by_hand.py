@@ -289,3 +289,15 @@ def test_one_run_on_drawn_cells_among_several_is_said(own, monkeypatch):
     given = {"trainings": [str(run.folder) for run in made]}
     run = plan_by_hand(find_experiment("ablation"), given, Path("_runs").absolute())
     assert run.manifest["synthetic"] is True and "alone" not in run.manifest
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="Names that look like numbers on the page of a notebook run by hand",
+    injected="the subjects 001 and 004 in a table of the record",
+    promise="they stay what they are",
+)
+def test_the_page_of_a_notebook_run_by_hand_keeps_names_as_they_are(tmp_path):
+    (tmp_path / "subjects.csv").write_text("subject,cells\n001,4\n004,5\n")
+    shown = kernel._show_tables(tmp_path)
+    assert ">001<" in shown[0]["text/html"] and ">004<" in shown[0]["text/html"]

@@ -1,5 +1,7 @@
 """What the judge says of, or refuses in, a table and terms before it judges."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from leukonb.evidence.class_judgement import judge_classes
@@ -11,6 +13,7 @@ from leukonb.evidence.subgroups import place_subjects
 from leukonb.evidence.tables import read_any_table
 from leukonb.evidence.worlds import OneSetWorld, draw_one_set
 from leukonb.files import Refusal
+from leukonb.verbs import evaluate
 from leukonb.verbs.evaluate import judge_predictions, plan_judgement, read_judged
 from leukonb.verbs.plan import plan_at_once, prepare_plan
 
@@ -202,3 +205,11 @@ def test_a_plan_refuses_such_a_count_as_well(tmp_path, term: str, value: float) 
         with pytest.raises(Refusal, match=f"^--{term} {value}: give a whole number from"):
             ask(None, {}, **terms)
     assert not list(tmp_path.iterdir())
+
+
+def test_arms_whose_names_look_like_numbers_keep_them_in_what_a_run_gives_back(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("arm,metric,value\n001,auroc,0.5\nNA,auroc,\n")
+    (tmp_path / "comparisons.csv").write_text("a,b,difference\n001,NA,0.1\n")
+    scores, tests = (evaluate._read_judged_table(tmp_path / f"{n}.csv") for n in ("scores", "comparisons"))
+    assert scores.arm.tolist() == ["001", "NA"] and scores.value.isna().tolist() == [False, True]
+    assert tests.loc[0, ["a", "b"]].tolist() == ["001", "NA"] and tests.difference[0] == 0.1

@@ -224,3 +224,9 @@ def test_verify_names_a_device_that_is_not_here_and_no_other(tmp_path, monkeypat
     monkeypatch.setenv("PATH", f"{driver}{os.pathsep}{os.environ['PATH']}")
     assert not differing("NVIDIA H100") and not differing(device.name_processor())
     assert differing("NVIDIA L4") == [f"device: NVIDIA L4 then, {device.name_processor()} now"]
+
+
+def test_a_relative_folder_of_keras_is_the_same_in_the_folder_of_a_run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", "kc")
+    assert process._child_environment("private", threads=1)["KERAS_HOME"] == str(tmp_path / "kc")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from ..draw.look import table_html
-from ..files import Refusal, read_json, write_json, write_text
+from ..files import Refusal, read_json, read_table, write_json, write_text
 from .by_hand import NOTE, plan_by_hand
 from .form import find_later
 from .notebook import find_named, notebooks_folder, read_code, read_parameters
@@ -222,16 +222,19 @@ def check_by_hand(run: Run) -> None:
         raise Refusal(f"no record: {deviation}; save the notebook, restart, and run all cells")
 
 # %% ../../nbs/runs/kernel.ipynb #ab94e74d
+def _show_tables(folder: Path) -> list[dict[str, Any]]:
+    "What the tables of a record look like, the names in them as they are."
+    return [{"text/html": table_html(read_table(file), file.stem)} for file in sorted(folder.glob("*.csv"))]
+
+
 def _show_files(run: Run) -> "list[NotebookNode]":
     "The outputs that the figures and tables of a run make."
     import nbformat
-    import pandas as pd
 
     shown = []
     for file in sorted(run.folder.glob("figures/*.json")):
         shown.append({"application/vnd.plotly.v1+json": read_json(file)})
-    for file in sorted(run.folder.glob("*.csv")):
-        shown.append({"text/html": table_html(pd.read_csv(file), file.stem)})
+    shown += _show_tables(run.folder)
     shown.append({"text/html": show_provenance(run).data})
     return [nbformat.v4.new_output("display_data", data) for data in shown]
 

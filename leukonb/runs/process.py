@@ -406,6 +406,7 @@ def _child_environment(
 ) -> dict[str, str]:
     "The variables of a run's process: threads pinned, a temporary folder, the machine's GPUs or none."
     own, paths = os.environ.get("LEUKONB_NBS"), [folder, os.environ.get("JUPYTER_PATH")]
+    settings = os.environ.get("KERAS_HOME")
     kept = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin take the cores of the run beside
     kept |= {"JAX_COMPILATION_CACHE_DIR": compiled} if compiled else {}
     return {
@@ -415,6 +416,9 @@ def _child_environment(
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         **({} if gpu or not list_gpus() else {"CUDA_VISIBLE_DEVICES": "-1"}),
         **({"LEUKONB_NBS": str(Path(own).resolve())} if own else {}),
+        **(
+            {"KERAS_HOME": os.path.abspath(settings)} if settings else {}
+        ),  # the child works in another folder
         "LEUKONB_GPUS": ",".join(list_gpus()) if gpu else "",
         "LEUKONB_GPU_LOCKS": os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks(),
         "LEUKONB_REDRAW": "1" if redraw else "",

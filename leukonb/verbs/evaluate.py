@@ -605,6 +605,12 @@ def take_back(
             folder.rmdir()
 
 # %% ../../nbs/verbs/evaluate.ipynb #a607b449
+def _read_judged_table(path: Path) -> pd.DataFrame:
+    "A table of a judgement, in which the names of arms stay what they are: `001`, `NA`."
+    names = dict.fromkeys(("arm", "a", "b"), "str")
+    return read_table(path, dtype=names, keep_default_na=False, na_values=[""])
+
+
 def execute_judgement(
     run: Run,  # from `plan_judgement`
 ) -> Evidence:
@@ -618,7 +624,8 @@ def execute_judgement(
             with _naming(run.manifest["inputs"]["parameters"]["source"]):
                 raise Refusal(status["error"])
         raise Refusal(f"{status.get('error') or status['status']} (see {run.notebook})")
-    scores, naive, tests = (read_table(run.folder / f"{k}.csv") for k in ("scores", "naive", "comparisons"))
+    tables = [_read_judged_table(run.folder / f"{k}.csv") for k in ("scores", "naive", "comparisons")]
+    scores, naive, tests = tables
     return Evidence(read_evidence(run.folder / "evidence.json"), scores, naive, tests, run)
 
 # %% ../../nbs/verbs/evaluate.ipynb #a16574b0
