@@ -349,7 +349,8 @@ def published_files(run: Run) -> dict[Path, str]:
     "The files of a run that has a page which a reader may take away: for each, its place in the site."
     place = f"files/{'published/' * is_published(run)}{'/'.join(run.folder.parts[-3:])}"
     if run.done:
-        files = [p for kind in _PUBLISHED for p in sorted(run.folder.glob(kind))] + [run.notebook]
+        files = [p for kind in _PUBLISHED for p in sorted(run.folder.glob(kind))]
+        files += [] if is_published(run) else [run.notebook]  # which comes with leukonb
         offered = {p: f"{place}/{p.name}" for p in files if p.is_file()}
         article = run.folder / "article.md"
         made = (
@@ -394,11 +395,15 @@ def provenance_html(
     facts["data"] = escape_markup(", ".join(data_digests(run)) or "none")
     facts["files read"] = facts.pop("files")
     took = f"{seconds:.0f} s" if seconds is not None else ""
+    kept = (
+        f"nbs/_published/{'/'.join(run.folder.parts[-3:])}/{run.notebook.name}" if is_published(run) else ""
+    )
     rows = {
         "study": escape_markup(run.manifest.get("study")),
         **facts,
         "took": took,
         "files": ", ".join(links),
+        "executed notebook": f"in the repository: <code>{escape(kept)}</code>" if kept else "",
     }
     body = "".join(f"<tr><th scope='row'>{k}</th><td>{v}</td></tr>" for k, v in rows.items() if v)
     return _raw_html(f"<table class='provenance' id='provenance'><tbody>{body}</tbody></table>")

@@ -23,7 +23,7 @@ class Section(NamedTuple):
     text: str
 
 
-MOST = 150  # words of a part as they stand; of those that follow, each word that is new
+MOST = 60  # words of a part as they stand; of those that follow, each word that is new
 _UNREAD = ("pre", "script", "style", "nav", "button", "summary", "math", "template")
 _APART = ("p", "li", "td", "th", "h1", "h2", "h3", "h4", "caption", "figcaption", "div", "tr")
 
