@@ -298,6 +298,24 @@ def _pick_other(question: Question, source: Pilot | Population) -> list[Populati
         ends.append(replace(source, ALL=ALL, HEM=HEM))
     return ends
 
+# %% ../../nbs/evidence/planning.ipynb #c3f55278
+_STEPS = 8  # by which a size is raised at most, each by a subject or 3 %
+
+
+def _confirm(
+    question: Question, arms: Sequence[Population], n: int, effort: Effort
+) -> tuple[int, dict[str, float]]:
+    "The size that fresh studies bear out, and what they gave."
+    promised = question.assured if question.gain is None else question.power
+    chance = 2 * math.sqrt(promised * (1 - promised) / effort.studies)
+    row = _simulate_size(question, arms, n, effort.studies, effort)
+    for _ in range(_STEPS):
+        if row["share"] >= promised - chance or n >= effort.most:
+            break
+        n = min(effort.most, n + max(1, round(0.03 * n)))
+        row = _simulate_size(question, arms, n, effort.studies, effort)
+    return n, row
+
 # %% ../../nbs/evidence/planning.ipynb #48b13379
 def _formula_of(question: Question, population: Population, n: int) -> float | None:
     "The half-width by the design effect, of the scores that it is for."
@@ -319,7 +337,8 @@ def make_plan(
     population = source.population if isinstance(source, Pilot) else source
     arms = improve(population, question)
     n, curve = find_size(question, arms, effort)
-    mean, fresh = None, replace(effort, seed=effort.seed + 1)
+    n, confirmed = _confirm(question, arms, n, replace(effort, seed=effort.seed + 1))
+    mean = None
     if question.half_width is not None:
         mean = max(LEAST, math.ceil(_solve_line(curve, "mean", question.half_width)))
     return Plan(
@@ -331,7 +350,7 @@ def make_plan(
         find_range(question, _pick_other(question, source), effort),
         curve,
         compare_growth(question, population, n, effort),
-        _simulate_size(question, arms, n, effort.studies, fresh),
+        confirmed,
         _formula_of(question, population, n),
         source.subjects if isinstance(source, Pilot) else None,
         effort,
