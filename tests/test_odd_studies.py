@@ -246,7 +246,13 @@ def test_a_parameters_cell_is_read_and_never_run(suite, tmp_path, line):
     assert not (tmp_path / "ran").exists()
 
 
-UNREADABLE = ["x: dict = {[1]: 2}", "x: list = [b'1']", "x: dict = {1: 1j}", "x: list = [...]", "x: str = '\\ud800'"]
+UNREADABLE = [
+    "x: dict = {[1]: 2}",
+    "x: list = [b'1']",
+    "x: dict = {1: 1j}",
+    "x: list = [...]",
+    "x: str = '\\ud800'",
+]
 UNREADABLE += ["x: int = " + "-" * 3000 + "1", "x: " + " | ".join(["int"] * 3000) + " = 1"]
 
 

@@ -492,9 +492,10 @@ def _describe_copies(
     "How many pairs are alike beyond the line, and how many known to be different are."
     wrong, hashed = int((apart.correlation >= least).sum()), compared.by.str.contains("hash")
     said = [
-        f"{len(same):,} of {len(compared):,} proposed pairs are alike beyond the line, under different bytes; "
-        f"so are {wrong:,} of {len(apart):,} pairs known to be different. Each proposed pair is the nearest of "
-        "many, so strangers are among them more often than that: likeness alone makes no two images one cell."
+        f"{len(same):,} of {len(compared):,} proposed pairs are alike beyond the line, under different "
+        f"bytes; so are {wrong:,} of {len(apart):,} pairs known to be different. Each proposed pair is the "
+        "nearest of many, so strangers are among them more often than that: likeness alone makes no two "
+        "images one cell."
     ]
     if hashed.any():
         right = (hashed & (compared.correlation >= least)).sum()

@@ -269,7 +269,7 @@ def is_final(
 
 # %% ../../nbs/runs/process.ipynb #a4e9ea50
 _HALF = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp(\.\w+)?")  # as `files.atomic` calls a file while it is written
-_STATES = ("features-*.npy", "heads-*.npz")  # from which a run that was stopped goes on
+_KEPT_STATES = ("features-*.npy", "heads-*.npz")  # from which a run that was stopped goes on
 
 
 def _list_half(folder: Path) -> list[Path]:
@@ -285,7 +285,7 @@ def _clear(run: Run) -> None:
     left = [folder / "result.json", folder / "progress.json", run.notebook, *_list_half(folder)]
     ended = read_if_there(folder / "status.json").get("status") == "done"
     if ended and not os.environ.get("LEUKONB_REDRAW"):
-        left += [path for kind in _STATES for path in folder.glob(kind)]
+        left += [path for kind in _KEPT_STATES for path in folder.glob(kind)]
     for path in left:
         path.unlink(missing_ok=True)
 
