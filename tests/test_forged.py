@@ -13,6 +13,7 @@ from test_runs import write
 
 from leukonb.draw.cells import decode_thumbnails
 from leukonb.files import digest_file, read_json, refusal_line, write_json
+from leukonb.runs import verify
 from leukonb.runs.crate import export_crate
 from leukonb.runs.key import digest_inputs
 from leukonb.runs.process import execute_run
@@ -74,6 +75,30 @@ def edit_cell(run, kind, **changes):
     run.notebook.write_text(json.dumps(notebook))
 
 
+def edit_showing_cell(run, change):
+    """Change the first cell of the executed notebook that shows a table, and its outputs."""
+    notebook = json.loads(run.notebook.read_text())
+    change(next(c for c in notebook["cells"] if any("data" in o for o in c.get("outputs", []))))
+    run.notebook.write_text(json.dumps(notebook))
+
+
+def add_output(run):
+    table = {"text/html": "<p>Validated on 1,000 patients</p>"}
+    forged = {"output_type": "display_data", "name": "stderr", "metadata": {}, "data": table}
+    edit_showing_cell(run, lambda cell: cell["outputs"].append(forged))
+
+
+def change_output(run, **changes):
+    edit_showing_cell(run, lambda cell: cell["outputs"][0].update(changes))
+
+
+def move_into_source(run):
+    def move(cell):
+        cell["source"] = "\n".join(["".join(cell["source"]), verify._show_output(cell["outputs"].pop(0))])
+
+    edit_showing_cell(run, move)
+
+
 FORGERIES = {
     "the shown number": lambda run: edit(run.notebook, "the mean is 0.50", "the mean is 0.99"),
     "a table beside a time": lambda run: edit(run.notebook, "<td>0.91</td>", "<td>0.99</td>"),
@@ -95,6 +120,9 @@ FORGERIES = {
     "code shown as text": lambda run: edit_cell(run, "code", cell_type="markdown"),
     "a pasted picture": lambda run: edit_cell(run, "code", attachments={"a.png": {"image/png": "AAAA"}}),
     "a table": lambda run: (run.folder / "mean.csv").write_text("mean\n0.99\n"),
+    "a table that calls itself a warning": add_output,
+    "a table that calls itself a stream": lambda run: change_output(run, output_type="stream"),
+    "an output as a line of its cell": move_into_source,
 }
 
 

@@ -187,12 +187,16 @@ def _as_text(part: Any) -> str:
 
 def _show_output(output: dict[str, Any]) -> str:
     "What a page shows of an output, as text: of several forms the HTML and the figure."
-    if output.get("name") == "stderr":
-        return ""
     data = output.get("data", {})
     shown = {k: v for k, v in data.items() if k in ("text/html", "application/vnd.plotly.v1+json")} or data
     parts = {**shown, **{k: output[k] for k in ("text", "evalue") if k in output}}
-    return canonical({kind: _PROVENANCE.sub("<table>", _as_text(part)) for kind, part in parts.items()})
+    told = {kind: _PROVENANCE.sub("<table>", _as_text(part)) for kind, part in parts.items()}
+    return canonical({"output_type": output.get("output_type"), **told})
+
+
+def _is_warning(output: dict[str, Any]) -> bool:
+    "Whether an output is what was written to standard error, which no page shows."
+    return output.get("output_type") == "stream" and output.get("name") == "stderr"
 
 # %% ../../nbs/runs/verify.ipynb #b6fda1b3
 def _read_cells(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:  # of each the source and the outputs
@@ -201,11 +205,12 @@ def _read_cells(run: Run) -> list[tuple[str, list[dict[str, Any]]]]:  # of each 
     return list(zip(sources, (c.get("outputs", []) for c in read_json(run.notebook)["cells"])))
 
 
-def _show_cells(run: Run) -> list[str]:
-    "What a page shows of each cell, as text: its kind, source, pictures pasted into it, and outputs."
+def _show_cells(run: Run) -> list[list[str]]:
+    "What a page shows of each cell: its kind with pictures pasted into it, its source, and each output."
     cells, read = _read_cells(run), read_json(run.notebook)["cells"]
     heads = [canonical([cell.get("cell_type"), cell.get("attachments") or {}]) for cell in read]
-    return ["\n".join([h, source, *map(_show_output, out)]) for h, (source, out) in zip(heads, cells)]
+    shown = [[_show_output(output) for output in outputs if not _is_warning(output)] for _, outputs in cells]
+    return [[head, source, *parts] for head, (source, _), parts in zip(heads, cells, shown)]
 
 
 _FACT = re.compile(r"<tr><th scope='row'>(.*?)</th><td>(.*?)</td></tr>")
@@ -245,7 +250,7 @@ def _drop_timed_cells(table: str) -> str:
 
 
 def _drop_times_shown(text: str) -> str:
-    "What a cell shows, without columns of times and without the numbers of a figure of times."
+    "What a part of a cell shows, without columns of times and without the numbers of a figure of times."
     text = re.sub(r"(?s)<table.*?</table>", lambda m: _drop_timed_cells(m[0]), text)
     figures = re.findall(r"figure-([\w-]+)", text)
     return re.sub(r"[\d.,]+(e[+-]?\d+)?", "0", text) if any(map(is_time, figures)) else text
@@ -270,13 +275,13 @@ def _compare_page(old: Run, new: Run) -> tuple[str, str]:
         return ("equal", "") if made else ("differs", "not what the files of the run by hand make")
     if not new.notebook.is_file():
         return "missing", "not written this time"
-    was, now = _show_cells(old), [_with_paths(text, new, old) for text in _show_cells(new)]
+    was, now = _show_cells(old), [[_with_paths(part, new, old) for part in cell] for cell in _show_cells(new)]
     if len(was) != len(now):
         return "differs", f"{len(was)} cells then, {len(now)} now"
     wrong = [
         n
         for n, (a, b) in enumerate(zip(was, now), 1)
-        if a != b and _drop_times_shown(a) != _drop_times_shown(b)
+        if a != b and [*map(_drop_times_shown, a)] != [*map(_drop_times_shown, b)]
     ]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -307,10 +312,11 @@ def _compare_notes(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str]:
 def _compare_record(old: Run, new: Run) -> list[tuple[str, str, str, str]]:
     "What a run's record states of itself, as rows of `compare_runs`."
     was, changed = old.result, find_changed(old.folder, old.result)
-    rows = []
+    rows, stated = [], {"result.json", *was.get("shown", {}), *was["files"]}
     beside = [name for name in changed if name not in was["files"]]
     for name in dict.fromkeys(["result.json", *was.get("shown", {}), *beside]):
-        status, note = ("differs", "changed since the run wrote it") if name in changed else ("equal", "")
+        why = "changed since the run wrote it" if name in stated else "the record holds no digest of it"
+        status, note = ("differs", why) if name in changed else ("equal", "")
         if not (old.folder / name).is_file() and name in changed:
             status, note = "missing", "gone from the run's folder"
         rows.append(("record", name, status, note))
