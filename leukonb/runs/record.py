@@ -390,12 +390,13 @@ def show_provenance(run: Run) -> "HTML":
     return HTML(f"<table class='provenance'>{caption}<tbody>{rows}</tbody></table>")
 
 # %% ../../nbs/runs/record.ipynb #3575f5fe
-_KINDS = ("*.csv", "*.md", "*.parquet", "*.keras", "figures/*.json", "evidence.json")
+_KINDS = ("*.csv", "*.md", "*.parquet", "*.keras", "figures/*.json", "figures/*.html")
+_JUDGED = ("evidence.json", "methods.json")
 
 
 def _digest_files(folder: Path) -> dict[str, str]:
     "The digests of what a run leaves: tables, figures, models."
-    files = [p for kind in _KINDS for p in sorted(folder.glob(kind))]
+    files = [p for kind in (*_KINDS, *_JUDGED) for p in sorted(folder.glob(kind))]
     return {p.relative_to(folder).as_posix(): digest_file(p) for p in files}
 
 # %% ../../nbs/runs/record.ipynb #17d46777

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from ..files import Refusal, digest, digest_file, read_json, write_json
+from .form import read_if_there
 from .keep import leads_inside
 
 # %% ../../nbs/runs/seal.ipynb #d2d38753
@@ -101,16 +102,25 @@ def _list_unnamed(result: dict[str, Any]) -> list[str]:
     return missing if executed else [*missing, "the executed notebook"]
 
 
+def _list_unsealed(folder: Path, stated: Iterable[str]) -> list[str]:
+    "What pages show or `evaluate` hands on, and a record of an earlier version states no digest of."
+    sheets = [f"figures/{path.name}" for path in sorted((folder / "figures").glob("*.html"))]
+    judged = "evidence.json" in stated or (folder / "methods.json").exists()
+    return [name for name in [*sheets, *["methods.json"] * judged] if name not in stated]
+
+
 def find_changed(
     folder: Path | str,  # of a run
     result: dict[str, Any],  # what its result.json holds
     thorough: bool = True,  # read every file, not only those that were written after the seal
 ) -> list[str]:  # names of files
-    "What in a run's folder is gone, or is no longer what its result states."
+    "What in a run's folder is gone, is no longer what its result states, or is not stated there and must be."
     folder, stated = Path(folder), {**result.get("shown", {}), **result.get("files", {})}
     unnamed = _list_unnamed(result) if "record" in result else []
     if (folder / "published.json").is_file():
         stated = _read_published(folder)
+    else:
+        unnamed += _list_unsealed(folder, stated)
     since = min(os.stat(folder / "result.json").st_mtime_ns, result.get("written", sys.maxsize))
     changed = [name for name, sha in stated.items() if not _is_same(folder / name, sha, since, thorough)]
     sealed = not result.keys().isdisjoint(("record", "ended", "written"))
@@ -125,5 +135,8 @@ def describe_changed(
     "What has changed in a folder, in words; empty where nothing has."
     if not names:
         return ""
-    what = "has changed" if (Path(folder) / names[0]).is_file() else "is gone"
+    folder, result = Path(folder), read_if_there(Path(folder) / "result.json")
+    unsealed = _list_unsealed(folder, {**result.get("shown", {}), **result.get("files", {})})
+    there = "is not sealed" if names[0] in unsealed else "has changed"
+    what = there if (folder / names[0]).is_file() else "is gone"
     return f"{names[0]} {what}" + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
