@@ -11,6 +11,7 @@ import pytest
 from finished import write_runs
 from rich.console import Console
 
+from leukonb.files import refusal_line
 from leukonb.runs import verify
 from leukonb.runs.crate import export_crate
 from leukonb.runs.record import read_runs
@@ -164,3 +165,22 @@ def test_a_crate_goes_on_without_what_cannot_be_read(made, tmp_path, capsys):
     assert said.count("\n") == 1 and made[0].folder.name in said
     assert not (tmp_path / "crate/training" / made[0].folder.name).exists()
     assert (tmp_path / "crate/training" / made[1].folder.name / "loss.csv").exists()
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="The result of one run of a study was damaged before the study is exported",
+    injected="[], an empty file, half a file or nothing in the place of result.json",
+    promise="no crate that leaves the run out without a word: refused in one line that names it",
+)
+@pytest.mark.parametrize("how", ["a list", "empty", "cut off", "gone"])
+def test_a_crate_leaves_out_no_run_whose_result_is_damaged(made, tmp_path, how):
+    file = made[0].folder / "result.json"
+    file.unlink() if how == "gone" else spoil(file, how)
+    said = refusal_line(export_crate, "quick", tmp_path / "runs", tmp_path / "crate")
+    assert made[0].folder.name in said and "result.json is gone or damaged" in said and "\n" not in said
+    assert not (tmp_path / "crate").exists()
+    (made[0].folder / "status.json").write_text('{"status": "failed", "error": "asked to"}')
+    file.unlink(missing_ok=True)
+    export_crate("quick", tmp_path / "runs", tmp_path / "crate")
+    assert not (tmp_path / "crate/training" / made[0].folder.name).exists(), "it has failed"

@@ -13,7 +13,7 @@ from leukonb.files import read_json, refusal_line, write_json
 from leukonb.runs.crate import export_crate
 from leukonb.runs.form import read_manifest
 from leukonb.runs.process import _keep_history
-from leukonb.runs.record import is_whole, make_run
+from leukonb.runs.record import _digest_files, is_whole, make_run
 from leukonb.runs.seal import seal
 from leukonb.runs.watch import list_status
 from leukonb.verbs.predict import describe_next
@@ -167,3 +167,33 @@ def test_what_a_table_of_scores_lacks_is_said_instead_of_a_promise(lacking, said
     line = describe_next(table, "p.csv")
     assert all(part in line for part in said) and "fill in what is missing in p.csv" in line
     assert "judges the scores" not in line
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A sheet of maps or the methods of a judgement was edited, lost, or taken out of its record",
+    injected="another content, the file removed, its digest removed from the result and the result sealed anew",
+    promise="the run is not done, the file is named; asked for again, the run is made again",
+)
+@pytest.mark.parametrize("name", ["figures/cells.html", "methods.json"])
+def test_sheets_of_maps_and_methods_stand_under_the_seal(run, tmp_path, name):
+    file, result = run.folder / name, read_json(run.folder / "result.json")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("as it was")
+    assert run.status["error"].startswith(f"{name} is not sealed") and not is_whole(run)
+    said = refusal_line(export_crate, "quick", tmp_path / "runs", tmp_path / "crate")
+    assert f"{name} is not sealed; leukonb run quick makes the run again" in said
+    write_json(run.folder / "result.json", {**result, "files": _digest_files(run.folder)})
+    seal(run.folder, run.experiment, TOLD)
+    assert is_whole(run) and run.status["status"] == "done"
+    file.write_text("as it is")
+    assert run.status["error"].startswith(f"{name} has changed") and not is_whole(run)
+    file.unlink()
+    assert run.status["error"].startswith(f"{name} is gone") and not is_whole(run)
+
+
+def test_a_judgement_whose_methods_are_gone_with_their_digest_is_not_whole(run):
+    (run.folder / "evidence.json").write_text("{}")
+    write_json(run.folder / "result.json", {**run.result, "files": _digest_files(run.folder)})
+    seal(run.folder, run.experiment, TOLD)
+    assert run.status["error"].startswith("methods.json is gone") and not is_whole(run)

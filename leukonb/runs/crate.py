@@ -6,6 +6,7 @@
 __all__ = ['export_crate']
 
 # %% ../../nbs/runs/crate.ipynb #ded7fe6e
+import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +15,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 from ..files import Refusal, canonical, digest_file
+from .form import read_state
 from .keep import check_target, replacing
 from .record import Run, read_runs, say_odd
 from .seal import describe_changed, find_changed
@@ -120,7 +122,17 @@ def _check_whole(run: Run) -> None:
     names = names or [".source.ipynb"] * (not (run.folder / ".source.ipynb").is_file())
     if names:
         again = f"{run.manifest.get('command') or 'its study'} makes the run again"
-        raise Refusal(f"{run.folder}: {describe_changed(run.folder, names)} since the run ended; {again}")
+        said = describe_changed(run.folder, names)
+        when = "" if "not sealed" in said else " since the run ended"
+        raise Refusal(f"{run.folder}: {said}{when}; {again}")
+
+
+def _check_readable(run: Run) -> None:
+    "A `Refusal` of a run that has ended well, by its files, and whose result cannot be read."
+    state = run.status
+    ended = os.path.lexists(run.folder / "result.json") or read_state(run.folder).get("status") == "done"
+    if not run.result and ended and state["status"] != "running":
+        raise Refusal(f"{run.folder}: {state.get('error') or 'result.json is damaged'}")
 
 # %% ../../nbs/runs/crate.ipynb #90b271de
 def export_crate(
@@ -132,6 +144,8 @@ def export_crate(
     "Write a study's finished runs as an RO-Crate, whole or not at all; a `Refusal` where none is finished."
     (runs, odd), to = read_runs(Path(out), study), Path(to)
     say_odd(odd.values())
+    for run in runs:
+        _check_readable(run)
     done = [run for run in runs if run.result]
     if not done:
         raise Refusal(f"no finished run of {study} in {out}; leukonb run {study} makes them")
