@@ -99,6 +99,49 @@ def test_odd_records_stop_nothing(made, tmp_path, capsys, name):
             assert row.status in ("done", "changed")
 
 
+HALF = "x\ud800y"  # of a character, which JSON can spell and no page can hold
+VALUES = {
+    "a title": ("run.json", {"title": HALF}),
+    "a size": ("run.json", {"size": HALF}),
+    "a device": ("run.json", {"environment": {"device": HALF}}),
+    "a name of something": ("run.json", {HALF: 1}),
+    "a figure that is a list": ("result.json", {"headline": {"a": ["odd", None]}}),
+    "a figure in words": ("result.json", {"headline": {"a": "odd"}}),
+    "a figure without a value": ("result.json", {"headline": {"a": {}}}),
+    "an odd end of an interval": ("result.json", {"headline": {"a": {"value": 0.9, "low": ["odd"]}}}),
+    "an infinite figure": ("result.json", {"headline": {"a": float("inf")}}),
+    "a figure's name": ("result.json", {"headline": {HALF: 1}}),
+    "a note": ("result.json", {"notes": [HALF]}),
+    "a reason": ("status.json", {"status": "failed", "error": HALF}),
+}
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="An odd value in a record that is otherwise as a run writes it",
+    injected="half a character in a title, a size, a device, a note, a reason; a list, words or nothing for a figure",
+    promise="status and site go on with all other runs; the run with the odd value is named, with its place",
+)
+def test_odd_values_stop_nothing(nbs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(site, "list_library", lambda nbs: {})
+    made = write_runs(nbs, tmp_path / "runs", len(VALUES) + 1)
+    for run, (name, odd) in zip(made, VALUES.values()):
+        file = run.folder / name
+        file.write_text(json.dumps({**json.loads(file.read_text()), **odd}))
+    rows, sited = look_at_all(tmp_path / "runs", made[-1])
+    said = capsys.readouterr().err
+    assert sited >= {run.folder for run in made[len(VALUES) :]}
+    for run, (what, (name, _)) in zip(made, VALUES.items()):
+        row = rows.loc[run.folder.name]
+        if name == "run.json":
+            assert row.status == "unreadable" and said.count(run.folder.name) == 1, what
+            assert "half a character" in row.reason
+        elif name == "result.json":
+            assert row.status == "failed" and "result.json is gone or damaged" in row.reason, what
+        else:
+            assert row.status == "done"
+
+
 @pytest.mark.parametrize("how", HOWS)
 def test_an_odd_plan_has_a_row_of_its_own(made, tmp_path, how):
     spoil(tmp_path / "runs/quick/plan.json", how)

@@ -6,6 +6,7 @@
 __all__ = ['read_if_there', 'find_misfits', 'read_manifest', 'read_result', 'find_later', 'read_state', 'read_progress']
 
 # %% ../../nbs/runs/form.ipynb #dce689a6
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +75,8 @@ def _models() -> dict[str, Any]:
     clocks = ("started", "finished", "seconds", "starting", "waited")
     times = dict.fromkeys(clocks, Annotated[float, Field(ge=0, le=1e11)])
     kept = Annotated[dict[str, str], AfterValidator(_check_places)]
+    count = number | bool | None  # no number is what is not defined
+    figure = _model(value=(count, ...), low=number | None, high=number | None, unit=text, what=text)
     version = Annotated[int, Field(ge=1)], Field(default=None, alias="schema")
     sealed = {"record": str, "written": int, "ended": _model(note=str, **times)}
     return {
@@ -92,7 +95,10 @@ def _models() -> dict[str, Any]:
             **{"unit": str, "message": str, "seconds_left": number | None},
         ),
         "result.json": _model(
-            run=(str, ...), headline=words, notes=list, files=kept, shown=kept, version=version, **sealed
+            run=(str, ...),
+            headline=dict[str, count | figure],  # type: ignore[valid-type]
+            notes=list,
+            **{"files": kept, "shown": kept, "version": version, **sealed},
         ),
     }
 
@@ -104,10 +110,25 @@ def find_misfits(
     "What of a file's content is not as a run writes it."
     from pydantic import ValidationError
 
+    if broken := _find_broken_text(found):
+        return broken
     try:
         _models()[kind].model_validate(found)
     except ValidationError as error:
         return {".".join(map(str, e["loc"])): _plain(e["msg"]) for e in error.errors(include_url=False)}
+    return {}
+
+
+def _find_broken_text(found: Any) -> dict[str, str]:
+    "Where in a file's content half a character stands, as JSON can spell it and no file or page can hold it."
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        parts = found.items() if isinstance(found, dict) else []
+        whole = {ascii(k)[1:-1]: v for k, v in parts if _find_broken_text([k, v])}
+        return dict.fromkeys(whole or [""], "a text with half a character in it")
+    except RecursionError:
+        return {"": "nested too deep to be read"}
     return {}
 
 

@@ -9,6 +9,7 @@ __all__ = ['Run', 'shorten_command', 'make_run', 'link_files', 'check_files', 'r
            'describe_standing', 'read_runs', 'find_runs', 'say_odd']
 
 # %% ../../nbs/runs/record.ipynb #916bcec4
+import json
 import os
 import platform
 import re
@@ -25,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 import pandas as pd
 from ..draw.look import show_table
-from ..files import Refusal, digest_file, write_json
+from ..files import Refusal, canonical, digest_file, write_json
 from .device import ask_program, name_device, name_processor
-from .form import find_later, read_manifest, read_progress, read_result, read_state
+from .form import find_later, find_misfits, read_manifest, read_progress, read_result, read_state
 from leukonb.runs.key import (
     computing_settings,
     digest_input,
@@ -416,6 +417,8 @@ def finish(
         "notes": [*filter(None, [describe_missing(run)]), *(notes or [])],
         "files": _digest_files(run.folder),
     }
+    for where, wrong in find_misfits("result.json", json.loads(canonical(result))).items():
+        raise Refusal(f"{where}: {wrong}; a figure is a number, or value, low, high, unit and what")
     write_json(run.folder / "result.json", result)
     if alone:
         _by_hand().end_by_hand(run)
