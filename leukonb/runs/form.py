@@ -75,7 +75,7 @@ def _models() -> dict[str, Any]:
     clocks = ("started", "finished", "seconds", "starting", "waited")
     times = dict.fromkeys(clocks, Annotated[float, Field(ge=0, le=1e11)])
     kept = Annotated[dict[str, str], AfterValidator(_check_places)]
-    count = number | bool | None  # no number is what is not defined
+    count = number | bool | text  # none is what is not defined
     figure = _model(value=(count, ...), low=number | None, high=number | None, unit=text, what=text)
     version = Annotated[int, Field(ge=1)], Field(default=None, alias="schema")
     sealed = {"record": str, "written": int, "ended": _model(note=str, **times)}

@@ -418,7 +418,7 @@ def finish(
         "files": _digest_files(run.folder),
     }
     for where, wrong in find_misfits("result.json", json.loads(canonical(result))).items():
-        raise Refusal(f"{where}: {wrong}; a figure is a number, or value, low, high, unit and what")
+        raise Refusal(f"{where}: {wrong}; a figure is a number, a text, or value, low, high, unit and what")
     write_json(run.folder / "result.json", result)
     if alone:
         _by_hand().end_by_hand(run)
