@@ -129,7 +129,8 @@ def test_a_site_shows_a_published_record_beside_the_runs_made_here(nbs, monkeypa
     listed = (built / "runs/index.html").read_text()
     assert "published, done" in listed
     offered = {p.name for p in (built / "files/published/clinic/training" / record.name).iterdir()}
-    assert {"run.json", "result.json", "counts.csv", "training.ipynb"} == offered
+    assert {"run.json", "result.json", "counts.csv"} == offered  # the notebook comes with leukonb
+    assert f"nbs/_published/clinic/training/{record.name}/training.ipynb" in there.read_text()
     for path in RECORDS:
         study, experiment, name = path.relative_to(ROOT / "nbs/_published").parts
         page = built / f"published/{study}/{experiment}-{name.rpartition('-')[0]}.html"
