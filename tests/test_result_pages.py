@@ -9,7 +9,9 @@ import nbformat
 import pytest
 from test_site import run
 
+from leukonb.files import digest_file, read_json, write_json
 from leukonb.runs import published
+from leukonb.runs.seal import seal
 from leukonb.verbs import evaluate, plan, site
 from leukonb.verbs.site_size import Row, read_menu
 
@@ -97,11 +99,18 @@ def test_the_whole_site_holds_the_library_and_every_record(library):
     assert "data/cells.html" in (folder / "library/evidence/meaning.html").read_text()
 
 
+EVIDENCE = ("evidence.json", "methods.json")
+
+
 @pytest.mark.parametrize("verb, publish", [(evaluate, "publish_evidence"), (plan, "publish_plan")])
 def test_a_verdict_and_a_plan_are_published_as_a_result(library, verb, publish, monkeypatch):
     place, made = library
-    for name in ("evidence.json", "methods.json", "plan.json"):
+    for name in (*EVIDENCE, "plan.json"):
         (made.folder / name).write_text("{}")
+    result = read_json(made.folder / "result.json")
+    result["files"] = result.get("files", {}) | {n: digest_file(made.folder / n) for n in EVIDENCE}
+    write_json(made.folder / "result.json", result)
+    seal(made.folder, made.experiment)
     asked = []
     monkeypatch.setattr(site, "build_site", lambda runs, to, whole=True: asked.append(whole))
     kinds = {"publish_evidence": ({}, None, None, None, made), "publish_plan": ({}, None, made)}
