@@ -164,7 +164,7 @@ def test_one_cell_under_two_labels_is_said(planted):
     said = dataset.list_audit_findings(
         same, compared, compared.iloc[:0], pd.DataFrame({"row": [], "reason": []}), rows, LEAST
     )
-    wrong = "1 of them has two labels, which no cell has: a wrong label, or strangers that are alike."
+    wrong = "1 of the pairs beyond the line has two labels, which no cell has: a wrong label, or strangers that are alike."
     assert wrong in said
 
 

@@ -425,9 +425,7 @@ class _Budget:
         layers.Layer.add_weight = self.add
 
 # %% ../../nbs/model/network.ipynb #437085a3
-_MOST_MADE = (
-    2**28
-)  # numbers of one cell, 1 GiB in single precision: a hundred times what B3 makes of 384 pixels
+_MOST_MADE = 2**28  # numbers of one cell, 1 GiB: a hundred times what B3 makes of 384 pixels
 
 
 def _find_shapes(model):

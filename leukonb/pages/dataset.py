@@ -475,12 +475,14 @@ def _describe_joined(same: pd.DataFrame) -> list[str]:
         pairs = list(dict.fromkeys(f"{a} and {b}" for a, b in zip(joined.subject_a, joined.subject_b)))
         more = f" and {len(pairs) - 8:,} other pairs of subjects" if len(pairs) > 8 else ""
         said.append(
-            f"{len(joined):,} of them {'is' if len(joined) == 1 else 'are'} of two subjects: "
+            f"{len(joined):,} of the pairs beyond the line {'is' if len(joined) == 1 else 'are'} of two "
+            "subjects: "
             f"{', '.join(pairs[:8])}{more}. Only a link beyond chance says that two subjects are one person."
         )
     if odd := int((same.label_a != same.label_b).sum()):
         said.append(
-            f"{odd:,} of them {'has' if odd == 1 else 'have'} two labels, which no cell has: "
+            f"{odd:,} of the pairs beyond the line {'has' if odd == 1 else 'have'} two labels, which no cell "
+            "has: "
             "a wrong label, or strangers that are alike."
         )
     return said

@@ -416,9 +416,8 @@ def _child_environment(
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         **({} if gpu or not list_gpus() else {"CUDA_VISIBLE_DEVICES": "-1"}),
         **({"LEUKONB_NBS": str(Path(own).resolve())} if own else {}),
-        **(
-            {"KERAS_HOME": os.path.abspath(settings)} if settings else {}
-        ),  # the child works in another folder
+        # absolute, for the child works in another folder
+        **({"KERAS_HOME": os.path.abspath(settings)} if settings else {}),
         "LEUKONB_GPUS": ",".join(list_gpus()) if gpu else "",
         "LEUKONB_GPU_LOCKS": os.environ.get("LEUKONB_GPU_LOCKS") or _gpu_locks(),
         "LEUKONB_REDRAW": "1" if redraw else "",

@@ -69,7 +69,9 @@ def pick_runs(
 def _numbers(run: Run | None, pattern: str) -> pd.DataFrame:
     "The figures of a run with an interval whose name fits, a row each, after what the groups found."
     named = [(re.fullmatch(pattern, name), n) for name, n in (run.result["headline"] if run else {}).items()]
-    rows = [[*m.groups(), n["value"], n["low"], n["high"]] for m, n in named if m and isinstance(n, dict)]
+    ends = ("value", "low", "high")
+    whole = [(m, n) for m, n in named if m and isinstance(n, dict) and set(ends) <= set(n)]
+    rows = [[*m.groups(), *(n[end] for end in ends)] for m, n in whole]
     groups = re.compile(pattern).groups
     return pd.DataFrame(rows, columns=["what", "way"][2 - groups :] + ["value", "low", "high"])
 
