@@ -1,10 +1,13 @@
 """Published records lie under the notebooks, and nbdev's cleaning, export and tests pass over them; all together they are small."""
 
+import json
+
 import nbformat
 from nbdev.clean import nbdev_clean
 from nbdev.doclinks import nbglob
 
 from conftest import ROOT
+from leukonb.runs import published
 
 MOST = 25_000_000  # bytes
 
@@ -27,3 +30,14 @@ def test_cleaning_passes_over_published_records(tmp_path):
 
 def test_published_records_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "nbs/_published").rglob("*") if path.is_file()) <= MOST
+
+
+def test_a_published_page_leaves_out_warnings_and_nothing_that_only_bears_their_name(tmp_path):
+    new = nbformat.v4.new_output
+    warned = new("stream", name="stderr", text="hm")
+    named = new("display_data", {"text/plain": "0.91"})
+    named["name"] = "stderr"
+    cell = nbformat.v4.new_code_cell("1", outputs=[warned, named])
+    (tmp_path / "page.ipynb").write_text(json.dumps(nbformat.v4.new_notebook(cells=[cell])))
+    kept = published._strip_execution(tmp_path / "page.ipynb").cells[0].outputs
+    assert [output.output_type for output in kept] == ["display_data"]
