@@ -211,9 +211,13 @@ def find_network(picked: Mapping[str, Run]) -> Finding | None:
     if run is None or not len(own):
         return None
     own = own[own.what == own.what.iloc[0]]
-    scores = " and ".join(format_number(value, "score") for value in own.value)
+    ours, plain = (
+        " and ".join(format_number(value, "score") for value in values)
+        for values in (own.value, cues.value[own.way])
+    )
     name = str(own.what.iloc[0])
-    heading = f"{name[0].upper()}{name[1:]} reaches an AUROC of {scores} on people of another fold"
+    reached = f"{name[0].upper()}{name[1:]} reaches an AUROC of {ours} on people of another fold"
+    heading = f"{reached}, where plain cues reach {plain}"
     said = [f"{r.way}, {_say(r)}, and all plain cues {_say(cues.loc[r.way])}" for _, r in own.iterrows()]
     return Finding(heading, f"Trained on images: {'; '.join(said)}.", run)
 
