@@ -244,6 +244,8 @@ def state_answer(
 SOURCES = {
     "effective sample": "Korn & Graubard 1998, Survey Methodology 24, 193-201; "
     "Zou & Donner 2008, Statistics in Medicine 27, 1693-1702",
+    "bounded mean": "Gaffke 2005, Mathematical Methods of Statistics 14, 451-467; "
+    "Learned-Miller & Thomas 2020, arXiv 1905.06208",
     "percentile": "Efron & Tibshirani 1993, An Introduction to the Bootstrap",
     "bca": "Efron 1987, Journal of the American Statistical Association 82, 171-185",
     "exact": "Clopper & Pearson 1934, Biometrika 26, 404-413",

@@ -84,13 +84,19 @@ class Count:
     few: bool  # whether fewer subjects of a class were asked about than were simulated
 
 # %% ../../nbs/evidence/coverage.ipynb #4437f17a
+_WORLDS = {  # of studies, as the column `sizes` names them
+    "unrelated": "",
+    "go with accuracy": ", with numbers of cells that go with accuracy",
+    "some strange": ", where 5 % of people look like those of the other class",
+}
+
+
 def _name_worst(rows: pd.DataFrame, usual: pd.Series) -> str:
     "The world in which the interval holds least often, in words; nothing where that is the usual one."
     worst = rows.loc[rows.coverage.idxmin()]
     if worst.coverage >= usual.coverage:
         return ""
-    numbers = ", with numbers of cells that go with accuracy" if worst.sizes != "unrelated" else ""
-    return f"{worst.classifier} classifier{numbers}"
+    return f"{worst.classifier} classifier{_WORLDS[worst.sizes]}"
 
 # %% ../../nbs/evidence/coverage.ipynb #556b6a70
 def count_holding(

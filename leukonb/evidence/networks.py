@@ -262,7 +262,7 @@ def score_once(
 def correlate_sizes(
     networks: Networks,  # of one test set
     threshold: float = 0.5,
-) -> pd.DataFrame:  # label, identities, spearman, p, method
+) -> pd.DataFrame:  # as `clustered.correlate_sizes`
     "Whether identities with more cells are called rightly more often, by class; over all seeds together."
     return clustered.correlate_sizes(pd.concat(networks.values(), ignore_index=True), threshold)
 
@@ -277,10 +277,12 @@ def describe_sizes(
     said = []
     for row in tested[tested.p < alpha].itertuples():
         name = "sensitivity" if row.label == "ALL" else "specificity"
-        often = "more" if row.spearman > 0 else "less"
+        often = "more" if row.pearson > 0 else "less"
+        each, pooled = f"{scores.value[name]:.3f}", f"{scores.pooled[name]:.3f}"
+        other = f"is {each} and not {pooled}" if each != pooled else f"is {each}, too, at this many digits"
         said.append(
-            f"{row.label} subjects with more cells are called rightly {often} often (Spearman "
-            f"{row.spearman:.2f}, {state_p(row.p)}), and scores by cell lean on them: with each subject "
-            f"counted once the {name} is {scores.value[name]:.3f} and not {scores.pooled[name]:.3f}."
+            f"{row.label} subjects with more cells are called rightly {often} often (correlation "
+            f"{row.pearson:.2f}, {state_p(row.p)}), and scores by cell lean on them: with each subject "
+            f"counted once the {name} {other}."
         )
     return said

@@ -31,14 +31,15 @@ class OneSetWorld:
     spread: float = 1.0  # how many times as far apart subjects are in the first arm
     shape: float | tuple[float, float] = 1.6  # of the gamma distribution of the numbers of cells
     informative: float = 0.0  # correlation of a subject's number of cells with how easily it is called
+    strange: float = 0.0  # share of subjects of another kind, who look like the other class
 
     def __post_init__(self):
-        shares = (self.shared, self.informative)
+        shares = (self.shared, self.informative, self.strange)
         if min(self.ALL, self.HEM) < 1 or np.min(self.cells) < 1 or self.between < 0:
             raise Refusal(f"{self} cannot be drawn: subjects and cells are at least 1, between at least 0")
         if min(self.spread, np.min(self.shape)) <= 0 or not all(0 <= share <= 1 for share in shares):
             raise Refusal(
-                f"{self} cannot be drawn: spread and shape are above 0, shared and informative from 0 to 1"
+                f"{self} cannot be drawn: spread and shape are above 0, shares and correlations from 0 to 1"
             )
 
 # %% ../../nbs/evidence/worlds.ipynb #8edf7ccb
@@ -85,6 +86,8 @@ def _draw_subjects(
     between = world.between * np.array([world.spread, 1])
     kept = np.sqrt((1 + between**2) / (1 + world.between**2))  # as many cells rightly called
     distances = world.distance * kept + np.array([world.gain, 0])
+    if world.strange:
+        side = np.where(rng.random(n) < world.strange, -side, side)
     return sizes, [side * d + b * level for d, b, level in zip(distances, between, levels)]
 
 # %% ../../nbs/evidence/worlds.ipynb #ea3c1f40

@@ -372,9 +372,9 @@ def describe_size_tests(judged: Judgement) -> list[str]:  # a sentence for each 
     said = []
     for arm, rows in judged.sized.groupby("arm", sort=False):
         each = [
-            f"{r.label} Spearman {r.spearman:.2f}, {state_p(r.p)}"
+            f"{r.label} correlation {r.pearson:.2f} (Spearman {r.spearman:.2f}), {state_p(r.p)}"
             for r in rows.itertuples()
-            if r.spearman == r.spearman
+            if r.pearson == r.pearson
         ]
         of = f"{arm}: " if len(judged.arms) > 1 else ""
         if each:
