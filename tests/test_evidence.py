@@ -143,7 +143,7 @@ def test_the_corrected_t_is_an_independent_implementation_to_1e_10(j, ratio, shi
 
 def test_a_threshold_or_scaling_fitted_on_the_test_is_refused():
     rows = predictions.check_table(table(identity=table().subject, split="test"))
-    for fit in (calibration.fit_scaling, calibration.choose_threshold, abstention.calibrate_sets):
+    for fit in (calibration.fit_scaling, calibration.choose_operating_point, abstention.calibrate_sets):
         with pytest.raises(Refusal, match="never fitted on the test part"):
             fit(rows)
 

@@ -342,9 +342,42 @@ def test_the_two_arms_exchanged_turn_the_interval_round():
     for name in paired.NAMES:
         assert there[name].p == back[name].p and there[name].statistic == pytest.approx(-back[name].statistic)
         assert [there[name].low, there[name].high] == pytest.approx(
-            [-back[name].high, -back[name].low], abs=2e-3
+            [-back[name].high, -back[name].low], abs=1e-12
         )
         assert there[name].low <= there[name].difference <= there[name].high
+
+
+@pytest.mark.parametrize("compare", [paired.permutation_test, paired.bootstrap_difference])
+def test_the_order_of_the_rows_changes_no_comparison(compare):
+    both = two_arms(6)
+    there, back = (compare(b, metrics.NAMES, 300) for b in (both, both.sample(frac=1, random_state=0)))
+    for name in metrics.NAMES:
+        assert there[name].p == back[name].p
+        assert [back[name].low, back[name].high] == pytest.approx([there[name].low, there[name].high], abs=1e-12)
+
+
+def test_an_arm_beside_itself_has_an_interval_that_is_its_own_mirror_image():
+    both = two_arms(6)
+    same = paired.permutation_test(both.assign(second=both["first"]), permutations=200)
+    assert all(test.low == -test.high for test in same.values())
+    assert sum(paired._mirrored_ends((0.8, 40.0), (0.8, 40.0), 0.5, 0.95)) == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_score_that_a_constant_arm_does_not_have_is_not_compared():
+    constant = two_arms(6).assign(second=0.7)
+    for compare in (paired.permutation_test, paired.bootstrap_difference):
+        found = compare(constant, ["mcc", "auroc"], 300)
+        assert np.isnan([found["mcc"].p, found["mcc"].low, found["mcc"].difference]).all()
+        assert found["mcc"].note == "no comparison: an arm has no such score" and found["auroc"].p < 0.05
+
+
+@pytest.mark.filterwarnings("error")
+def test_three_arms_that_call_alike_have_one_rank():
+    table = draw_one_set(OneSetWorld(), 6).query("arm == 'a'")
+    alike = pd.concat([table.assign(arm=arm, score=0.7) for arm in "abc"])
+    found = paired.friedman_ranks(alike)
+    assert found["p"] == 1 and found["chi2"] == 0 and set(found["ranks"]) == {2.0}
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.6])

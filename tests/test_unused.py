@@ -37,13 +37,10 @@ OTHERWISE = {
 TWICE = {
     "Population": "the subjects of a plan, and those of a simulated truth; published counts rest on both modules",
     "check_recipe": "what each kind of recipe answers: of heads, and of whole networks",
-    "choose_threshold": "of bits between two pictures, and of scores; published records rest on both modules",
     "correlate_sizes": "of one table, and of the networks of one test set, which hands their tables on to the first",
     "count_crossing": "by pair of subjects of any cohort, and by pair of folds of the release; published records rest on it",
     "describe_odds": "read in the table of counts, and said of a comparison; published records rest on both modules",
     "describe": "what each table of simulated studies answers: of tests, and of intervals",
-    "design_effect": "estimated from a table, and known of a model of subjects; published counts rest on both modules",
-    "equivalence_test": "of one test set, and of many splits; published counts rest on both modules",
     "list_joined": "identities of the release, and whom links join; published records rest on both modules",
     "read_classes": "of a cohort's own table, and of a folder's; published records rest on both modules",
     "log_odds": "of scores, and of a network's images; published counts rest on the first",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['equal_mass_bins', 'reliability_bins', 'brier_score', 'expected_calibration_error', 'correct_calibration_error',
            'log_odds', 'select_fitting_rows', 'refuse_shared', 'Scaling', 'fit_scaling', 'Threshold', 'fixed_threshold',
-           'choose_threshold', 'decision_curve']
+           'choose_operating_point', 'decision_curve']
 
 # %% ../../nbs/evidence/calibration.ipynb #bd82783f
 import math
@@ -119,10 +119,9 @@ def correct_calibration_error(
 # %% ../../nbs/evidence/calibration.ipynb #440f1e09
 def log_odds(
     scores: np.ndarray,  # probabilities
-    edge: float = 1e-7,  # as near as a score counts to 0 and 1
 ) -> np.ndarray:
     "Log-odds of scores, kept finite at 0 and 1."
-    p = np.clip(scores, edge, 1 - edge)
+    p = np.clip(scores, 1e-7, 1 - 1e-7)
     return np.log(p / (1 - p))
 
 # %% ../../nbs/evidence/calibration.ipynb #7bbd66f1
@@ -244,7 +243,7 @@ def _points(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.clip(thresholds, 0, np.nextafter(1, 2)), tpr, 1 - fpr
 
 # %% ../../nbs/evidence/calibration.ipynb #7d6017e8
-def choose_threshold(
+def choose_operating_point(
     table: pd.DataFrame,  # predictions with validation rows
     rule: str = "youden",  # 'youden', 'specificity' or 'cost'
     at: float = 0.9,  # specificity to keep, or the cost of a missed ALL in units of a false alarm

@@ -351,7 +351,7 @@ def _tests_over_splits(
     if not overlap:
         return []
     corrected = resampled.corrected_t_test(first, second, *overlap, level)
-    same = resampled.equivalence_test(first, second, *overlap)
+    same = resampled.corrected_equivalence_test(first, second, *overlap)
     naive = resampled.naive_t_test(first, second, level)
     rows = [resampled.cut_ends(test).row() for test in (corrected, same, naive)]
     rows.append(_posterior_row(first, second, overlap))

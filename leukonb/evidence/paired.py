@@ -107,19 +107,40 @@ def _list_pairs(both: pd.DataFrame) -> list[pd.DataFrame]:
     "The rows of each pair of networks."
     return [rows for _, rows in both.groupby("pair")] if "pair" in both else [both]
 
+# %% ../../nbs/evidence/paired.ipynb #578876e6
+def _number(both: pd.DataFrame, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    "The number of each row's unit, in the order of their names, and the label of each unit."
+    codes, names = pd.factorize(both[unit], sort=True)
+    labels = np.empty(len(names), object)
+    labels[codes] = both.label
+    return codes, labels
+
 # %% ../../nbs/evidence/paired.ipynb #958f9de9
 def _linearised(
     both: pd.DataFrame, names: Sequence[str], threshold: float
 ) -> tuple[list[clustered.Linearised], np.ndarray, np.ndarray]:
     "Both arms' scores and parts, the number of each row's identity, and the identities' labels."
     pairs = _list_pairs(both)
-    codes, people = pd.factorize(pairs[0].identity)
-    labels = both.drop_duplicates("identity").set_index("identity").label.reindex(people).to_numpy()
+    codes, labels = _number(pairs[0], "identity")
     arms = [
         [pd.DataFrame({"label": pair.label, "score": pair[arm]}) for pair in pairs]
         for arm in ("first", "second")
     ]
     return [clustered.linearise(arm, codes, labels, names, threshold) for arm in arms], codes, labels
+
+# %% ../../nbs/evidence/paired.ipynb #d49e3d5c
+def _mirrored_ends(
+    first: tuple[float, float],  # as `clustered.worth` gives them
+    second: tuple[float, float],
+    correlation: float,
+    level: float,
+) -> tuple[float, float]:
+    "`clustered.difference_ends`, those of the exchanged arms being their mirror image."
+    upper, lower = max(first, second), min(first, second)
+    low, high = clustered.difference_ends(upper, lower, correlation, level)
+    if upper == lower:
+        return (low - high) / 2, (high - low) / 2
+    return (low, high) if first == upper else (-high, -low)
 
 # %% ../../nbs/evidence/paired.ipynb #0b64ba10
 def _variance(errors: Sequence[clustered.ClassError]) -> float:
@@ -151,16 +172,15 @@ def _ends(
     first, second = (clustered.worth(name, arm.scores, arm.errors, level) for arm in arms)
     one, other = (_variance(arm.errors[name]) for arm in arms)
     r = (one + other - _variance(apart)) / (2 * np.sqrt(one * other))
-    low, high = clustered.difference_ends(first, second, float(np.clip(r, -1, 1)), level)
+    low, high = _mirrored_ends(first, second, float(np.clip(r, -1, 1)), level)
     return (2 * low, 2 * high) if name in metrics.SIGNED else (low, high)
 
 # %% ../../nbs/evidence/paired.ipynb #cd8b8b06
 def _stacked(both: pd.DataFrame, unit: str) -> tuple[pd.DataFrame, np.ndarray, int, np.ndarray]:
     "Both arms' rows one below the other, each row's unit (numbered by arm), how many units, their labels."
-    codes, names = pd.factorize(both[unit])
+    codes, labels = _number(both, unit)
     rows = pd.DataFrame({"label": np.tile(both.label, 2), "score": np.r_[both["first"], both.second]})
-    labels = both.drop_duplicates(unit).set_index(unit).label.reindex(names).to_numpy()
-    return rows, np.r_[codes, codes + len(names)], len(names), labels
+    return rows, np.r_[codes, codes + len(labels)], len(labels), labels
 
 # %% ../../nbs/evidence/paired.ipynb #fc8e969c
 def _gaps(
@@ -197,11 +217,13 @@ def _usable(both: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 # %% ../../nbs/evidence/paired.ipynb #fed9be5a
 NAMES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "weighted_f1", "auroc")
+_UNDEFINED = "no comparison: an arm has no such score"
 _PLURAL = {"identity": "identities", "subject": "subjects", "cell": "cells"}
 
 # %% ../../nbs/evidence/paired.ipynb #a8fa1350
 def _p_of_zero(d: np.ndarray) -> float:
-    "Twice the smaller share of the drawn differences on either side of 0, at most 1."
+    "Twice the smaller share of the drawn differences on either side of 0, at most 1; NaN ones are left out."
+    d = d[np.isfinite(d)]
     least = min((d <= metrics.NOISE).sum(), (d >= -metrics.NOISE).sum())
     return min(1.0, float(2 * (1 + least) / (len(d) + 1)))
 
@@ -227,12 +249,13 @@ def bootstrap_difference(
     for name, d in drawn.items():
         low, high = map(float, intervals.percentile_ends(d, level))
         facts: dict = {"p": _p_of_zero(d), "level": level, "n": n, "note": note}
-        if metrics.are_alike((low, high)):
+        gap = float(whole[name][0])
+        if not np.isfinite(gap):
+            low, high, facts["p"], facts["note"] = np.nan, np.nan, np.nan, _UNDEFINED
+        elif metrics.are_alike((low, high)):
             low, high = np.nan, np.nan
             facts["note"] = f"{note}; no interval: every draw gives the same difference"
-        compared[name] = Comparison(
-            f"bootstrap over {_PLURAL[unit]}", float(whole[name][0]), low, high, **facts
-        )
+        compared[name] = Comparison(f"bootstrap over {_PLURAL[unit]}", gap, low, high, **facts)
     return compared
 
 # %% ../../nbs/evidence/paired.ipynb #f13c3c5f
@@ -354,6 +377,8 @@ def permutation_test(
         facts: dict = {"n": len(ill), "level": level, "note": note}
         facts |= {"statistic": float(t[0][0]), "p": float((seen >= seen[0] - 1e-9).mean())}
         gap = arms[0].scores[name] - arms[1].scores[name]
+        if not np.isfinite(gap):
+            facts |= {"p": np.nan, "note": _UNDEFINED}
         compared[name] = Comparison("studentised permutation of identities", gap, low, high, **facts)
     return compared
 
@@ -499,8 +524,9 @@ def friedman_ranks(
 
     right = _right_by_arm(table, threshold)
     long = right.rename_axis(columns="arm").reset_index().melt("identity", value_name="right")
-    tested = pg.friedman(long, dv="right", within="arm", subject="identity").iloc[0]
-    n, k = right.shape
+    tested, (n, k) = {"p_unc": 1.0, "Q": 0.0}, right.shape
+    if (right.nunique(axis=1) > 1).any():
+        tested = pg.friedman(long, dv="right", within="arm", subject="identity").iloc[0]
     return {
         "ranks": right.rank(axis=1, ascending=False).mean().sort_values(),
         "p": float(tested["p_unc"]),

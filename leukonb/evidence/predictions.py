@@ -644,12 +644,11 @@ def check_table(
 def read_predictions(
     path: str | Path,  # CSV, Excel or Parquet, packed or not; '-' for what is piped in
     mapping: Mapping[str, str] | None = None,  # {our column: theirs}
-    labels: Mapping | None = None,  # {their label: 'ALL' or 'HEM'}
     keep: Iterable[str] = (),  # further columns to keep, see `check_table`
-    **meaning: Any,  # people, positive, scale and invert of `check_table`
+    **meaning: Any,  # labels, people, positive, scale and invert of `check_table`
 ) -> pd.DataFrame:
     "A checked table from any file that `read_any_table` reads."
-    return check_table(read_any_table(path), mapping, name_source(path), labels, keep, **meaning)
+    return check_table(read_any_table(path), mapping, name_source(path), keep=keep, **meaning)
 
 # %% ../../nbs/evidence/predictions.ipynb #fd532376
 def write_predictions(path: str | Path, table: pd.DataFrame, keep: Iterable[str] = ()) -> Path:

@@ -11,7 +11,12 @@ from typing import Any
 from . import counted, coverage
 from .claims import describe as describe_test
 from .planning import Plan
-from .population import SubjectModel, correlation_of_calls, design_effect, share_right
+from leukonb.evidence.population import (
+    SubjectModel,
+    correlation_of_calls,
+    expected_design_effect,
+    share_right,
+)
 from .rehearsal import ALPHA, percent, words
 
 # %% ../../nbs/evidence/protocol.ipynb #91491b41
@@ -83,7 +88,7 @@ def _worth(plan: Plan) -> str:
     parts = []
     for label in plan.question.labels:
         model = getattr(plan.population, label)
-        effect = design_effect(model)
+        effect = expected_design_effect(model)
         worth = f"{model.cells / effect:.1f} independent ones (design effect {effect:.1f})"
         parts.append(f"The {model.cells:.0f} cells of an average {label} subject are worth {worth}.")
     if plan.formula is not None:
@@ -185,7 +190,7 @@ def _describe_model(model: SubjectModel) -> dict[str, float]:
         },
         "share right": share_right(model),
         "icc": correlation_of_calls(model),
-        "design effect": design_effect(model),
+        "design effect": expected_design_effect(model),
     }
 
 # %% ../../nbs/evidence/protocol.ipynb #a7d7562d

@@ -15,7 +15,7 @@ from . import clustered, metrics, paired
 from leukonb.evidence.population import (
     Population,
     SubjectModel,
-    design_effect,
+    expected_design_effect,
     draw_study,
     expected_score,
     share_right,
@@ -81,7 +81,7 @@ class Question:
 def _variance_of_share(model: SubjectModel) -> float:
     "The variance of the share of right cells, times the number of subjects."
     p = share_right(model)
-    return p * (1 - p) * design_effect(model) / model.cells
+    return p * (1 - p) * expected_design_effect(model) / model.cells
 
 # %% ../../nbs/evidence/rehearsal.ipynb #6efdba66
 def formula_width(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Comparison', 'cut_ends', 'corrected_t_test', 'naive_t_test', 'Posterior', 'correlated_posterior', 'summarise_splits',
-           'effect_size', 'equivalence_test', 'adjust_holm']
+           'effect_size', 'corrected_equivalence_test', 'adjust_holm']
 
 # %% ../../nbs/evidence/resampled.ipynb #e70ba19f
 import math
@@ -67,16 +67,13 @@ def _t(test: str, d: np.ndarray, variance: float, level: float, note: str = "") 
     return Comparison(test, mean, mean - reach, mean + reach, t, df, p, level, len(d), note)
 
 # %% ../../nbs/evidence/resampled.ipynb #e01e5f42
-def cut_ends(
-    t: Comparison,
-    most: float = 1.0,  # what a difference can be, either way
-) -> Comparison:
-    "The comparison with its interval within what a difference can be, and a note where it reached further."
-    if not (t.low < -most or t.high > most):
+def cut_ends(t: Comparison) -> Comparison:
+    "The comparison with its interval within -1 and 1, and a note where it reached further."
+    if not (t.low < -1 or t.high > 1):
         return t
-    cut = f"interval cut at {most:g}, the most that a difference can be"
+    cut = "interval cut at 1, the most that a difference can be"
     return replace(
-        t, low=max(-most, t.low), high=min(most, t.high), note="; ".join(filter(None, [t.note, cut]))
+        t, low=max(-1.0, t.low), high=min(1.0, t.high), note="; ".join(filter(None, [t.note, cut]))
     )
 
 # %% ../../nbs/evidence/resampled.ipynb #5e644721
@@ -198,7 +195,7 @@ def effect_size(first: ArrayLike, second: ArrayLike) -> float:
     return float(pg.compute_effsize(first, second, paired=True, eftype="cohen"))
 
 # %% ../../nbs/evidence/resampled.ipynb #17e52960
-def equivalence_test(
+def corrected_equivalence_test(
     first: ArrayLike,  # J scores of an arm
     second: ArrayLike,  # J scores of the other on the same splits
     n_train: float,  # subjects in training

@@ -741,7 +741,8 @@ def _thresholds(arms: Arms, validated: Arms, threshold: float) -> Iterator[tuple
         if arm in validated and arm in keep_probabilities(arms):
             for name, (rule, at) in RULES.items():
                 chosen = {
-                    k: calibration.choose_threshold(rows, rule, at) for k, rows in validated[arm].items()
+                    k: calibration.choose_operating_point(rows, rule, at)
+                    for k, rows in validated[arm].items()
                 }
                 yield arm, name, looked, {k: point.value for k, point in chosen.items()}
 
