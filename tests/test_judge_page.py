@@ -19,6 +19,7 @@ from leukonb.evidence import (
     intervals,
     judgement,
     metrics,
+    miscalibration,
     mixed,
     multiclass,
     networks,
@@ -165,19 +166,32 @@ def test_the_calibration_error_says_what_chance_gives_and_corrects_for_it():
     assert wrong["corrected"] > 0.9 * wrong["ece"] > 0.3
 
 
-def test_the_corrected_calibration_error_is_the_one_whose_folded_mean_was_found():
-    """One bin, where the correction can be written down: the mean of |x| of a normal x is what was found."""
+def test_what_chance_adds_to_the_calibration_error_is_taken_out_of_it():
+    """One bin, where the correction can be written down; the deviation is that of leaving out each subject."""
     table = arms(ALL=9, HEM=9, cells=20).query("arm == 'a'").assign(score=lambda t: 0.4 * t.score + 0.4)
-    gap = (table.score - (table.label == "ALL")).mean()
-    off = (table.score - (table.label == "ALL") - gap).groupby([table.label, table.identity]).sum()
-    of_class = off.groupby(level=0)
-    deviation = np.sqrt((of_class.size() * of_class.var(ddof=1)).sum()) / len(table)
-    found = calibration.correct_calibration_error(table, bins=1)
-    assert found["ece"] == pytest.approx(abs(gap))
-    assert found["by chance"] == pytest.approx(deviation * np.sqrt(2 / np.pi))
+    off = table.score - (table.label == "ALL")
+    variance = 0.0
+    for _, own in table.groupby("label"):
+        without = [off[table.identity != name].mean() for name in own.identity.unique()]
+        variance += (len(without) - 1) * np.var(without)
+    found, gap = calibration.correct_calibration_error(table, bins=1), abs(off.mean())
+    assert found["ece"] == pytest.approx(gap)
+    assert found["by chance"] == pytest.approx(np.sqrt(variance * 2 / np.pi), rel=0.01)
+    real = (1 - variance / gap**2) * gap
+    added = stats.foldnorm.mean(real / variance**0.5, scale=variance**0.5) - real
     assert 0.05 < found["corrected"] / found["ece"] < 0.95
-    folded = stats.foldnorm.mean(found["corrected"] / deviation, scale=deviation)
-    assert folded == pytest.approx(found["ece"], rel=1e-6)
+    assert found["corrected"] == pytest.approx(gap - added, rel=0.01)
+
+
+@pytest.mark.parametrize(("sureness", "error"), [(1.0, 0.024), (0.5, 0.02), (2.5, 0.02)])
+def test_little_is_left_of_what_chance_adds_to_the_calibration_error(sureness, error):
+    """Of .055 that a calibrated classifier has at 28 subjects, an earlier correction left .028 to .033."""
+    rng = np.random.default_rng([1, 13, round(10 * sureness)])
+    drawn = [miscalibration.draw_sure_scores(rng, 13, 15, sureness) for _ in range(120)]
+    whole = miscalibration.draw_sure_scores(rng, 13 * 250, 15 * 250, sureness)
+    truth = 0 if sureness == 1 else calibration.expected_calibration_error(whole)
+    left = np.mean([calibration.correct_calibration_error(rows)["corrected"] for rows in drawn])
+    assert abs(left - truth) < error
 
 
 @pytest.mark.parametrize("cells", [21, 101])

@@ -82,9 +82,12 @@ def _gaps(table: pd.DataFrame, bins: int) -> tuple[np.ndarray, np.ndarray, np.nd
     )
     size = cells.sum(1)
     gap = far.sum(1) / size
-    rest, ill = far - gap[:, None] * cells, np.bincount(who, truth) > 0
-    variance = sum(own.shape[1] * own.var(axis=1, ddof=1) for own in (rest[:, ill], rest[:, ~ill]))
-    return size / size.sum(), gap, np.sqrt(variance) / size
+    moved = (far - gap[:, None] * cells) / np.maximum(size[:, None] - cells, 1)
+    ill, variance = np.bincount(who, truth) > 0, np.zeros(len(gap))
+    for own in (moved[:, ill], moved[:, ~ill]):
+        k = own.shape[1]
+        variance += (k - 1) * own.var(axis=1) if k > 1 else math.nan
+    return size / size.sum(), gap, np.sqrt(variance)
 
 # %% ../../nbs/evidence/calibration.ipynb #1cbe2a2a
 def _expected_distance(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -103,18 +106,13 @@ def correct_calibration_error(
 
     NaN for the last two where a class has a single identity.
     """
-    from scipy.optimize import brentq
-
     share, gap, deviation = _gaps(table, bins)
     found, chance = float(share @ np.abs(gap)), float(share @ _expected_distance(0 * gap, deviation))
-
-    def surplus(c: float) -> float:
-        return float(share @ _expected_distance(c * gap, deviation)) - found
-
-    known, part = np.isfinite(chance), 0.0
-    if known and found > chance:
-        part = brentq(surplus, 0, 1) if surplus(1) > 0 else 1.0
-    return {"ece": found, "by chance": chance, "corrected": part * found if known else math.nan}
+    if not np.isfinite(chance):
+        return {"ece": found, "by chance": math.nan, "corrected": math.nan}
+    real = max(0.0, 1 - float(share @ deviation**2) / max(float(share @ gap**2), 1e-300)) * gap
+    added = float(share @ (_expected_distance(real, deviation) - np.abs(real)))
+    return {"ece": found, "by chance": chance, "corrected": max(0.0, found - added)}
 
 # %% ../../nbs/evidence/calibration.ipynb #440f1e09
 def log_odds(
