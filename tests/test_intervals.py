@@ -353,7 +353,9 @@ def test_the_order_of_the_rows_changes_no_comparison(compare):
     there, back = (compare(b, metrics.NAMES, 300) for b in (both, both.sample(frac=1, random_state=0)))
     for name in metrics.NAMES:
         assert there[name].p == back[name].p
-        assert [back[name].low, back[name].high] == pytest.approx([there[name].low, there[name].high], abs=1e-12)
+        assert [back[name].low, back[name].high] == pytest.approx(
+            [there[name].low, there[name].high], abs=1e-12
+        )
 
 
 def test_an_arm_beside_itself_has_an_interval_that_is_its_own_mirror_image():

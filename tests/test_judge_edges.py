@@ -135,7 +135,10 @@ def test_a_perfect_recipe_over_splits_has_no_interval_of_no_width(known):
 
 def test_a_difference_that_is_the_same_in_all_splits_is_not_tested():
     a, b = np.array([0.8, 0.9, 0.7]), np.array([0.7, 0.8, 0.6])
-    for test in (resampled.corrected_t_test(a, b, 30, 10), resampled.corrected_equivalence_test(a, b, 30, 10, 0.2)):
+    for test in (
+        resampled.corrected_t_test(a, b, 30, 10),
+        resampled.corrected_equivalence_test(a, b, 30, 10, 0.2),
+    ):
         assert np.isnan([test.p, test.low, test.high]).all()
 
 

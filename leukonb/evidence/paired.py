@@ -271,7 +271,7 @@ def _swaps(n: int, permutations: int, seed: int) -> tuple[np.ndarray, bool]:  # 
     "Which identities are swapped: none first, then at random, or in all ways where these are no more."
     if 2**n <= permutations + 1:
         return ((np.arange(2**n) >> np.arange(n)[:, None]) & 1).astype(bool), True
-    swapped = np.random.default_rng(seed).integers(0, 2, (n, permutations + 1)).astype(bool)
+    swapped = np.random.default_rng(seed).integers(0, 2, (n, permutations + 1), dtype=bool)
     swapped[:, 0] = False
     return swapped, False
 

@@ -241,9 +241,11 @@ def _read_scale(column: pd.Series, source: str, scale: str) -> tuple[pd.Series, 
     "The numbers of a column of scores, within what its scale allows, and what is to be said of them."
     if scale not in SCALES:
         raise Refusal(f"there is no scale {scale!r} of scores; say one of {', '.join(SCALES)}")
-    texts = as_text(column)
+    is_text = not pd.api.types.is_numeric_dtype(column)
+    texts = as_text(column) if is_text else pd.Series("", column.index)
     has_signs = bool(texts.str.endswith("%").any())
-    numbers, has_commas = parse_numbers(texts.str.removesuffix("%") if scale == "percent" else column)
+    as_written = texts.str.removesuffix("%") if scale == "percent" and is_text else column
+    numbers, has_commas = parse_numbers(as_written)
     ranges = {"probability": "a probability of ALL from 0 to 1", "percent": "a percentage from 0 to 100"}
     asked = _guess_scale(numbers, has_signs) if scale == "probability" else ""
     if (numbers.isna() & texts.str.contains(",")).any() and not has_commas:
@@ -362,11 +364,19 @@ def _refuse_two_labels(table: pd.DataFrame, source: str) -> None:
             raise Refusal(f"{place}: {unit} {name} has cells of both labels; a subject has one{hint}")
 
 
+def _find_first(table: pd.DataFrame, columns: list[str]) -> np.ndarray:  # int (rows,)
+    "For each row the place of the first row that has the same in these columns."
+    number = table.groupby(columns, sort=False).ngroup()
+    return np.flatnonzero(~number.duplicated())[number]
+
+
 def _refuse_divided(table: pd.DataFrame, source: str) -> None:
     "Refuse a subject of several identities, who would be counted as so many people."
-    first = table.groupby("subject", sort=False).identity.transform("first")
-    if (other := table.identity != first).any():
-        row, before = table[other].iloc[0], first[other].iloc[0]
+    names = pd.factorize(table.identity)[0]
+    first = _find_first(table, ["subject"])
+    other = pd.Series(names != names[first], table.index)
+    if other.any():
+        row, before = table[other].iloc[0], table.identity.iloc[first[other][0]]
         many = table.subject[other].nunique()
         raise Refusal(
             f"{_place(other, source)}: subject {row.subject} has the identity {row.identity} here and "
@@ -390,11 +400,10 @@ def _refuse_shared_cells(table: pd.DataFrame, source: str) -> None:
 
     One image under two subjects who are one identity is what the release holds, and no fault of the table."""
     named = ["iteration", "cell"] if _are_numbered_anew(table) else ["cell"]
-    first = table.groupby(named)[["subject", "identity"]].transform("first")
-    first["iteration"] = table.groupby(named).iteration.transform("first")
-    other = table.identity != first.identity
+    names, first = pd.factorize(table.identity)[0], _find_first(table, named)
+    other = pd.Series(names != names[first], table.index)
     if other.any():
-        row, before = table[other].iloc[0], first[other].iloc[0]
+        row, before = table[other].iloc[0], table.iloc[first[other][0]]
         unit = "subject" if row.subject != before.subject else "identity"
         here, there = f"arm {row.arm}", "above"
         advice = "a cell has one, unless a column identity joins them"

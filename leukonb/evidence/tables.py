@@ -176,7 +176,8 @@ def _number_rows(lines: Iterator[str], separator: str, source: str) -> Rows:
     try:
         for fields in reader:
             is_said = reader.line_num == 1 and fields and fields[0].lower()[:4] == "sep="
-            if any(map(str.strip, fields)) and not is_said:
+            holds = bool(fields) and (bool(fields[0].strip()) or any(map(str.strip, fields)))
+            if holds and not is_said:
                 yield reader.line_num, fields
     except csv.Error as error:
         why = f"{error}; look for a quote that is not closed"
