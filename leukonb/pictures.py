@@ -115,26 +115,50 @@ def _deep_samples(image: "ImageFile.ImageFile", data: bytes, bits: int) -> np.nd
     raw, inverted = _raw_mode(image), _tags(image).get(262) == 0
     if re.fullmatch(r"I;(16[BLN]?|12)", raw) and not inverted:
         return np.asarray(image).astype(np.int32)[..., None]
+    if _tags(image).get(284) == 2:
+        raise Refusal(
+            f"holds its {bits} bits a sample in a plane for each colour; save it as RGB with 8 bits"
+        )
     if bits == 16 and re.fullmatch(r"RGBA?;16[BLN]", raw) and "transparency" not in image.info:
         return _read_bytes(data, False) * 256 + _read_bytes(data, True)
     raise Refusal(f"has {bits} bits a sample in a form that is not read ({raw}); save it as RGB with 8 bits")
+
+# %% ../nbs/pictures.ipynb #b19ba0a4
+def _is_spread(
+    samples: np.ndarray,
+    counting: int,  # bits of 16
+) -> bool:
+    "Whether all samples are such as come about when `counting` bits are spread over sixteen."
+    whole, empty = 2**counting - 1, 16 - counting
+    upper, nearest = samples >> empty, (samples * whole + 32767) // 65535
+    repeated, bits = upper << empty, counting
+    while bits < 16:
+        repeated, bits = repeated | repeated >> bits, 2 * bits
+    ways = (upper << empty, repeated, (nearest * 65535 * 2 + whole) // (2 * whole))
+    return any(np.array_equal(samples, way) for way in ways)
 
 # %% ../nbs/pictures.ipynb #688b2d9c
 def _full_light(
     samples: np.ndarray,  # of the colours
     bits: int,  # of a sample, as stored
     counting: int | None,  # bits that count, where the file says so
+    spread: bool = False,  # whether they are the upper ones, by the standard of the file's kind
 ) -> tuple[int, int]:  # the sample that means full light, and the bits that count
     "What the samples are shares of; a `Refusal` where neither the file nor they themselves tell."
-    most, lower = int(samples.max()), samples % 2 ** max(0, bits - (counting or bits))
+    most = int(samples.max())
     if bits < 16 or counting == 16:
         return 2**bits - 1, bits
-    if counting and counting < 16 and most < 2**counting and lower.any():
-        return 2**counting - 1, counting
-    if most >= 2**15 or not (samples % 257).any() or not (samples % 256).any():
-        return 2**16 - 1, counting or 16
+    if counting and counting < 16:
+        empty, fits = 16 - counting, most < 2**counting
+        if spread and not fits:
+            return 2**16 - (1 if (samples % 2**empty).any() else 2**empty), counting
+        if fits and not (spread and most and _is_spread(samples, counting)):
+            return 2**counting - 1, counting
+    elif most >= 2**15 or not (samples % 257).any() or not (samples % 256).any():
+        return 2**16 - 1, 16
+    said = "which" if counting else "how many"
     raise Refusal(
-        f"has 16 bits a sample, none above {most:,}, and does not say how many bits count; "
+        f"has 16 bits a sample, none above {most:,}, and does not say {said} bits count; "
         "save it with 8 bits, or state them (sBIT in a PNG, SignificantBits in a TIFF)"
     )
 
@@ -145,7 +169,7 @@ def _read_deep(image: "ImageFile.ImageFile", data: bytes, bits: int, counting: i
 
     samples = _deep_samples(image, data, bits)
     clear = samples.shape[-1] == 4
-    full, counting = _full_light(samples[..., :3], bits, counting)
+    full, counting = _full_light(samples[..., :3], bits, counting, image.format == "PNG")
     alpha = samples[..., 3:]
     tops = [full, 65535 if clear and alpha.max() > full else full]
     parts = [(np.minimum(p, top) * 510 + top) // (2 * top) for p, top in zip((samples[..., :3], alpha), tops)]
@@ -156,17 +180,35 @@ def _read_deep(image: "ImageFile.ImageFile", data: bytes, bits: int, counting: i
     seen_through = bool(clear and (shown[..., 3] < 255).any())
     return Picture(Image.fromarray(np.ascontiguousarray(colours)), f"{name}, {depth}", seen_through)
 
+# %% ../nbs/pictures.ipynb #c607cd60
+def _has_nameless(tags: Any) -> bool:
+    "Whether a TIFF has a channel beside its colours and does not say what it is."
+    colours = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}.get(tags.get(262), 0)
+    further = np.ravel(tags.get(338, ()))
+    return bool((further == 0).any()) or 0 < colours < tags.get(277, 1) - len(further)
+
+
+def _has_fourth_byte(image: "ImageFile.ImageFile", data: bytes) -> bool:
+    "Whether a bitmap's byte beside its three colours holds something, with no word of what it is."
+    if "X" not in (raw := _raw_mode(image)):
+        return "A" in raw and not any(data[54:70])
+    fourth = np.frombuffer(data, np.uint8, offset=image.tile[0].offset)[raw.index("X") :: 4]
+    fourth = fourth[: image.width * image.height]
+    return bool(len(fourth) and (fourth.min(), fourth.max()) not in ((0, 0), (255, 255)))
+
 # %% ../nbs/pictures.ipynb #78d44a98
-def _check_one(image: "ImageFile.ImageFile") -> None:
+def _check_one(image: "ImageFile.ImageFile", data: bytes) -> None:
     "Refuse a file that is too large, holds several pictures, or a channel without a meaning."
     width, height = image.size
     if max(width, height) > MOST:
         raise Refusal(f"claims {width} x {height} pixels; at most {MOST} a side are read")
+    if image.format == "BMP" and _has_fourth_byte(image, data):
+        raise Refusal("has a fourth byte a pixel and does not say what it is; save it with 24 bits")
     if image.format not in ("PNG", "TIFF"):
         return
     if (frames := getattr(image, "n_frames", 1)) > 1:
         raise Refusal(f"holds {frames} pictures; save the one that is meant by itself")
-    if image.format == "TIFF" and "X" in _raw_mode(image):
+    if image.format == "TIFF" and ("X" in _raw_mode(image) or _has_nameless(_tags(image))):
         raise Refusal("has a channel more than its colours and does not say what it is; save it as RGB")
 
 # %% ../nbs/pictures.ipynb #29a019c3
@@ -181,7 +223,7 @@ def read_picture(
     from PIL import Image
 
     with Image.open(io.BytesIO(data), formats=formats) as image:
-        _check_one(image)
+        _check_one(image, data)
         bits, counting = 8, None
         if image.format == "PNG":
             bits, counting = _bits_of_png(data)

@@ -110,6 +110,87 @@ def test_transparency_of_a_palette_and_of_grey():
     assert found.seen_through and np.asarray(found.image)[0, 1].tolist() == [0, 0, 0]
 
 
+def spread(samples, bits, way):
+    """Samples of fewer bits, spread over sixteen in one of the three ways that a PNG may do it."""
+    whole, empty = 2**bits - 1, 16 - bits
+    few = np.round(samples / 255 * whole).astype(np.uint16)
+    filled = few << empty
+    return {"zeros": filled, "repeated": filled | few >> (bits - empty)}.get(
+        way, np.round(few * (65535 / whole)).astype(np.uint16)
+    )
+
+
+@pytest.mark.parametrize("way", ["zeros", "repeated", "factor"])
+@pytest.mark.parametrize("light", [1, 0.4, 0.1])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.fault(
+    group="data",
+    fault="Images whose 10, 12 or 14 bits are spread over sixteen, bright or dim",
+    injected="PNG with the chunk sBIT, by zeros, by repetition and by a factor",
+    promise="neither brightened nor darkened; refused where both readings fit",
+)
+def test_bits_spread_over_sixteen_keep_their_light(way, light, bits):
+    expected = np.round(GREY * light).astype(np.uint8)
+    data = png(spread(expected, bits, way), 16, bytes([bits]))
+    if bits == 10 or expected.max() >= 2**8 >> (16 - bits):
+        found = read_picture(data)
+        assert np.array_equal(np.asarray(found.image)[..., 0], expected)
+        assert found.kind == f"grey, {bits} of 16 bits"
+    else:
+        with pytest.raises(Refusal, match="does not say which bits count"):
+            read_picture(data)
+
+
+def test_each_shade_of_twelve_bits_is_the_same_in_either_place():
+    shades = np.arange(2**12).reshape(64, 64)
+    lower, upper = (np.asarray(read_picture(png(few, 16, b"\x0c")).image) for few in (shades, shades * 16))
+    assert np.array_equal(lower, upper) and len(np.unique(lower)) == 256
+
+
+def test_a_picture_too_dim_to_tell_is_refused_and_never_brightened():
+    dim = np.array([[0, 3, 9]], np.uint8)
+    for way in ("zeros", "repeated", "factor"):
+        with pytest.raises(Refusal, match="does not say which bits count"):
+            read_picture(png(spread(dim, 12, way), 16, b"\x0c"))
+
+
+def bitmap(fourth, masks=()):
+    """A bitmap of 32 bits a pixel by hand: its fourth bytes, and the places of its colours where it says them."""
+    head = struct.pack("<IiiHHIIiiII", 56 if masks else 40, 3, -2, 1, 32, 3 if masks else 0, 24, 0, 0, 0, 0)
+    head += struct.pack("<4I", *masks) if masks else b""
+    pixels = np.dstack([COLOUR[..., ::-1], np.broadcast_to(np.uint8(fourth), (2, 3))]).tobytes()
+    return struct.pack("<2sIHHI", b"BM", 14 + len(head) + 24, 0, 0, 14 + len(head)) + head + pixels
+
+
+PLACES = (0xFF0000, 0xFF00, 0xFF)
+
+
+def test_an_unused_fourth_byte_of_a_bitmap_means_nothing():
+    for data in (bitmap(0), bitmap(255), bitmap(0, (*PLACES, 0))):
+        found = read_picture(data)
+        assert np.array_equal(np.asarray(found.image), COLOUR) and found.kind == "RGB, 8 bits"
+    assert read_picture(bitmap(CLEAR[..., 3], (*PLACES, 0xFF000000))).seen_through
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="Bitmaps of 32 bits whose fourth byte holds something undeclared",
+    injected="a varying fourth byte, half light throughout, four colours without a place",
+    promise="refused, neither taken for transparency nor dropped",
+)
+@pytest.mark.parametrize("data", [bitmap(CLEAR[..., 3]), bitmap(128), bitmap(CLEAR[..., 3], (0,) * 4)])
+def test_an_undeclared_fourth_byte_of_a_bitmap_is_refused(data):
+    with pytest.raises(Refusal, match="fourth byte a pixel and does not say what it is; save it with 24"):
+        read_picture(data)
+
+
+def untold(data):
+    """A TIFF that no longer says what its further channels are."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        place = file.pages[0].tags["ExtraSamples"].offset
+    return data[:place] + struct.pack("<H", 65000) + data[place + 2 :]
+
+
 UNDECIDED = {
     "depth.png": png(twelve(COLOUR), 16),
     "depth.tif": tiff(twelve(GREY)),
@@ -119,6 +200,11 @@ UNDECIDED = {
     "inverted.tif": tiff(wide(GREY), photometric="miniswhite"),
     "channel.tif": tiff(CLEAR, extrasamples=["unspecified"]),
     "planes.tif": tiff(wide(COLOUR.transpose(2, 0, 1)), planarconfig="separate"),
+    "packed.tif": tiff(twelve(COLOUR.transpose(2, 0, 1)), planarconfig="separate", compression="deflate"),
+    "fourth.tif": tiff(
+        CLEAR.transpose(2, 0, 1), planarconfig="separate", compression="deflate", extrasamples=["unspecified"]
+    ),
+    "nameless.tif": untold(tiff(CLEAR, extrasamples=["unassalpha"])),
 }
 
 
@@ -126,7 +212,7 @@ UNDECIDED = {
 @pytest.mark.fault(
     group="data",
     fault="Images whose depth or channels cannot be decided",
-    injected="12 in 16 bits unsaid, floats, 32 bits, signed, a nameless channel, several pictures",
+    injected="12 in 16 bits unsaid, floats, 32 bits, signed, a nameless channel, a plane for each colour",
     promise="refused by name, in the index and in decoding",
 )
 def test_what_cannot_be_decided_is_refused_by_name(tmp_path, name):

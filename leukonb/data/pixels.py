@@ -153,7 +153,7 @@ def decode_file(
 
 # %% ../../nbs/data/pixels.ipynb #884775a8
 _CHUNK = 256  # rows to a digest
-_READING = 2  # goes up when files are decoded in another way: depth and transparency came with 2
+_READING = 3  # goes up when files are decoded in another way: upper bits of a PNG and planes came with 3
 
 
 def _digest_chunks(array):
