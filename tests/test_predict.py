@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from leukonb.cli import main
-from leukonb.data import phantom
+from leukonb.data import layouts, phantom
 from leukonb.evidence import predictions
 from leukonb.files import refusal_line, write_json
 from leukonb.model import network
@@ -40,6 +40,30 @@ def test_a_pattern_tells_whose_cells_they_are_and_what_is_untold_is_left_out(tmp
     found = predict.list_images(tmp_path, "([Pp][0-9])-")
     assert found.subject.tolist() == ["P1", "P1", "P2"] and found.label.isna().all()
     assert predict.list_images(tmp_path).subject.isna().all()
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="A folder holds pictures of kinds that are not read",
+    injected="WebP and GIF beside PNG, in folders, for predict, for audit and alone",
+    promise="one line says how many of which kinds are left out; alone they are refused by it",
+)
+def test_pictures_of_other_kinds_are_left_out_aloud(model, tmp_path, monkeypatch, capsys):
+    for i, name in enumerate(("all/P1-a.png", "hem/P2-a.png", "hem/2.webp", "hem/10.WEBP", "all/c.gif")):
+        (tmp_path / "cells" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (48, 48), (90, 20, 40 + i)).save(tmp_path / "cells" / name)
+    (tmp_path / "cells/hem/folder.gif").mkdir()
+    said = "all/c.gif and 2 others are left out, for pictures of their kind are not read: .gif (1), .webp (2)"
+    monkeypatch.setattr(sys, "argv", ["leukonb"])
+    to = str(tmp_path / "scores.csv")
+    assert main(["predict", str(model), str(tmp_path / "cells"), "--out", to]) in (0, None)
+    assert f"{tmp_path / 'cells'}/{said}" in capsys.readouterr().out and len(pd.read_csv(to)) == 2
+    assert main(["audit", str(tmp_path / "cells"), "--subject-pattern", "(P[0-9])"]) in (0, None)
+    assert f"note: {said}" in " ".join(capsys.readouterr().out.split())
+    for name in ("all/P1-a.png", "hem/P2-a.png"):
+        (tmp_path / "cells" / name).unlink()
+    for read in (predict.list_images, layouts.list_files):
+        assert "holds no image" in (line := refusal_line(read, tmp_path / "cells")) and said in line
 
 
 def test_contradicting_names_and_folders_are_refused_together(tmp_path):

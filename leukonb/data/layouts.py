@@ -10,6 +10,7 @@ __all__ = ['SUFFIXES', 'TABLES', 'Facts', 'PARTS', 'ALONE', 'LAYOUTS', 'escape_n
 
 # %% ../../nbs/data/layouts.ipynb #fa5808a4
 import csv, os, re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -36,6 +37,11 @@ def problem_row(
 # %% ../../nbs/data/layouts.ipynb #d4a02920
 SUFFIXES = {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 TABLES = (".csv", ".xlsx", ".parquet")  # that may describe a data set
+_UNREAD = frozenset(
+    ".webp .gif .jfif .jpe .jp2 .j2k .jxl .heic .heif .avif .dib .tga .psd .ppm .pgm .pbm .pnm .pcx "
+    ".dng .nef .cr2 .cr3 .arw .orf .rw2 .raw .dcm .svs .ndpi .mrxs .scn .vms .bif .czi .lif .lsm .nd2 .vsi .oib "
+    ".oif .stk .qptiff .exr .fits".split()
+)  # pictures of other kinds
 
 # %% ../../nbs/data/layouts.ipynb #13461925
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -77,12 +83,27 @@ def _walk(root, failed):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _OURS)
         yield Path(folder), [name for name in [*files, *folders] if not name.startswith(".")]
 
+# %% ../../nbs/data/layouts.ipynb #4ee3937b
+def _remark_unread(paths: list[str]) -> list[dict]:  # relative to the data set
+    "A remark on pictures of a kind that is not read, where there are any."
+    if not paths:
+        return []
+    first = min(paths, key=natural_key)
+    counts = sorted(Counter(Path(path).suffix.lower() for path in paths).items())
+    if len(paths) == 1:
+        said = f"is left out: {counts[0][0]} is not read; save it as PNG or TIFF"
+    else:
+        kinds = ", ".join(f"{kind} ({n:,})" for kind, n in counts)
+        others = "1 other is" if len(paths) == 2 else f"{len(paths) - 1:,} others are"
+        said = f"and {others} left out, for pictures of their kind are not read: {kinds}; save them as PNG or TIFF"
+    return [problem_row(first, said, False)]
+
 # %% ../../nbs/data/layouts.ipynb #7497cf69
 def list_folder(
     root: Path,
 ) -> Files:
     "The images and tables below a folder, perhaps none."
-    images, tables, problems = [], [], []
+    images, tables, problems, unread = [], [], [], []
 
     def failed(error):
         path = os.path.relpath(error.filename, root)
@@ -94,6 +115,9 @@ def list_folder(
                 tables.append(path)
             if path.suffix.lower() in SUFFIXES:
                 images.append(path)
+            if path.suffix.lower() in _UNREAD and path.is_file():
+                unread.append(path.relative_to(root).as_posix())
+    problems += _remark_unread(unread)
     images.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
     return Files(root, images, sorted(tables), problems)
 
@@ -112,9 +136,10 @@ def list_files(
         )
     files = list_folder(root)
     if not files.images:
+        unread = [f"; {row['path']} {row['reason']}" for row in files.problems if not row["refused"]]
+        remedy = "; name the folder that the archive was unpacked to"
         raise Refusal(
-            f"{escape_name(root)} holds no image ({', '.join(sorted(SUFFIXES))}); "
-            "name the folder that the archive was unpacked to"
+            f"{escape_name(root)} holds no image ({', '.join(sorted(SUFFIXES))}){''.join(unread) or remedy}"
         )
     return files
 

@@ -68,9 +68,12 @@ def _find_images(path: Path) -> tuple[layouts.Files, list[str]]:
         return none, [f"{name} cannot be read ({error.strerror}); mend its permissions"]
     if is_folder:
         inside = layouts.list_folder(path)
-        wrong = [f"{name}/{row['path']} {row['reason']}" for row in inside.problems]
-        empty = [] if inside.images or wrong else [f"{name} holds no image; name images or folders of images"]
-        return inside, wrong + empty
+        said = {f"{name}/{row['path']} {row['reason']}": row["refused"] for row in inside.problems}
+        wrong = [line for line, refused in said.items() if refused]
+        if not inside.images and not wrong:
+            remedy = "; name images or folders of images"
+            wrong = [f"{name} holds no image{''.join(f'; {line}' for line in said) or remedy}"]
+        return inside, wrong
     if not is_there:
         return none, [f"{name}: there is no such file or folder"]
     if path.suffix.lower() not in layouts.SUFFIXES:
