@@ -39,8 +39,8 @@ SUFFIXES = {".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 TABLES = (".csv", ".xlsx", ".parquet")  # that may describe a data set
 _UNREAD = frozenset(
     ".webp .gif .jfif .jpe .jp2 .j2k .jxl .heic .heif .avif .dib .tga .psd .ppm .pgm .pbm .pnm .pcx "
-    ".dng .nef .cr2 .cr3 .arw .orf .rw2 .raw .dcm .svs .ndpi .mrxs .scn .vms .bif .czi .lif .lsm .nd2 .vsi .oib "
-    ".oif .stk .qptiff .exr .fits".split()
+    ".dng .nef .cr2 .cr3 .arw .orf .rw2 .raw .dcm .svs .ndpi .mrxs .scn .vms .bif .czi .lif .lsm .nd2 "
+    ".vsi .oib .oif .stk .qptiff .exr .fits".split()
 )  # pictures of other kinds
 
 # %% ../../nbs/data/layouts.ipynb #13461925
@@ -95,7 +95,8 @@ def _remark_unread(paths: list[str]) -> list[dict]:  # relative to the data set
     else:
         kinds = ", ".join(f"{kind} ({n:,})" for kind, n in counts)
         others = "1 other is" if len(paths) == 2 else f"{len(paths) - 1:,} others are"
-        said = f"and {others} left out, for pictures of their kind are not read: {kinds}; save them as PNG or TIFF"
+        unread = f"left out, for pictures of their kind are not read: {kinds}"
+        said = f"and {others} {unread}; save them as PNG or TIFF"
     return [problem_row(first, said, False)]
 
 # %% ../../nbs/data/layouts.ipynb #7497cf69
