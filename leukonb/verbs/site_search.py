@@ -23,11 +23,23 @@ class Section(NamedTuple):
     text: str
 
 
-MOST = 60  # words of a part as they stand; of those that follow, each word that is new
+MOST = 45  # words of a part as they stand; of those that follow, each that would not be found otherwise
+_AROUND = ".,;:!?()[]{}\"'“”’‘…"  # what is no part of a word that it touches
 _UNREAD = ("pre", "script", "style", "nav", "button", "summary", "math", "template")
 _APART = ("p", "li", "td", "th", "h1", "h2", "h3", "h4", "caption", "figcaption", "div", "tr")
 
 # %% ../../nbs/verbs/site_search.ipynb #84027bfc
+def _shorten(words: list[str]) -> str:
+    "The first words, and such of the others as are of four letters at least and in no word that is kept."
+    shown = " ".join(words[:MOST])
+    low, kept = shown.lower(), []
+    for word in sorted({w.lower().strip(_AROUND) for w in words[MOST:]}, key=lambda w: (-len(w), w)):
+        if len(word) > 3 and word not in low:
+            low += f" {word}"
+            kept.append(word)
+    return " ".join([shown, *kept])
+
+# %% ../../nbs/verbs/site_search.ipynb #e888769d
 class Prose(Reader):
     "Gathers what may be searched for in a page."
 
@@ -71,8 +83,7 @@ class Prose(Reader):
         words = [w for w in self.said.split() if re.search(r"[^\W\d_]", w)]
         if self.title and (words or self.heading):
             address = self.name + (f"#{self.anchor}" if self.anchor else "")
-            shown = [*words[:MOST], *dict.fromkeys(w for w in words[MOST:] if w not in words[:MOST])]
-            self.sections.append(Section(address, self.title, self.heading, " ".join(shown)))
+            self.sections.append(Section(address, self.title, self.heading, _shorten(words)))
         self.said = ""
 
 # %% ../../nbs/verbs/site_search.ipynb #c57b652f
