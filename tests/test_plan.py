@@ -10,7 +10,7 @@ from conftest import SHARED
 
 import leukonb
 from leukonb.cli import main
-from leukonb.evidence import assumptions, clustered, paired, protocol
+from leukonb.evidence import answers, assumptions, clustered, paired, protocol
 from leukonb.evidence.pilot import fit_pilot
 from leukonb.evidence.planning import Effort, find_size, make_plan
 from leukonb.evidence.population import (
@@ -21,7 +21,7 @@ from leukonb.evidence.population import (
     state_subjects,
 )
 from leukonb.evidence.predictions import read_predictions
-from leukonb.evidence.rehearsal import Question, improve
+from leukonb.evidence.rehearsal import Question, improve, measure_study
 from leukonb.files import read_json
 from leukonb.verbs import site
 
@@ -88,8 +88,23 @@ def test_a_gain_is_found_as_often_as_was_asked_for():
     found = []
     for _ in range(80):
         both = draw_study(arms, *question.subjects(n), rng.integers(2**60))
-        found.append(paired.permutation_test(both, ["sensitivity"], 499)["sensitivity"].p < 0.05)
+        test = paired.permutation_test(both, ["sensitivity"], 499)["sensitivity"]
+        row = {"a": "a", "b": "b", "metric": "sensitivity", **test.row(), "p_holm": test.p}
+        found.append(answers.state_pair(row, 0.95, "people").startswith("a is better than b"))
     assert abs(np.mean(found) - 0.8) < 3 * np.sqrt(0.16 * (1 / 80 + 1 / 100))
+
+
+def test_a_gain_is_found_only_where_the_interval_agrees_with_the_test():
+    """In one study of ten of this size p is below .05 and the interval holds 0: `evaluate` calls that not settled."""
+    question = Question("balanced_accuracy", gain=0.07)
+    arms, unsettled = improve(POPULATION, question), 0
+    for seed in [(0, 12, i) for i in range(60)]:
+        both = draw_study(arms, *question.subjects(12), seed)
+        test = paired.permutation_test(both, ["balanced_accuracy"], 499, seed[-1])["balanced_accuracy"]
+        agrees = test.difference > 0 and (test.p < 0.05) == (test.low > 0)
+        assert measure_study(question, arms, 12, seed) == (test.p if agrees else 1)
+        unsettled += test.p < 0.05 and not test.low > 0
+    assert unsettled > 0
 
 
 def test_a_pilot_of_other_subjects_is_understood_on_average():

@@ -163,7 +163,10 @@ def _judged(plan: Plan) -> str:
             "the 95 % interval of each study was that of Korn & Graubard (1998) over subjects, combined over "
             "classes by MOVER (Zou & Donner 2008) where both matter"
         )
-    return f"the arms of each study were compared by a permutation test of subjects at {percent(ALPHA)}"
+    return (
+        f"the arms of each study were compared by a permutation test of subjects at {percent(ALPHA)}; a gain "
+        f"counted as found where the {percent(1 - ALPHA)} interval of the difference left out 0, too"
+    )
 
 # %% ../../nbs/evidence/protocol.ipynb #d9df8f05
 def methods_of(

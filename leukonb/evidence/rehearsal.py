@@ -11,7 +11,7 @@ import math, os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 import numpy as np
-from . import clustered, metrics, paired
+from . import answers, clustered, metrics, paired
 from leukonb.evidence.population import (
     Population,
     SubjectModel,
@@ -111,10 +111,12 @@ def _half_width(question: Question, arms: Sequence[Population], n: int, seed: Se
 
 # %% ../../nbs/evidence/rehearsal.ipynb #6ffd2d08
 def _p_value(question: Question, arms: Sequence[Population], n: int, seed: Sequence[int]) -> float:
-    "The p-value of the comparison of two arms in one drawn study; 1 where the first is worse."
+    "The p-value of two arms in one drawn study; 1 where the first is worse, or the interval does not agree."
     both = draw_study(arms, *question.subjects(n), seed)
     test = paired.permutation_test(both, [question.score], 499, seed[-1])[question.score]
-    return test.p if test.difference > 0 else 1.0
+    found = {"p_holm": test.p, "low": test.low, "high": test.high}
+    unsettled = answers.is_unsettled(found, 1 - ALPHA)
+    return 1.0 if unsettled or not test.difference > 0 else test.p
 
 # %% ../../nbs/evidence/rehearsal.ipynb #9fd5f34a
 def measure_study(
