@@ -158,6 +158,9 @@ def test_the_interval_of_the_corrected_error_holds_as_often_as_is_said():
     (row,) = counts[(counts.ALL == 13) & (counts.sureness == 1)].itertuples()
     assert again["held"] * 60 >= 60 * row.held - 3 * (60 * row.held * (1 - row.held) + 1) ** 0.5
     assert f"{100 * row.held:.0f} % for a calibrated" in miscalibration.describe_miscalibration(13, 15)
+    assert abs(again["corrected"] - row.corrected) < 0.012 and row.corrected < 0.4 * row.error
+    left = f"truly 0, was {row.error:.3f} on average and {row.corrected:.3f} when corrected"
+    assert left in miscalibration.describe_miscalibration(13, 15)
 
 
 def test_pictures_of_nobody_known_are_not_called_people():

@@ -15,7 +15,12 @@ import numpy as np
 import pandas as pd
 import leukonb
 from . import clustered, intervals, metrics
-from .calibration import correct_calibration_error, equal_mass_bins, reliability_bins
+from leukonb.evidence.calibration import (
+    correct_calibration_error,
+    equal_mass_bins,
+    expected_calibration_error,
+    reliability_bins,
+)
 from .coverage import nearest_size
 from .worlds import draw_sizes
 
@@ -184,25 +189,26 @@ def count_miscalibration(
     worlds: int = 400,
     seed: int = 0,
 ) -> dict[str, float]:  # a row of the table of counts
-    "How often the interval of the corrected error holds the true error, in drawn studies."
+    "How often the interval of the corrected error holds the true error, and the mean errors, in drawn studies."
     from statsmodels.stats.proportion import proportion_confint
 
     rng, many = np.random.default_rng([seed, ALL, HEM, round(10 * sureness)]), 8000 // (ALL + HEM)
     whole = draw_sure_scores(rng, many * ALL, many * HEM, sureness)
     truth = 0.0 if sureness == 1 else correct_calibration_error(whole)["ece"]
-    ends = np.array(
-        [interval_corrected_error(draw_sure_scores(rng, ALL, HEM, sureness)) for _ in range(worlds)]
-    )
+    studies = [draw_sure_scores(rng, ALL, HEM, sureness) for _ in range(worlds)]
+    ends = np.array([interval_corrected_error(study) for study in studies])
+    error = np.mean([expected_calibration_error(study) for study in studies])
     held = (ends[:, 1] <= truth) & (truth <= ends[:, 2])
     low, high = proportion_confint(held.sum(), worlds, method="beta")
     shares = {"held": held.mean(), "low": low, "high": high, "width": np.median(ends[:, 2] - ends[:, 1])}
+    shares |= {"error": error, "corrected": ends[:, 0].mean()}
     facts = {"ALL": ALL, "HEM": HEM, "sureness": sureness, "worlds": worlds, "truth": round(truth, 4)}
     return facts | {k: round(float(v), 4) for k, v in shares.items()}
 
 # %% ../../nbs/evidence/miscalibration.ipynb #5048fbda
 @lru_cache(maxsize=None)
 def read_counts() -> pd.DataFrame:
-    "The counts that come with leukonb: ALL, HEM, sureness, worlds, truth, held, low, high, width."
+    "The counts that come with leukonb: ALL, HEM, sureness, worlds, truth, held, ..., error, corrected."
     return pd.read_csv(Path(str(leukonb.__file__)).with_name("evidence") / "miscalibration.csv")
 
 # %% ../../nbs/evidence/miscalibration.ipynb #283dc7cd
@@ -211,11 +217,25 @@ INTERVAL_OF_ERROR = (
     "The error corrected for chance is another figure, with an interval of its own, under Calibration."
 )
 
+# %% ../../nbs/evidence/miscalibration.ipynb #5c680519
+def _describe_bias(rows: pd.DataFrame) -> str:
+    "What the correction leaves of the bias, on average over the drawn studies of one size."
+    usual, others = rows[rows.sureness == 1].iloc[0], rows[rows.sureness != 1]
+    away = others.corrected - others.truth
+    worst = others.loc[away.abs().idxmax()]
+    side = "small" if worst.corrected < worst.truth else "large"
+    return (
+        f"The correction is not exact: there the error of a calibrated classifier, truly 0, was {usual.error:.3f} "
+        f"on average and {usual.corrected:.3f} when corrected, and that of a classifier whose log-odds are "
+        f"{SURENESS[float(worst.sureness)]}, truly {worst.truth:.3f}, was {worst.corrected:.3f} when corrected, "
+        f"too {side}."
+    )
+
 # %% ../../nbs/evidence/miscalibration.ipynb #8da93041
 def describe_miscalibration(
     all_subjects: int,
     hem_subjects: int,
-) -> str:  # two sentences
+) -> str:  # three sentences
     "How well the interval of the corrected calibration error holds at about so many subjects."
     counts = read_counts()
     ALL, HEM = nearest_size(counts, all_subjects, hem_subjects)
@@ -231,4 +251,4 @@ def describe_miscalibration(
     if worst.held < usual.held:
         kind = SURENESS[float(worst.sureness)]
         said += f", at worst in {100 * worst.held:.0f} %, for one whose log-odds are {kind}"
-    return f"{said}."
+    return f"{said}. {_describe_bias(rows)}"

@@ -190,7 +190,8 @@ def _say_same_tests(rows: pd.DataFrame) -> list[str]:
     "A sentence for each arm in which some iterations, and not all, test the same cells."
     said = []
     for arm, own in rows[rows["split"] == "test"].groupby("arm", sort=False):
-        again = [same for same in _group_same_tests(own) if len(same) > 1]
+        several = own.iteration.nunique() > 1
+        again = [same for same in _group_same_tests(own) if len(same) > 1] if several else []
         if again and own.iteration.nunique() > len(again[0]):
             said.append(
                 f"Arm {arm}: iterations {' and '.join(map(str, again[0][:2]))} test the same cells of the "

@@ -16,6 +16,7 @@ from html import escape
 from numbers import Integral
 from pathlib import Path
 from typing import Any
+import numpy as np
 import pandas as pd
 from ..draw.look import table_html
 from ..evidence import class_judgement, judgement, metrics, multiclass, oddities, predictions
@@ -117,11 +118,11 @@ def _read_classes(
 # %% ../../nbs/verbs/evaluate.ipynb #0ba32b46
 def _count_networks(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     "In how many networks each row's cell stands, and in how many it should: all it is compared with."
-    networks = rows.groupby(["arm", "seed"], sort=False).ngroup()
-    numbered = rows[["iteration", "cell"]].assign(network=networks)
-    wanted = numbered.groupby("iteration").network.transform("nunique")
-    single = numbered.drop_duplicates().groupby(["iteration", "cell"]).network.size().rename("seen")
-    return numbered.join(single, on=["iteration", "cell"]).seen, wanted
+    network = rows.groupby(["arm", "seed"], sort=False).ngroup()
+    wanted = network.groupby(rows.iteration).transform("nunique")
+    cell = rows.groupby(["iteration", "cell"], sort=False).ngroup()
+    single = ~pd.DataFrame({"cell": cell, "network": network}).duplicated()
+    return pd.Series(np.bincount(cell[single])[cell], rows.index), wanted
 
 
 def _name_network(row: pd.Series, several: bool) -> str:
@@ -491,11 +492,7 @@ def _keep_table(
     except (Refusal, LookupError, TypeError):
         sound = False
     if not sound:
-        if table.attrs.get("classes"):
-            write_table(kept, table)
-        else:
-            extra = [c for c in table if c not in (*predictions.COLUMNS, "view")]
-            predictions.write_predictions(kept, table, extra)
+        write_table(kept, table)
     return kept, digest
 
 # %% ../../nbs/verbs/evaluate.ipynb #2cd4d879
