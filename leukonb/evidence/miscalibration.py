@@ -189,7 +189,7 @@ def count_miscalibration(
     worlds: int = 400,
     seed: int = 0,
 ) -> dict[str, float]:  # a row of the table of counts
-    "How often the interval of the corrected error holds the true error, and the mean errors, in drawn studies."
+    "How often the interval of the corrected error holds the true one, and the mean errors, in drawn studies."
     from statsmodels.stats.proportion import proportion_confint
 
     rng, many = np.random.default_rng([seed, ALL, HEM, round(10 * sureness)]), 8000 // (ALL + HEM)
@@ -217,18 +217,18 @@ INTERVAL_OF_ERROR = (
     "The error corrected for chance is another figure, with an interval of its own, under Calibration."
 )
 
-# %% ../../nbs/evidence/miscalibration.ipynb #5c680519
+# %% ../../nbs/evidence/miscalibration.ipynb #056c4054
 def _describe_bias(rows: pd.DataFrame) -> str:
     "What the correction leaves of the bias, on average over the drawn studies of one size."
     usual, others = rows[rows.sureness == 1].iloc[0], rows[rows.sureness != 1]
     away = others.corrected - others.truth
     worst = others.loc[away.abs().idxmax()]
     side = "small" if worst.corrected < worst.truth else "large"
+    kind = f"a classifier whose log-odds are {SURENESS[float(worst.sureness)]}, truly {worst.truth:.3f}"
     return (
-        f"The correction is not exact: there the error of a calibrated classifier, truly 0, was {usual.error:.3f} "
-        f"on average and {usual.corrected:.3f} when corrected, and that of a classifier whose log-odds are "
-        f"{SURENESS[float(worst.sureness)]}, truly {worst.truth:.3f}, was {worst.corrected:.3f} when corrected, "
-        f"too {side}."
+        "The correction is not exact: there the error of a calibrated classifier, truly 0, was "
+        f"{usual.error:.3f} on average and {usual.corrected:.3f} when corrected, and that of {kind}, was "
+        f"{worst.corrected:.3f} when corrected, too {side}."
     )
 
 # %% ../../nbs/evidence/miscalibration.ipynb #8da93041
