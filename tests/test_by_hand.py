@@ -11,7 +11,7 @@ import papermill
 import pytest
 from papermill.inspection import inspect_notebook
 
-from leukonb.files import Refusal, read_json, write_json
+from leukonb.files import Refusal, read_json, refusal_line, write_json
 from leukonb.runs import kernel, record, verify
 from leukonb.runs.by_hand import DRAWN, NOTE, plan_by_hand
 from leukonb.runs.facts import find_doubts
@@ -156,6 +156,41 @@ def test_what_ran_otherwise_than_it_is_saved_leaves_no_record(own, monkeypatch, 
         Shell(monkeypatch, sizes=[3]).execute(*cells)
     (run,) = find_runs(tmp_path / "work" / "_runs")
     assert not run.result and run.status["status"] == "failed"
+
+
+DRAFTS = {
+    "empty": "",
+    "without cells": '{"cells": []}',
+    "without code": '{"cells": [{"cell_type": "code", "source": [], "metadata": {}}]}',
+    "a list": "[]",
+    "of an earlier form": '{"worksheets": []}',
+    "of bytes": "\udcff",
+    "a folder": None,
+    "half written": "{",
+}
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="An empty or half written draft among one's own experiments",
+    injected="no byte, no cell, no code, another form, a folder of that name; parameters that are not Python",
+    promise="other notebooks run, and a line names the draft; it is refused when it itself is asked for",
+)
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_a_draft_stops_no_other_notebook(own, monkeypatch, capsys, draft):
+    place = own.with_name("draft.ipynb")
+    if DRAFTS[draft] is None:
+        place.mkdir()
+    else:
+        place.write_bytes(DRAFTS[draft].encode("utf-8", "surrogateescape"))
+    cells = [nbformat.v4.new_code_cell("sizes: list[int] = [", metadata={"tags": ["parameters"]})]
+    cells += [nbformat.v4.new_code_cell(f"import os\n{FIRST}"), nbformat.v4.new_code_cell(CELLS[1])]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), own.with_name("broken.ipynb"))
+    assert kernel.recognise(CELLS[:2], {"sizes": [1]}) == own
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "passed over" in said and "draft.ipynb is" in said and str(own.parent) in said
+    assert kernel.recognise(["run = 1", CELLS[1]], {}) is None
+    assert "draft.ipynb is" in refusal_line(read_parameters, find_experiment("draft"))
 
 
 def test_an_edited_notebook_that_is_not_saved_is_told_to_save_it(own, monkeypatch):

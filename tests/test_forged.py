@@ -99,6 +99,8 @@ def move_into_source(run):
     edit_showing_cell(run, move)
 
 
+TABLE = "<table class='provenance'>"
+FORGED_ROW = "<tr><th scope='row'>device</th><td>NVIDIA H100</td></tr>"
 FORGERIES = {
     "the shown number": lambda run: edit(run.notebook, "the mean is 0.50", "the mean is 0.99"),
     "a table beside a time": lambda run: edit(run.notebook, "<td>0.91</td>", "<td>0.99</td>"),
@@ -114,6 +116,15 @@ FORGERIES = {
     "the source": lambda run: edit(run.folder / ".source.ipynb", "float(", "0.49 + float("),
     "the device on the page": lambda run: edit(
         run.notebook, "device</th><td>", "device</th><td>NVIDIA H100, "
+    ),
+    "the device said twice": lambda run: edit(
+        run.notebook, "<tr><th scope='row'>device</th>", f"{FORGED_ROW}<tr><th scope='row'>device</th>"
+    ),
+    "a second table of where its numbers come from": lambda run: edit(
+        run.notebook, "<table class='provenance'>", f"<table class='provenance'>{FORGED_ROW}</table>{TABLE}"
+    ),
+    "another form of an output": lambda run: edit(
+        run.notebook, '"text/html":', '"application/javascript": "show(0.99)", "text/html":'
     ),
     "the title": lambda run: edit_json(run.folder / "run.json", title="Validated on 1,000 patients"),
     "whose cells they are": lambda run: edit_json(run.folder / "run.json", alone=True),

@@ -84,12 +84,38 @@ def test_a_later_version_is_named_and_never_written_over(tmp_path, name):
     assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("version", ["1", 0, -1, 1.5])
+ODD = ["9", "1", 0, -1, 1.5, True, None, [1], {}]
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A record states a version that is none",
+    injected="text, zero, a fraction, null, a list in run.json, result.json, evidence.json and a table",
+    promise="a line names the file; it is never read as of no version, and the run is not written over",
+)
+@pytest.mark.parametrize("version", ODD, ids=repr)
 def test_what_is_no_version_is_no_record(tmp_path, version):
-    run = make(tmp_path)
+    run, other = make(tmp_path), make(tmp_path, "other")
     set_version(run.folder / "run.json", version)
-    with pytest.raises(Refusal, match="no record of a run"):
+    with pytest.raises(Refusal, match=r"run\.json states schema .*, which is no version"):
         Run.read(run.folder)
+    set_version(other.folder / "result.json", version)
+    known, odd = read_runs(tmp_path)
+    said = [*odd.values(), *(each.status.get("error", "") for each in known)]
+    assert any("result.json states schema" in line for line in said) and not any(each.done for each in known)
+    before = (other.folder / "result.json").read_bytes()
+    ended = execute_run(other, RELEASED)
+    assert ended["status"] == "failed" and "no version" in ended["error"]
+    assert (other.folder / "result.json").read_bytes() == before
+    write_json(tmp_path / "evidence.json", {"schema": version})
+    with pytest.raises(Refusal, match=r"evidence\.json states schema"):
+        schema.read_evidence(tmp_path / "evidence.json")
+    with pytest.MonkeyPatch.context() as odd_form:
+        odd_form.setitem(schema.VERSIONS, "predictions", version)
+        write_predictions(tmp_path / "predictions.parquet", pd.DataFrame(ROWS))
+        schema.stamp_predictions(tmp_path / "predictions.parquet")
+    with pytest.raises(Refusal, match=r"predictions\.parquet states schema"):
+        schema.check_predictions(tmp_path / "predictions.parquet")
 
 
 @pytest.mark.fault(

@@ -50,18 +50,37 @@ def _ends_with(executed: Sequence[str], cells: Sequence[str]) -> bool:
     among = [source for source in executed if source in cells]
     return among[-len(cells) :] == list(cells)
 
+# %% ../../nbs/runs/kernel.ipynb #61cb55bb
+def _read_all() -> dict[Path, list[str]]:
+    "The experiments, each with its cells up to the one that asks for its run; drafts are passed over, and named."
+    found = {}
+    for notebook in (path for paths in find_named("*.ipynb").values() for path in paths):
+        try:
+            found[notebook] = _split_cells(notebook)[0]
+        except Refusal as refusal:
+            print(f"leukonb: passed over in {notebook.parent}: {refusal}", file=sys.stderr)
+    return found
+
+
+def _known_parameters(notebook: Path) -> dict[str, Any]:
+    "The parameters of an experiment; none of one whose parameters cannot be read."
+    try:
+        return read_parameters(notebook)
+    except Refusal:
+        return {}
+
 # %% ../../nbs/runs/kernel.ipynb #01f56228
 def recognise(
     executed: Sequence[str],  # cells, the last of them going
     names: dict[str, Any],  # that are defined in the notebook
 ) -> Path | None:
     "The experiment whose notebook is executed; a `Refusal` where it is one that was edited, None where none."
-    notebooks = [path for paths in find_named("*.ipynb").values() for path in paths]
-    for notebook in notebooks:
-        if _ends_with(executed, _split_cells(notebook)[0]):
+    notebooks = _read_all()
+    for notebook, cells in notebooks.items():
+        if _ends_with(executed, cells):
             return notebook
-    near = [n for n in notebooks if executed[-1:] == _split_cells(n)[0][-1:]]
-    fitting = {n: len(known) for n in near if (known := read_parameters(n)) and known.keys() <= names.keys()}
+    near = {n: _known_parameters(n) for n, cells in notebooks.items() if executed[-1:] == cells[-1:]}
+    fitting = {n: len(known) for n, known in near.items() if known and known.keys() <= names.keys()}
     if fitting:
         name = max(fitting, key=lambda n: fitting[n]).name
         raise Refusal(

@@ -176,9 +176,12 @@ def read_code(
     try:
         cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
         code = [c for c in cells if c["cell_type"] == "code"]
-        return [("".join(c["source"]), list(c.get("metadata", {}).get("tags", []))) for c in code]
-    except (ValueError, KeyError, TypeError):
+        found = [("".join(c["source"]), list(c.get("metadata", {}).get("tags", []))) for c in code]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Refusal(f"{Path(notebook).name} is not a readable notebook; save it anew in Jupyter") from None
+    if not any(source.strip() for source, _ in found):
+        raise Refusal(f"{Path(notebook).name} is a notebook without code; write it, or move it away")
+    return found
 
 # %% ../../nbs/runs/notebook.ipynb #8b831b26
 @dataclass(frozen=True)

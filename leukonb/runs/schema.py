@@ -19,18 +19,24 @@ _WHAT = {"run.json": "records of runs", "result.json": "results", "predictions":
 
 def read_version(
     found: Any,  # the content of a JSON file
-) -> int:  # 0 where none is stated
+) -> Any:  # None where none is stated; what no version can be is given as it stands
     "The version that a file states."
-    stated = found.get("schema", 0) if isinstance(found, Mapping) else 0
-    return stated if isinstance(stated, int) and not isinstance(stated, bool) else 0
+    if not isinstance(found, Mapping) or "schema" not in found:
+        return None
+    return repr(found["schema"]) if found["schema"] is None else found["schema"]
 
 
 def describe_later(
     kind: str,  # one of `VERSIONS`
-    stated: int,
+    stated: Any,  # from `read_version`
     where: str | Path,  # the file, to name it
 ) -> str:  # empty where it can be read
     "Why a file of a version cannot be read here."
+    if stated is None:
+        return ""
+    if not isinstance(stated, int) or isinstance(stated, bool) or stated < 1:
+        said = f"{where} states schema {ascii(stated)[:40]}, which is no version"
+        return f"{said}; put the file back as it was, or make it anew"
     if stated <= VERSIONS[kind]:
         return ""
     form = f"version {stated} of {_WHAT.get(kind, kind)}"

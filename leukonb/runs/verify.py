@@ -186,9 +186,10 @@ def _as_text(part: Any) -> str:
 
 
 def _show_output(output: dict[str, Any]) -> str:
-    "What a page shows of an output, as text: of several forms the HTML and the figure."
+    "What a page shows of an output, as text: of several forms all but the plain one, which stands for them."
     data = output.get("data", {})
-    shown = {k: v for k, v in data.items() if k in ("text/html", "application/vnd.plotly.v1+json")} or data
+    rich = not data.keys().isdisjoint(("text/html", "application/vnd.plotly.v1+json"))
+    shown = {k: v for k, v in data.items() if k != "text/plain"} if rich else data
     parts = {**shown, **{k: output[k] for k in ("text", "evalue") if k in output}}
     told = {kind: _PROVENANCE.sub("<table>", _as_text(part)) for kind, part in parts.items()}
     return canonical({"output_type": output.get("output_type"), **told})
@@ -218,7 +219,10 @@ _FACT = re.compile(r"<tr><th scope='row'>(.*?)</th><td>(.*?)</td></tr>")
 
 def _list_stated(table: str) -> dict[str, set[str]]:
     "The rows of a table of where numbers come from, each as its parts, and what is left of the table."
-    rows = {name: set(re.split("[,;] ", value)) for name, value in _FACT.findall(table)}
+    rows: dict[str, set[str]] = {}
+    for name, value in _FACT.findall(table):
+        again = f"{name}, said again" if name in rows else name  # which no table of ours does
+        rows[again] = rows.get(again, set()) | set(re.split("[,;] ", value))
     return {**rows, "": {_FACT.sub("", table)}}
 
 
