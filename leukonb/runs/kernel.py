@@ -50,9 +50,9 @@ def _ends_with(executed: Sequence[str], cells: Sequence[str]) -> bool:
     among = [source for source in executed if source in cells]
     return among[-len(cells) :] == list(cells)
 
-# %% ../../nbs/runs/kernel.ipynb #61cb55bb
+# %% ../../nbs/runs/kernel.ipynb #04b74fcf
 def _read_all() -> dict[Path, list[str]]:
-    "The experiments, each with its cells up to the one that asks for its run; drafts are passed over, and named."
+    "The experiments, each with its cells up to the one that asks for its run; drafts are named and left out."
     found = {}
     for notebook in (path for paths in find_named("*.ipynb").values() for path in paths):
         try:
