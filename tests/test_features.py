@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from conftest import SHARED, leukonb
-from leukonb.data import phantom
+from leukonb.data import cohort, phantom, pixels
 from leukonb.data.measured import read_measured, shipped_table
+from leukonb.model import features, heads, network
 
 
 @pytest.fixture
@@ -35,6 +36,54 @@ def test_every_damaged_file_is_named_and_no_table_is_written(drawn, tmp_path):
     ran = leukonb("features", drawn, "--out", tmp_path / "cells.parquet", "--size", 64)
     assert ran.returncode == 1 and all(file.name in ran.stderr for file in broken)
     assert len(ran.stderr.strip().splitlines()) == 1 and not (tmp_path / "cells.parquet").exists()
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="Features of a run that was stopped were changed before it went on",
+    injected="every number doubled in a file that is whole; a file of an earlier version",
+    promise="only what is as it was written is used; else it is computed again, and that is said",
+)
+def test_features_of_a_stopped_run_are_believed_only_as_they_were_written(tmp_path, capsys):
+    images, few = phantom.sample_cohort(subjects=4, cells=2, size=48, seed=3)
+    store = pixels.from_arrays(images, few)
+    frozen = network.Network(backbone="small", size=48, weights=None)
+    made = heads.pool_features(frozen, store, tmp_path)
+    (file,) = tmp_path.glob("features-*.npy")
+    earlier = file.with_name(f"features-{made.digest[:16]}.npy")
+    for place, array in ((file, made.array * 2), (file, made.array[:-1]), (earlier, made.array)):
+        file.unlink(missing_ok=True)
+        np.save(place, array)
+        again = heads.pool_features(frozen, store, tmp_path)
+        assert again.made and np.array_equal(again.array, made.array)
+        assert f"{place.name} is not as it was written" in capsys.readouterr().err
+        assert list(tmp_path.glob("features-*.npy")) == [file]
+    assert not heads.pool_features(frozen, store, tmp_path).made and not capsys.readouterr().err
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="Chunks of measured cells were changed before measuring went on",
+    injected="every cue doubled in a file that is whole, under its own digest and under none; another chunk's file",
+    promise="measured anew; what is as it was written is used",
+)
+def test_chunks_of_a_stopped_measurement_are_believed_only_as_they_were_written(tmp_path, drawn, monkeypatch):
+    found, counted = cohort.index_cohort(drawn), []
+    measure = features.measure_images
+    monkeypatch.setattr(features, "measure_images", lambda *a: counted.append(1) or measure(*a))
+    monkeypatch.setattr(features, "CHUNK", 9)
+    made = features.measure_cohort(found, tmp_path, size=64, jobs=1, progress=False)
+    assert len(counted) == 2
+    first, second = sorted(tmp_path.glob("*.npz"))
+    for stated in (True, False):
+        held = dict(np.load(first))
+        kept = {"digest": held["digest"]} if stated else {}
+        np.savez(first, names=held["names"], cues=held["cues"] * 2, **kept)
+        again = features.measure_cohort(found, tmp_path, size=64, jobs=1, progress=False)
+        assert again.cues.equals(made.cues)
+    second.write_bytes(first.read_bytes())
+    assert features.measure_cohort(found, tmp_path, size=64, jobs=1, progress=False).cues.equals(made.cues)
+    assert len(counted) == 5
 
 
 def test_a_study_without_pixels_is_planned_on_a_table(tmp_path):

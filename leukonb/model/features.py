@@ -133,13 +133,21 @@ class _Task:
         return self.folder / f"{key[:24]}.npz"
 
 # %% ../../nbs/model/features.ipynb #fcab10f5
+def _digest_chunk(path: Path, held: Mapping[str, np.ndarray]) -> str:
+    "A digest of the numbers of a chunk and of what decides them, for which its file is named."
+    listed = {n: [a.shape, str(a.dtype), digest(np.ascontiguousarray(a).tobytes())] for n, a in held.items()}
+    return digest([path.stem, listed])
+
+
 def _read_chunk(path: Path) -> dict[str, np.ndarray] | None:
-    "What a file of a chunk holds; nothing where it is not whole."
+    "What a file of a chunk holds; nothing where it is not whole, or no longer as it was written."
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
+        with np.load(path, allow_pickle=False) as arrays:
+            held = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
+    stated = str(held.pop("digest", ""))
+    return held if stated == _digest_chunk(path, held) else None
 
 
 def _measure_rows(task: _Task, rows: pd.DataFrame) -> tuple[dict[str, np.ndarray] | None, list[str]]:
@@ -150,8 +158,9 @@ def _measure_rows(task: _Task, rows: pd.DataFrame) -> tuple[dict[str, np.ndarray
     cues, embedding = measure_images(np.stack(images), task.embedder, task.jobs)
     held = {"names": np.array(list(cues)), "cues": cues.to_numpy(np.float32)}
     held |= {} if embedding is None else {"embedding": embedding}
-    with atomic(task.place(rows)) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **held)
+    place = task.place(rows)
+    with atomic(place) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **held, digest=_digest_chunk(place, held))
     return held, []
 
 # %% ../../nbs/model/features.ipynb #cfabb3f7

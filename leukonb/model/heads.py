@@ -1122,13 +1122,33 @@ def describe_backbone(network: "Network") -> str:
     return f"{network.backbone} at {network.size} px, {start}"
 
 # %% ../../nbs/model/heads.ipynb #09e1b8b4
-def _read_features(path: Path, rows: int) -> np.ndarray | None:
-    "The array of a file, or nothing where it is not whole."
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError):
-        return None
-    return array if array.ndim == 2 and len(array) == rows and np.isfinite(array).all() else None
+def _name_features(key: str, array: np.ndarray) -> str:
+    "The name of the file of some features, by what they were computed from and what they are."
+    held = digest([array.shape, str(array.dtype), digest(np.ascontiguousarray(array).tobytes())])
+    return f"features-{key[:16]}-{held[:16]}.npy"
+
+
+def _read_features(folder: Path, key: str, rows: int) -> np.ndarray | None:
+    "The features that are kept in a folder, or nothing where no file of them is whole and as it was written."
+    for path in sorted(folder.glob(f"features-{key[:16]}*.npy")):
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError):
+            array = np.empty(0)
+        if array.ndim == 2 and len(array) == rows and path.name == _name_features(key, array):
+            return array
+        print(f"leukonb: {path.name} is not as it was written; it is computed again", file=sys.stderr)
+    return None
+
+
+def _keep_features(folder: Path, key: str, array: np.ndarray) -> None:
+    "Write features into a folder, in the place of any that were not as they should be."
+    path = folder / _name_features(key, array)
+    with atomic(path) as temporary:
+        np.save(temporary, array)
+    for other in folder.glob(f"features-{key[:16]}*.npy"):
+        if other != path:
+            other.unlink(missing_ok=True)
 
 
 def _digest_features(network: "Network", model: "keras.Model", pixels: "Pixels") -> str:
@@ -1162,11 +1182,9 @@ def pool_features(
     began = time.perf_counter()
     model = networks.feature_model(networks.build_network(replace(network, attention=False)))
     key = _digest_features(network, model, pixels)
-    path = Path(folder) / f"features-{key[:16]}.npy"
-    kept = _read_features(path, len(pixels)) if path.is_file() else None
+    kept = _read_features(Path(folder), key, len(pixels))
+    array = _compute_features(model, pixels, folder, 32) if kept is None else kept
     if kept is None:
-        computed = _compute_features(model, pixels, folder, 32)
-        with atomic(path) as temporary:
-            np.save(temporary, computed)
-    array, words = np.load(path) if kept is None else kept, describe_backbone(network)
+        _keep_features(Path(folder), key, array)
+    words = describe_backbone(network)
     return PooledFeatures(array, list(pixels.cells), key, words, kept is None, time.perf_counter() - began)
