@@ -14,6 +14,7 @@ from leukonb.data import layouts, phantom
 from leukonb.evidence import predictions
 from leukonb.files import refusal_line, write_json
 from leukonb.model import network
+from leukonb.runs.study import index_study_cohort, load_study
 from leukonb.verbs import evaluate, predict
 
 
@@ -60,6 +61,8 @@ def test_pictures_of_other_kinds_are_left_out_aloud(model, tmp_path, monkeypatch
     assert f"{tmp_path / 'cells'}/{said}" in capsys.readouterr().out and len(pd.read_csv(to)) == 2
     assert main(["audit", str(tmp_path / "cells"), "--subject-pattern", "(P[0-9])"]) in (0, None)
     assert f"note: {said}" in " ".join(capsys.readouterr().out.split())
+    index_study_cohort(load_study("quick"), tmp_path / "runs", tmp_path / "cells", "(P[0-9])")
+    assert f"{tmp_path / 'cells'}/{said}" in capsys.readouterr().err
     for name in ("all/P1-a.png", "hem/P2-a.png"):
         (tmp_path / "cells" / name).unlink()
     for read in (predict.list_images, layouts.list_files):

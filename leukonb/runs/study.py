@@ -8,7 +8,7 @@ __all__ = ['Places', 'parse_yaml', 'Study', 'list_studies', 'load_study', 'parse
            'index_study_cohort']
 
 # %% ../../nbs/runs/study.ipynb #aa0ea4b4
-import codecs, graphlib, inspect, itertools, re
+import codecs, graphlib, inspect, itertools, re, sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -715,7 +715,7 @@ def index_study_cohort(
     positive: str | None = None,  # of several classes the one that is ALL; all others are HEM
 ) -> "tuple[Cohort, Path]":
     "The indexed cohort of a study, and the folder that it shall be saved in."
-    from leukonb.data import archives, class_names, cohort as cohorts
+    from leukonb.data import archives, class_names, layouts, cohort as cohorts
     from leukonb.data.measured import measured_cohort
 
     if data is None and subject_pattern:
@@ -735,4 +735,6 @@ def index_study_cohort(
     study.classes = class_names.name_classes(folder, positive)
     cohort = cohorts.index_cohort(folder, subject_pattern, positive=positive)
     _refuse_problems(cohort.problems[cohort.problems.refused], images)
+    for row in cohort.problems[cohort.problems.reason.str.contains(layouts.LEFT_OUT)].itertuples():
+        print(f"leukonb: {images}/{row.path} {row.reason}", file=sys.stderr)
     return cohort, Path(out) / "_cohorts" / cohort.digest[:16]
