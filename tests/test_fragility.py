@@ -68,6 +68,7 @@ def test_the_labels_that_are_named_turn_the_sign_when_they_are_wrong(of_seeds):
         assert gap(other, row["metric"]) * row["difference"] <= 1e-12
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_the_page_says_who_and_how_many_of_every_pair():
     table = world(gain=0.6)
     third = table[table.arm == "b"].assign(

@@ -339,7 +339,7 @@ def _one_more(sums: _Sums, name: str) -> Callable[[np.ndarray], np.ndarray]:
 
     def score(done: np.ndarray) -> np.ndarray:
         now = start + move[:, done].sum(1)
-        return _scores_of_sums(sums, now[:, None] + move, [name])[name]
+        return _scores_of_sums(sums, now[:, None] + np.where(done, 0.0, move), [name])[name]
 
     return score
 
