@@ -364,7 +364,7 @@ def test_names_of_a_study_are_shown_letter_by_letter(study):
 
 
 def test_a_card_speaks_of_the_classes_of_its_cohort(study, tmp_path, monkeypatch):
-    write_json(tmp_path / "run.json", {"classes": {"ALL": "blast [a](b)", "HEM": "normal"}})
+    write_json(tmp_path / "run.json", {"inputs": {"classes": {"ALL": "blast [a](b)", "HEM": "normal"}}})
     monkeypatch.chdir(tmp_path)
     sheet = cards.write_datasheet(study()) | {"Uses": ["Telling ALL from HEM."]}
     text = cards.render_markdown("Datasheet", sheet)

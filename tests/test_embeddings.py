@@ -162,7 +162,7 @@ def test_a_study_runs_on_anyone_s_features(table, tmp_path):
     given = run.manifest["inputs"]["parameters"]
     assert run.done and not run.manifest["synthetic"] and (given["train"], given["test"]) == (0.6, 0.2)
     assert "30 subjects" in ran.stdout and "--positive blast" in run.manifest["command"]
-    assert run.manifest["classes"] == {"ALL": "blast", "HEM": "normal"}
+    assert run.manifest["inputs"]["classes"] == {"ALL": "blast", "HEM": "normal"}
     words = find_class_words(run)
     assert not words & {"ALL", "HEM"} and {"blast", "normal"} <= words
 
@@ -181,7 +181,9 @@ def test_figures_tables_and_sentences_speak_of_the_cohort_s_own_classes(tmp_path
     shown = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("IPython.display.publish_display_data", shown.append)
-    (tmp_path / "run.json").write_text(json.dumps({"classes": {"ALL": "blast", "HEM": "<normal>"}}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"inputs": {"classes": {"ALL": "blast", "HEM": "<normal>"}}})
+    )
     rows = pd.DataFrame({"label": ["ALL", "HEM"], "ALL": [1, 2], "HEM": [3, 4]})
     look.show_table(rows, "counts", "Cells called ALL")
     look.show_sentences(["2 ALL and 3 HEM people"])

@@ -110,6 +110,9 @@ FORGERIES = {
     "whether the cells were drawn": lambda run: edit_json(run.folder / "run.json", synthetic=False),
     "the size": lambda run: edit_json(run.folder / "run.json", size="full"),
     "the command": lambda run: edit_json(run.folder / "run.json", command="leukonb run paper"),
+    "the names of the classes": lambda run: edit_json(
+        run.folder / "run.json", inputs=run.manifest["inputs"] | {"classes": {"ALL": "HEM", "HEM": "ALL"}}
+    ),
     "the seeds": lambda run: edit_json(run.folder / "run.json", seeds={"seed": 7}),
     "the notes": lambda run: edit_json(run.folder / "result.json", notes=["Validated on 1,000 patients."]),
     "the headline": lambda run: edit_json(run.folder / "result.json", headline={"mean": 0.99}),

@@ -114,8 +114,8 @@ _CLASS = re.compile(r"base64,[\w+/=]+|\b(?:ALL|HEM)\b(?!-IDB)")  # a picture's l
 def class_names() -> dict[str, str]:  # {'ALL': its name, 'HEM': its name}; empty where these are their names
     "What the cohort of the run in the working folder calls its two classes."
     try:
-        return dict(json.loads(Path("run.json").read_text(encoding="utf-8")).get("classes") or {})
-    except (OSError, ValueError):
+        return dict(json.loads(Path("run.json").read_text(encoding="utf-8"))["inputs"].get("classes", {}))
+    except (OSError, ValueError, LookupError):
         return {}
 
 

@@ -57,7 +57,8 @@ def _model_inputs() -> dict[str, Any]:
     inputs = _model(
         **dict.fromkeys(("notebook", "data"), text),
         **dict.fromkeys(("parameters", "settings"), words),
-        **{"needs": dict[str, list[str]], "files": paths, "versions": dict[str, str]},
+        **{"needs": dict[str, list[str]], "files": paths},
+        **dict.fromkeys(("versions", "classes"), dict[str, str]),
     )
     threads = Annotated[int, Field(ge=1)] | None
     machine = _model(threads=threads, leukonb=str, **dict.fromkeys(("device", "platform", "commit"), text))

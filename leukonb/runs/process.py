@@ -376,8 +376,8 @@ def prepare_folder(
     for cell in source.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        elif run.manifest.get("classes"):
-            cell.source = _say_own_classes(cell.source, run.manifest["classes"])
+        elif classes := run.manifest["inputs"].get("classes"):
+            cell.source = _say_own_classes(cell.source, classes)
     with atomic(run.folder / ".source.ipynb") as path:
         nbformat.write(source, path)
     link_files(run)

@@ -193,6 +193,7 @@ def make_run(
     needs: dict | None = None,  # for a parameter, the runs it names
     links: dict | None = None,  # parameters that are folders: their paths, which are no input
     threads: int | None = None,  # for its computations, where the number was set
+    classes: dict[str, str] | None = None,  # what its cohort calls ALL and HEM, if not so
     **facts: Any,  # more for the manifest: study, size, synthetic, command, title
 ) -> Run:
     "The run of a notebook with given inputs: its folder and manifest, nothing written yet."
@@ -201,6 +202,7 @@ def make_run(
     hashed = {p: _like(effective[p], [digest_input(f) for f in files[p]]) for p in files}
     keys = {p: [r.key for r in runs] for p, runs in needs.items()}
     stated = list_inputs(notebook, named, data, keys, hashed, threads)
+    stated |= {"classes": classes} if classes else {}
     key = digest_inputs(stated)
     place = Path(folder) / notebook.stem / f"{name}-{key}"
     manifest = {

@@ -594,8 +594,7 @@ def _make_point(plan: _Planning, name: str, notebook: Path, suffix: str, values:
     facts: dict[str, Any] = dict(study=study.name, size=study.size, command=plan.command)
     facts["title"] = _write_title(stated.get("title", name), _read_grid(study, name), values)
     facts |= _describe_images(plan, bool(links), itertools.chain(*places.values()))
-    if study.classes and facts["synthetic"] is not None:
-        facts["classes"] = study.classes
+    facts["classes"] = study.classes if facts["synthetic"] is not None else {}
     data = plan.data if links else None
     try:
         run = make_run(plan.out, called, notebook, effective, data, needs, links, study.threads, **facts)
