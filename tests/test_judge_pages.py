@@ -313,7 +313,10 @@ def test_under_the_operating_points_stand_the_counts_of_both_rates(one_arm):
     [
         ("Scores with their intervals", miscalibration.INTERVAL_OF_ERROR),
         ("Calibration", miscalibration.describe_miscalibration(6, 7)),
-        ("Each subject counted once", "Share of cells called rightly against number of cells: ALL Spearman"),
+        (
+            "Each subject counted once",
+            "Share of cells called rightly against number of cells: ALL correlation",
+        ),
         ("Each subject counted once", words.EFFECTS),
         ("Each subject counted once", "accuracy, by its intervals"),
         ("Subject by subject", words.EXACT),
