@@ -432,7 +432,7 @@ def test_sizes_that_go_with_accuracy_are_found_and_others_no_more_often_than_sai
         table = pd.DataFrame({**rows, "score": np.where(right == ill, 0.9, 0.2)})
         return clustered.correlate_sizes(table, permutations=499)
 
-    assert tests(0.55 + 0.011 * n).p.min() < 0.02
+    assert tests(0.5 + 0.0115 * n).p.min() < 0.01
     found = pd.concat([tests(0.7) for _ in range(60)]).p < 0.05
     assert found.sum() <= stats.binom.ppf(0.999, len(found), 0.05)
 
@@ -505,4 +505,4 @@ def test_the_published_table_by_subject_and_by_cell():
     assert round(once.pooled["specificity"], 3) == 0.798 and round(once.value["specificity"], 3) == 0.711
     assert round(once.value["balanced_accuracy"], 3) == 0.804 and "auroc" not in once.index
     assert round(tests.set_index("label").spearman["HEM"], 2) == 0.64
-    assert tests.set_index("label").p["HEM"] < 0.05 < tests.set_index("label").p["ALL"]
+    assert tests.set_index("label").p["HEM"] < 0.03 and tests.set_index("label").p["ALL"] > 0.05
