@@ -410,6 +410,15 @@ def test_splits_without_sizes_have_no_interval_but_the_exact_one_and_it_is_said(
     assert "most without intervals" in said and "0 or 1 in every split has the exact interval" in said
 
 
+def test_sizes_that_are_not_tested_have_no_p():
+    """Where fewer than three people err there is nothing to test: p = 1 would read as if nothing went with sizes."""
+    table = perfect(arms())
+    own = table[table.label == "ALL"].groupby("arm").head(1).index
+    judged = judge(table.assign(score=table.score.mask(table.index.isin(own), 0.2)))
+    said = page.describe_size_tests(judged)
+    assert said and all("no test: fewer than 3 err" in text and "p =" not in text for text in said)
+
+
 def test_whose_the_errors_are_is_remarked_where_they_are_of_one_or_two_people():
     table = perfect(arms())
     first = table[(table.arm == "b") & (table.label == "ALL")].index[0]

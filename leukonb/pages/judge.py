@@ -372,7 +372,8 @@ def describe_size_tests(judged: Judgement) -> list[str]:  # a sentence for each 
     said = []
     for arm, rows in judged.sized.groupby("arm", sort=False):
         each = [
-            f"{r.label} correlation {r.pearson:.2f} (Spearman {r.spearman:.2f}), {state_p(r.p)}"
+            f"{r.label} correlation {r.pearson:.2f} (Spearman {r.spearman:.2f}), "
+            + (r.method if r.method.startswith("no test") else state_p(r.p))
             for r in rows.itertuples()
             if r.pearson == r.pearson
         ]

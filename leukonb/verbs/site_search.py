@@ -30,11 +30,13 @@ _APART = ("p", "li", "td", "th", "h1", "h2", "h3", "h4", "caption", "figcaption"
 
 # %% ../../nbs/verbs/site_search.ipynb #84027bfc
 def _shorten(words: list[str]) -> str:
-    "The first words, and such of the others as are of four letters at least and in no word that is kept."
+    "The first words, and of the others names such as ECE and those of four letters that no kept word holds."
     shown = " ".join(words[:MOST])
     low, kept = shown.lower(), []
-    for word in sorted({w.lower().strip(_AROUND) for w in words[MOST:]}, key=lambda w: (-len(w), w)):
-        if len(word) > 3 and word not in low:
+    others = {w.strip(_AROUND) for w in words[MOST:]}
+    worth = {w.lower() for w in others if len(w) > 3 or (len(w) > 1 and w.isupper())}
+    for word in sorted(worth, key=lambda w: (-len(w), w)):
+        if word not in low:
             low += f" {word}"
             kept.append(word)
     return " ".join([shown, *kept])
