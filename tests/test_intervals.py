@@ -111,6 +111,55 @@ def test_a_class_without_errors_does_not_blow_up_what_is_made_of_both():
         assert wide[["accuracy", "balanced_accuracy", "f1"]].max() < wide["specificity"] + 0.04 < 0.3
 
 
+def test_one_subject_with_most_cells_of_a_class_leaves_accuracy_an_interval():
+    """An accuracy lies between both shares, and so does its interval; it was 0 to 1."""
+    sizes, wrong = np.r_[300, np.repeat(10, 9)], np.r_[np.zeros(9), 10]
+    well = [
+        (f"H{i}", "HEM", 0.8 if j < w else 0.2)
+        for i, (n, w) in enumerate(zip(sizes, wrong))
+        for j in range(n)
+    ]
+    ill = [(f"A{i}", "ALL", 0.2 if j < 9 + i % 3 else 0.8) for i in range(14) for j in range(50)]
+    table = pd.DataFrame(well + ill, columns=["subject", "label", "score"])
+    names = ["accuracy", "f1", "mcc", "sensitivity", "specificity"]
+    found = clustered.interval_scores(check_table(table), names).set_index("metric")
+    lows, highs = (found.loc[["sensitivity", "specificity"], end] for end in ("low", "high"))
+    assert lows.min() - 0.02 < found.low.accuracy < found.value.accuracy < found.high.accuracy < highs.max()
+    assert found.low.f1 > 0.5 and found.low.mcc > 0
+
+
+def arms_apart_in_few(seed):
+    """Two arms that call alike but for some cells of one or two subjects, which one of them has wrong."""
+    rng = np.random.default_rng(seed)
+    sizes = {"ALL": int(rng.choice([7, 14, 30])), "HEM": int(rng.choice([4, 14, 30]))}
+    first = check_table(one_arm(seed, **sizes, distance=float(rng.choice([1.5, 2.5])), cells=30))
+    kind = rng.choice(["ALL", "HEM"])
+    people = sorted(first.identity[first.label == kind].unique())
+    few = rng.choice(people, rng.integers(1, 3), replace=False)
+    cells = rng.permutation(first.index[first.identity.isin(few)])
+    second = first.copy()
+    second.loc[cells[: rng.integers(1, len(cells) + 1)], "score"] = 0.1 if kind == "ALL" else 0.9
+    return paired.pair_arms(pd.concat([first.assign(arm="a"), second.assign(arm="b")]), "a", "b")
+
+
+def count_differences(seeds=range(26, 46)):
+    """The differences whose interval is without 0."""
+    found = []
+    for seed in seeds:
+        tests = paired.permutation_test(
+            arms_apart_in_few(seed), ("accuracy", "sensitivity", "specificity"), 99
+        )
+        found += [test for test in tests.values() if not test.low <= 1e-9 <= test.high + 2e-9]
+    return len(found)
+
+
+def test_arms_that_differ_in_one_or_two_subjects_alone_are_not_told_apart(monkeypatch):
+    """So few say nothing of other subjects: each arm's own interval counts, as if they were independent."""
+    assert count_differences() == 0
+    monkeypatch.setattr(paired, "_count_apart", lambda *_: 99)
+    assert count_differences() == 3
+
+
 def test_errors_that_are_added_never_raise_the_lower_end():
     """One cell called wrongly made .75 to 1 into .99 to 1; ten of fifty, .97 to .998."""
     names = ["specificity", "balanced_accuracy", "accuracy", "f1", "mcc", "precision"]
@@ -469,7 +518,7 @@ def test_small_subjects_that_are_wholly_right_by_luck_are_no_reason_to_doubt_siz
 def test_where_fewer_than_three_err_sizes_are_not_tested():
     sizes, shares = np.arange(10.0) + 5, np.r_[0.2, 0.5, np.ones(8)]
     found = clustered._describe_sizes(sizes, shares, 999, 0)
-    assert found["p"] == 1 and "fewer than 3" in found["method"] and found["pearson"] > 0.5
+    assert np.isnan(found["p"]) and "fewer than 3" in found["method"] and found["pearson"] > 0.5
 
 
 def test_draws_weighed_in_blocks_are_those_of_one_block():

@@ -112,6 +112,7 @@ def correct_calibration_error(
         return {"ece": found, "by chance": math.nan, "corrected": math.nan}
     real = max(0.0, 1 - float(share @ deviation**2) / max(float(share @ gap**2), 1e-300)) * gap
     added = float(share @ (_expected_distance(real, deviation) - np.abs(real)))
+    chance = chance if chance > 1e-9 else 0.0  # rounding
     return {"ece": found, "by chance": chance, "corrected": max(0.0, found - added)}
 
 # %% ../../nbs/evidence/calibration.ipynb #440f1e09

@@ -276,18 +276,13 @@ def join_ends(
     at: float,  # the same, from the parts below; another where it is a mean over networks
     low: ArrayLike,  # (parts,), what it is with one part moved to its lower end
     high: ArrayLike,  # (parts,), with one part moved to its upper end
-    besides: float = 0.0,  # half the width, on the score's scale, that is due to no part
     edge: float = 1e-9,  # as near as a score counts to 0 and 1
 ) -> tuple[float, float]:
     "The interval of a score from those of independent parts, on the scale of log-odds (Zou & Donner 2008)."
     from scipy.special import expit, logit
 
     middle, start, down, up = (logit(np.clip(x, edge, 1 - edge)) for x in (value, at, low, high))
-    rest = besides / max(edge, value * (1 - value))
-    ends = (
-        middle - np.linalg.norm(np.r_[start - down, rest]),
-        middle + np.linalg.norm(np.r_[up - start, rest]),
-    )
+    ends = middle - np.linalg.norm(start - down), middle + np.linalg.norm(up - start)
     return min(value, float(expit(ends[0]))), max(value, float(expit(ends[1])))
 
 # %% ../../nbs/evidence/clustered.ipynb #dd14a87b
@@ -298,29 +293,36 @@ def _slopes(name: str, shares: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return (moved[:2] - moved[2:]) / 2e-6
 
 # %% ../../nbs/evidence/clustered.ipynb #536665a8
+def _cell_numbers(errors: Sequence[ClassError], level: float) -> np.ndarray:  # (2, 3)
+    "The cells of ALL and of HEM: as they are, and with their ratio moved to either end of its interval."
+    from scipy.special import stdtrit
+
+    units, cells = (np.array(x, float) for x in zip(*((e.units, e.cells) for e in errors)))
+    parts = (np.array([e.alike for e in errors]) - 1 / units).clip(0) * units / (units - 1)
+    df = parts.sum() ** 2 / max(1e-300, float((parts**2 / (units - 1)).sum()))
+    half = float(stdtrit(max(1.0, df), (1 + level) / 2)) * parts.sum() ** 0.5 / 2
+    return cells[:, None] * np.exp(half * np.array([[0, -1, 1], [0, 1, -1]]))
+
+
 def _mover_ends(
     name: str, scores: Mapping[str, float], errors: Errors, level: float, once: bool = False
 ) -> tuple[float, float]:
-    "The interval of a score of calls from those of both shares (Zou & Donner 2008); `once` counts units."
-    from scipy.special import stdtrit
-
+    "The interval of a score of calls from its parts (Zou & Donner 2008); `once` counts units."
     own, shares = list(errors["calls"]), np.array([scores["sensitivity"], scores["specificity"]])
-    cells, besides = np.array([e.units if once else e.cells for e in own], float), 0.0
-    parts = _slopes(name, shares, cells) ** 2 * [e.variance for e in own]
+    cells = np.repeat([[float(e.units)] for e in own], 3, 1) if once else _cell_numbers(own, level)
+    parts = _slopes(name, shares, cells[:, 0]) ** 2 * [e.variance for e in own]
     if parts.sum() > 0:
         df = parts.sum() ** 2 / (parts**2 / [e.df for e in own]).sum()
         own = [e._replace(df=df) for e in own]
-        more = max(0.0, sum(e.variance for e in errors[name]) - parts.sum())
-        besides = float(stdtrit(df, (1 + level) / 2)) * more**0.5
     moved = np.repeat(shares[:, None], 4, 1)
     moved[0, :2], moved[1, 2:] = (share_ends(p, e, level) for p, e in zip(shares, own))
-    steps = _score_shares(name, moved, cells)
-    at = float(_score_shares(name, shares[:, None], cells)[0])
+    steps = _score_shares(name, moved, cells[:, 0])
+    at, *others = (float(_score_shares(name, shares[:, None], n)[0]) for n in cells.T)
+    low, high = np.r_[steps[::2], min(at, *others)], np.r_[steps[1::2], max(at, *others)]
     if name not in metrics.SIGNED:
-        return join_ends(scores[name], at, steps[::2], steps[1::2], besides)
-    steps = (steps + 1) / 2
-    low, high = join_ends((scores[name] + 1) / 2, (at + 1) / 2, steps[::2], steps[1::2], besides / 2)
-    return 2 * low - 1, 2 * high - 1
+        return join_ends(scores[name], at, low, high)
+    below, above = join_ends((scores[name] + 1) / 2, (at + 1) / 2, (low + 1) / 2, (high + 1) / 2)
+    return 2 * below - 1, 2 * above - 1
 
 # %% ../../nbs/evidence/clustered.ipynb #f253701a
 def worth(
@@ -492,21 +494,26 @@ def describe_few(
     table: pd.DataFrame,  # predictions of one arm: identity, label, score
     threshold: float = 0.5,
     level: float = 0.95,
-) -> list[str]:  # a sentence for each class of which one or two people alone have a cell called wrongly
+) -> list[str]:  # a sentence for each class of which hardly anyone has a cell called wrongly
     "Whose errors an interval rests on, where they are few, and how many people of another kind there may be."
     wrong = (table.score >= threshold) != (table.label == "ALL")
     said = []
     for label, own in wrong.groupby(table.label):
-        erring = own.groupby(table.identity).any()
-        if not 0 < erring.sum() < FEW:
+        people = own.groupby(table.identity).agg(["any", "all"])
+        erring, strange = people.sum()
+        if erring >= FEW:
             continue
-        unseen = 1 - ((1 - level) / 2) ** (1 / len(erring))
-        few = f"{erring.sum()} of {len(erring)} people"
+        most = beta_ends(strange / len(people), len(people), level)[1]
+        met = f"{strange} of them altogether" if strange else "none of them altogether"
+        seen = (
+            f"Every {label} cell that is called wrongly is of {erring} of {len(people)} people, {met}: how "
+        )
+        seen += "others may be, so few do not tell."
+        seen = seen if erring else f"No cell of {len(people)} {label} people is called wrongly."
         said.append(
-            f"Every {label} cell that is called wrongly is of {few}: how others may be, so few do not tell. "
-            f"As many as {100 * unseen:.0f} % of such people may be of a kind that is called wrongly "
-            "altogether and was not met here (exact, Clopper & Pearson 1934); the intervals of calls allow "
-            "for that, those of scores without a threshold do not."
+            f"{seen} As many as {100 * most:.0f} % of such people may be called wrongly altogether (exact, "
+            "Clopper & Pearson 1934); the intervals of calls allow for that, those of scores without a "
+            "threshold do not."
         )
     return said
 
@@ -583,13 +590,13 @@ def _describe_sizes(sizes: np.ndarray, shares: np.ndarray, permutations: int, se
     "Correlations of one class's sizes and shares, p and method; without correlation where all are alike."
     from scipy import stats
 
-    none = {"pearson": float("nan"), "spearman": float("nan"), "p": 1.0}
+    none = dict.fromkeys(("pearson", "spearman", "p"), float("nan"))
     if min(np.ptp(sizes), np.ptp(shares)) == 0:
         return none | {"method": "no correlation: all are alike"}
     found = {"pearson": float(np.corrcoef(sizes, shares)[0, 1])}
     found |= {"spearman": float(stats.spearmanr(sizes, shares).statistic)}
     if min((shares < 1).sum(), (shares > 0).sum()) < FEW:
-        return found | {"p": 1.0, "method": f"no test: fewer than {FEW} err"}
+        return found | {"p": float("nan"), "method": f"no test: fewer than {FEW} err"}
     return found | dict(zip(("p", "method"), _correlation_test(sizes, shares, permutations, seed)))
 
 # %% ../../nbs/evidence/clustered.ipynb #e6668f2c
@@ -601,8 +608,8 @@ def correlate_sizes(
 ) -> pd.DataFrame:  # label, identities, pearson, spearman, p (of pearson), method
     """Does the share of cells called rightly go with an identity's number of cells? By permutation, by class.
 
-    Exact where there are no more than `permutations` ways; of more than 500 identities by the normal
-    distribution of the studentised correlation (DiCiccio & Romano 2017).
+    Twice the smaller tail. Exact where there are no more than `permutations` ways; of more than 500
+    identities by the normal distribution of the studentised correlation (DiCiccio & Romano 2017).
     """
     right = ((table.score >= threshold) == (table.label == "ALL")).astype(float)
     each = right.groupby([table.label, table.identity]).agg(["size", "mean"])

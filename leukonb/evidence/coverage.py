@@ -63,9 +63,14 @@ def warn_of_few(
     HEM: int,
     worse: str,  # what to expect of so few
 ) -> str:  # a sentence that begins with a space, or nothing
-    "Says that a study has fewer subjects of a class than any that was simulated."
-    few = ALL < table.ALL.min() or HEM < table.HEM.min()
-    return f" No simulated study had so few people of a class: {worse}." if few else ""
+    "Says that a study has fewer subjects, or fewer of its smaller class, than any that was simulated."
+    if min(ALL, HEM) < table[["ALL", "HEM"]].min(axis=None):
+        return f" No simulated study had so few people of a class: {worse}."
+    return (
+        f" No simulated study had so few people: {worse}."
+        if ALL + HEM < (table.ALL + table.HEM).min()
+        else ""
+    )
 
 # %% ../../nbs/evidence/coverage.ipynb #7a7b7f2e
 @dataclass(frozen=True)

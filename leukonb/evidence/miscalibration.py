@@ -83,8 +83,8 @@ def _draw_chance(gaps: Gaps) -> np.ndarray:  # (draws, bins), the same at each c
     "What chance adds to the gaps: multivariate t, with the covariance that was found."
     rng = np.random.default_rng(0)
     values, vectors = np.linalg.eigh(gaps.covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    normal = rng.standard_normal((_DRAWS, len(gaps.gap))) @ root.T
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T  # no other is the same for rows in any order
+    normal = rng.standard_normal((_DRAWS, len(gaps.gap))) @ root
     return normal / np.sqrt(rng.chisquare(gaps.freedom, (_DRAWS, 1)) / gaps.freedom)
 
 # %% ../../nbs/evidence/miscalibration.ipynb #2b4cde6e

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from . import intervals, predictions
-from .clustered import ClassError, beta_ends, effective_cells
+from .clustered import FEW, ClassError, beta_ends, effective_cells
 from .predictions import CLASS_SCORE
 from .tables import as_text, match_names, name_row, parse_numbers
 from .worlds import draw_sizes
@@ -368,6 +368,7 @@ class _Part(NamedTuple):
     value: float
     parts: np.ndarray  # (n,)
     cells: np.ndarray  # bool (n,)
+    wrong: np.ndarray | None = None  # bool (n,), which of them are called wrongly; None of an area
 
 
 ALL_CLASSES = "all classes"
@@ -389,10 +390,11 @@ def _parts_of_calls(table: pd.DataFrame, of_classes: bool) -> list[_Part]:
     values, slopes, at = scores_from_confusion(counts), _slopes(counts), true * len(classes) + called
     every, found = np.ones(len(table), bool), []
     for name in OF_ALL[:-1]:
-        found.append(_Part(ALL_CLASSES, name, float(values[name]), slopes[name][at], every))
+        found.append(_Part(ALL_CLASSES, name, float(values[name]), slopes[name][at], every, true != called))
     for i, c in enumerate(classes if of_classes else ()):
         cells = {"sensitivity": true == i, "specificity": true != i, "precision": called == i, "f1": every}
-        found += [_Part(c, n, float(values[n][i]), slopes[n][at, i], of) for n, of in cells.items()]
+        wrong = (true == i) != (called == i)
+        found += [_Part(c, n, float(values[n][i]), slopes[n][at, i], of, wrong) for n, of in cells.items()]
     return found
 
 # %% ../../nbs/evidence/multiclass.ipynb #1d73e82b
@@ -440,15 +442,25 @@ def _error(
     df = max(1.0, v.sum() ** 2 / (v**2).sum() - 1)
     return ClassError(variance, df, variance, df, k, n)
 
+
+def _is_told_by_few(part: _Part, unit: np.ndarray) -> bool:
+    "Whether fewer than three units have a cell called wrongly, or fewer than three one called rightly."
+    if part.wrong is None:
+        return False
+    kinds = (part.cells & part.wrong, part.cells & ~part.wrong)
+    return min(len(np.unique(unit[kind])) for kind in kinds) < FEW
+
 # %% ../../nbs/evidence/multiclass.ipynb #bd3c5b59
 _WORTH = {"kappa": 4, "auroc": 4, "macro_auroc": 16}
 
 
-def _ends(metric: str, value: float, error: ClassError | None, level: float) -> tuple[float, float, str]:
-    "The ends of a score and how they were made; NaN where there is no interval."
+def _ends(
+    metric: str, value: float, error: ClassError | None, level: float, few: bool = False
+) -> tuple[float, float, str]:
+    "The ends of a score and how they were made; NaN where there is no interval; `few`: `_is_told_by_few`."
     if error is None or not np.isfinite(value):
         return np.nan, np.nan, "no interval: cells of one subject"
-    error = error._replace(cells=error.cells * _WORTH.get(metric, 1))
+    error = error._replace(cells=error.units if few else error.cells * _WORTH.get(metric, 1))
     if metric == "kappa":
         error = error._replace(variance=error.variance / 4, pooled=error.pooled / 4)
         low, high = beta_ends((value + 1) / 2, effective_cells((value + 1) / 2, [error], level), level)
@@ -482,7 +494,10 @@ def _average(same: Sequence[_Part]) -> _Part:
     if len(same) == 1:
         return same[0]
     value, parts = float(np.mean([p.value for p in same])), np.mean([p.parts for p in same], axis=0)
-    return same[0]._replace(value=value, parts=parts, cells=np.any([p.cells for p in same], axis=0))
+    cells = np.any([p.cells for p in same], axis=0)
+    errors = [p.wrong for p in same if p.wrong is not None]
+    wrong = np.any(errors, axis=0) if errors else None
+    return same[0]._replace(value=value, parts=parts, cells=cells, wrong=wrong)
 
 
 def _mean_parts(table: pd.DataFrame, of_classes: bool = True) -> tuple[list[_Part], pd.DataFrame]:
@@ -578,7 +593,7 @@ def interval_classes(
     found = []
     for p in parts:
         error = _error(p.parts[p.cells], codes[p.cells]) if p.cells.any() else None
-        low, high, how = _ends(p.metric, p.value, error, level)
+        low, high, how = _ends(p.metric, p.value, error, level, _is_told_by_few(p, codes))
         if drawn:
             (low, high), how = intervals.percentile_ends(drawn[p.of, p.metric], level), "percentile bootstrap"
         facts = {"low": float(low), "high": float(high), "method": how}

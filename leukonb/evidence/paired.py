@@ -147,9 +147,25 @@ def _variance(errors: Sequence[clustered.ClassError]) -> float:
     return sum(e.variance for e in errors)
 
 # %% ../../nbs/evidence/paired.ipynb #9d9b5dc7
-def _scatters(name: str, arms: Sequence[clustered.Linearised], apart: Sequence[clustered.ClassError]) -> bool:
-    "Whether some subject departs from each arm's score and from their difference by more than rounding."
-    return all(clustered.departs(name, arm.errors) for arm in arms) and _variance(apart) != 0
+def _count_apart(name: str, both: pd.DataFrame, threshold: float) -> int:
+    "The identities that the arms treat differently: by their calls, or by their scores if none decides."
+    unlike = both["first"] != both.second
+    if name not in metrics.THRESHOLD_FREE:
+        unlike = (both["first"] >= threshold) != (both.second >= threshold)
+    if name in clustered.SHARES:
+        unlike &= both.label == ("ALL" if name == "sensitivity" else "HEM")
+    return both.identity[unlike].nunique()
+
+
+def _scatters(
+    name: str,
+    arms: Sequence[clustered.Linearised],
+    apart: Sequence[clustered.ClassError],  # of the difference
+    unlike: int,  # identities that the arms treat differently
+) -> bool:
+    "Whether enough subjects depart from each arm's score, and from their difference, to tell its error."
+    departs = all(clustered.departs(name, arm.errors) for arm in arms) and _variance(apart) != 0
+    return departs and unlike >= clustered.FEW
 
 
 def _ends_of_strangers(name: str, arms: Sequence[clustered.Linearised], level: float) -> tuple[float, float]:
@@ -161,13 +177,13 @@ def _ends_of_strangers(name: str, arms: Sequence[clustered.Linearised], level: f
 def _ends(
     name: str,
     arms: Sequence[clustered.Linearised],
-    apart: Sequence[clustered.ClassError],  # of the difference
+    apart: Sequence[clustered.ClassError] | None,  # of the difference; None where too few tell of it
     level: float,
 ) -> tuple[float, float]:
     "The ends of the difference of one score, from both effective samples; NaN where a score is undefined."
     if not all(np.isfinite(arm.scores[name]) for arm in arms):
         return np.nan, np.nan
-    if not _scatters(name, arms, apart):
+    if apart is None:
         return _ends_of_strangers(name, arms, level)
     first, second = (clustered.worth(name, arm.scores, arm.errors, level) for arm in arms)
     one, other = (_variance(arm.errors[name]) for arm in arms)
@@ -368,11 +384,10 @@ def permutation_test(
         t = [_studentised(_added(name, both, arms, codes, ill, b), sizes, ill) for b in blocks]
         seen = np.abs(np.concatenate(t))
         apart = clustered.class_errors(arms[0].parts[name] - arms[1].parts[name], codes, labels)
-        low, high = _ends(name, arms, apart, level)
+        tells = _scatters(name, arms, apart, _count_apart(name, both, threshold))
+        low, high = _ends(name, arms, apart if tells else None, level)
         by_ranks = "; ranked within each arm" if name in _OF_RANKS else ""
-        made = (
-            "effective samples" if _scatters(name, arms, apart) else "those of both arms, as if independent"
-        )
+        made = "effective samples" if tells else "those of both arms, as if independent"
         note = f"{how}{by_ranks}; interval by {made}"
         facts: dict = {"n": len(ill), "level": level, "note": note}
         facts |= {"statistic": float(t[0][0]), "p": float((seen >= seen[0] - 1e-9).mean())}

@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from . import calibration, intervals
-from .clustered import beta_ends, class_errors, effective_cells, join_ends
+from leukonb.evidence.clustered import (
+    beta_ends,
+    class_errors,
+    effective_cells,
+    find_strays,
+    join_ends,
+    share_ends,
+)
 from ..files import Refusal
 
 # %% ../../nbs/evidence/utility.ipynb #ad95dda9
@@ -77,11 +84,10 @@ def _shares(judged: _Judged, called: np.ndarray, level: float) -> tuple[Share, S
     "The share of each class that is called ALL, with its interval; a call may be a part of one."
     kind, cells = (~judged.truth).astype(int), np.array([judged.truth.sum(), (~judged.truth).sum()])
     shares = np.bincount(kind, called, 2) / cells
-    errors = class_errors((called - shares[kind]) / cells[kind], judged.unit, judged.labels)
-    ill, well = (
-        Share(float(p), *beta_ends(p, effective_cells(p, [error], level), level))
-        for p, error in zip(shares, errors)
-    )
+    called, weights = called.round(12), 1 / cells[kind]  # a part of a call that is rounding is none
+    errors = class_errors((called - shares[kind]) * weights, judged.unit, judged.labels)
+    strays = find_strays(errors, called, judged.unit, judged.labels, weights)
+    ill, well = (Share(float(p), *share_ends(p, error, level)) for p, error in zip(shares, strays))
     return ill, well
 
 
@@ -174,7 +180,7 @@ def predictive_values(
     judged = _collect(table, by, unit, level)
     values = _values(judged, prevalence, threshold, level)
     rows = [{"metric": name, **value._asdict()} for name, value in values.items()]
-    how = f"MOVER of effective samples over {intervals.name_units(len(judged.labels), unit)}"
+    how = f"MOVER of both shares over {intervals.name_units(len(judged.labels), unit)}"
     return pd.DataFrame(rows).assign(method=how, prevalence=prevalence, threshold=threshold)
 
 # %% ../../nbs/evidence/utility.ipynb #5c0bb7b1
