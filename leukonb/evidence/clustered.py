@@ -58,9 +58,9 @@ def _cell_parts(truth: np.ndarray, score: np.ndarray, name: str, threshold: floa
         return _parts_of_auroc(truth, score)
     if name == "average_precision":
         return _parts_of_average_precision(truth, score)
-    if name == "brier":
-        loss = (score - truth) ** 2
-        return (loss - loss.mean()) / len(loss)
+    if name in metrics.MEANS:
+        added = metrics.MEANS[name](truth, score)
+        return (added - added.mean()) / len(added)
     if name == "ece":
         at, gap = calibration.equal_mass_bins(score, 10), score - truth
         loss = np.sign(np.bincount(at, gap))[at] * gap

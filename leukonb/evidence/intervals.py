@@ -75,10 +75,10 @@ def _average_precision(
     return np.concatenate(found)
 
 # %% ../../nbs/evidence/intervals.ipynb #60cb5227
-def _brier(truth: np.ndarray, score: np.ndarray, unit: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    "Mean squared distance of score and truth, of each weighting."
+def _mean(added: np.ndarray, unit: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    "The mean of what each cell adds, of each weighting."
     n = len(weights)
-    return (np.bincount(unit, (score - truth) ** 2, n) @ weights) / (np.bincount(unit, minlength=n) @ weights)
+    return (np.bincount(unit, added, n) @ weights) / (np.bincount(unit, minlength=n) @ weights)
 
 # %% ../../nbs/evidence/intervals.ipynb #c0c92a98
 def _ece(
@@ -91,7 +91,7 @@ def _ece(
     return np.abs(gaps).sum(0) / (np.bincount(unit, minlength=len(weights)) @ weights)
 
 # %% ../../nbs/evidence/intervals.ipynb #4ec36f41
-_WEIGHTED = {"auroc": _auroc, "average_precision": _average_precision, "brier": _brier, "ece": _ece}
+_WEIGHTED = {"auroc": _auroc, "average_precision": _average_precision, "ece": _ece}
 
 
 def weighted_scores(
@@ -108,6 +108,8 @@ def weighted_scores(
     counts = [np.bincount(unit[kind], minlength=n) for kind in kinds]
     scores = metrics.scores_from_counts(*(count @ weights for count in counts))
     scores |= {k: weigh(truth, score, unit, weights) for k, weigh in _WEIGHTED.items() if k in names}
+    means = {k: add for k, add in metrics.MEANS.items() if k in names}
+    scores |= {k: _mean(add(truth, score), unit, weights) for k, add in means.items()}
     return {name: scores[name] for name in names}
 
 # %% ../../nbs/evidence/intervals.ipynb #6a65c322
@@ -250,12 +252,13 @@ def exact_ends(
 ) -> tuple[float, float]:  # low, high
     """The ends of a score from which no unit departs (Clopper & Pearson 1934, over units of both classes).
 
-    A unit of another kind is right or wrong altogether; a cell of it adds at most 1 to the Brier score or the
-    calibration error, before the mean. NaN for an average precision below 1, and for what is not a number.
+    A unit of another kind is right or wrong altogether; a cell of it adds at most 1 to a mean over cells,
+    such as the Brier score, or to the calibration error. NaN for an average precision below 1, and for what
+    is not a number.
     """
     value, counts = scores[name], np.asarray(cells, float)
     unseen = np.array(_unseen_shares(units[0], units[1], level))
-    if name in ("brier", "ece"):
+    if name in (*metrics.MEANS, "ece"):
         other = float((counts @ unseen).max() / counts.sum())
         return max(0.0, value * (1 - other) - (name == "ece") * other), value + (1 - value) * other
     if name in ("auroc", "average_precision"):
