@@ -207,14 +207,16 @@ TOGETHER = {
 }  # files that look at one smoke-size study, and change it
 
 
+LONG = {
+    name: place
+    for place, name in enumerate(("test_studies", "smoke", "test_steps", "test_wheel", "test_training"))
+}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """The longest first, so that two processes that share the tests end at about the same time."""
-    items.sort(
-        key=lambda item: {"test_studies": 0, "smoke": 1, "test_training": 2}.get(
-            TOGETHER.get(item.path.stem, item.path.stem), 3
-        )
-    )
+    items.sort(key=lambda item: LONG.get(TOGETHER.get(item.path.stem, item.path.stem), len(LONG)))
 
 
 @pytest.hookimpl(optionalhook=True)

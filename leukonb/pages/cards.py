@@ -193,7 +193,7 @@ def describe_composition(study: Records) -> list[str]:
         f"Pictures of {sizes} pixels; one cell each.",
         f"{twice.cell.nunique()} pictures stand in more than one file. {unlabelled} pictures have no label, "
         f"{nameless} no subject.",
-        f"{len(study.cohort.problems)} files have a remark, listed in problems.csv of the cohort's run.",
+        f"Files with a remark: {len(study.cohort.problems)}, listed in problems.csv of the cohort's run.",
     ]
 
 # %% ../../nbs/pages/cards.ipynb #9dcd8b39

@@ -121,9 +121,9 @@ def _corrupt(study: Records) -> Answer:
         return Answer(NOT_MET, "No run has listed files that cannot be used.")
     listed = read_run_table(run, "problems.csv")
     if len(listed) and listed.reason.isna().any():
-        unexplained = f"{listed.reason.isna().sum()} files have a remark without a reason."
+        unexplained = f"Files with a remark and no reason: {listed.reason.isna().sum()}."
         return Answer(PARTLY, unexplained, run, "problems.csv")
-    remarks = f"{len(listed)} have a remark, each with its reason" if len(listed) else "none has a remark"
+    remarks = f"files with a remark and its reason: {len(listed)}" if len(listed) else "none has a remark"
     return Answer(MET, f"Every file was opened and checked; {remarks}.", run, "problems.csv")
 
 # %% ../../nbs/pages/rules_data.ipynb #457ee243
