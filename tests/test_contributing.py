@@ -5,6 +5,7 @@ import configparser
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,25 @@ def test_the_readme_is_made_of_no_notebook():
 def test_a_machine_that_will_not_do_is_refused_in_one_line(machine, says):
     said = runpy.run_path(str(ROOT / ".lock/machine.py"))["refusal"](*machine)
     assert says in said and bool(says) == bool(said) and "\n" not in said
+
+
+LOOK = """
+from leukonb.evidence import clustered, metrics, worlds
+table = worlds.draw_one_set(worlds.OneSetWorld(ALL=8, HEM=6), 0).query("arm == 'b'")
+row = clustered.interval_scores(table, ["distance"]).iloc[0]
+truth = table.label == "ALL"
+assert abs(row.value - (table.score - truth).abs().mean()) < 1e-12
+assert 0 < row.low < row.value < row.high < 1
+assert abs(metrics.compute_scores(table)["distance"] - row.value) < 1e-12
+"""
+
+
+def test_a_metric_of_scores_is_added_in_one_notebook(tmp_path):
+    """As CONTRIBUTING says: a mean over cells is one record, and has a value and an interval everywhere."""
+    shutil.copytree(ROOT / "leukonb", tmp_path / "leukonb", ignore=shutil.ignore_patterns("__pycache__"))
+    place, record = tmp_path / "leukonb" / "evidence" / "metrics.py", 'MEANS = {"brier": square_error'
+    source = place.read_text(encoding="utf-8")
+    assert record in source
+    new = f'{record}, "distance": lambda truth, score: abs(score - truth)'
+    place.write_text(source.replace(record, new), encoding="utf-8")
+    subprocess.run([sys.executable, "-c", LOOK], cwd=tmp_path, check=True)
