@@ -15,7 +15,8 @@ from ..files import Refusal
 from .key import digest_inputs, digest_notebook
 from .form import read_if_there
 from .record import Run
-from .study import list_titles, load_study
+from .notebook import read_parameters, read_value
+from .study import Study, list_titles, load_study, shrink_to_smoke
 
 # %% ../../nbs/runs/facts.ipynb #5ea42717
 def _list_places(run: Run) -> Iterator[Path]:
@@ -53,16 +54,39 @@ def _said_in(command: str, option: str, argument: str) -> bool:
     return bool(re.search(rf"(^|\s){option}(\s|=|$)|\b{argument}=(?!False|\(\)|\{{\}})", command))
 
 
+def _computes_smoke(run: Run, study: Study) -> bool:
+    "Whether all parameters that the smoke size changes have the values of the smoke size."
+    name, source = run.manifest.get("name", "").split(".")[0], run.folder / ".source.ipynb"
+    if not study.smoke or name not in study.runs or not source.is_file():
+        return False
+    known = read_parameters(source)
+    whole, small = (
+        {
+            p: read_value(known[p].type, v)
+            for p, v in one.runs.get(name, {}).get("parameters", {}).items()
+            if p in known
+        }
+        for one in (study, shrink_to_smoke(study))
+    )
+    changed = {p: v for p, v in small.items() if v != whole.get(p, known[p].default)}
+    given = run.manifest["inputs"]["parameters"]
+    return bool(changed) and all(given.get(p) == value for p, value in changed.items())
+
+
 def derive_size(run: Run) -> str | None:
-    "The size that a run's command and study give it; None where the study is not known here."
-    command, study = run.manifest.get("command") or "", run.manifest.get("study") or ""
+    "The size that command, study and parameters give a run; None where the study is not known here."
+    command, named = run.manifest.get("command") or "", run.manifest.get("study") or ""
     try:
-        size = load_study(study).size if command else None
+        study = load_study(named) if command else None
     except Refusal:
         return None
-    if size is None or _said_in(command, "--smoke", "smoke"):
-        return size and "smoke"
-    return "changed" if size == "full" and _said_in(command, "--set", "settings") else size
+    if study is None:
+        return None
+    if _said_in(command, "--smoke", "smoke"):
+        return "smoke"
+    if _said_in(command, "--set", "settings"):
+        return "changed" if study.size == "full" else study.size
+    return "smoke" if _computes_smoke(run, study) else study.size
 
 # %% ../../nbs/runs/facts.ipynb #1dce6b19
 def derive_titles(run: Run) -> set[str | None] | None:
@@ -114,7 +138,7 @@ def find_doubts(
         if bool(m.get(name)) != said:
             yield name, f"what the run has read says {said}, the record {m.get(name, 'nothing')}"
     if (size := derive_size(run)) not in (None, m.get("size")):
-        yield "size", f"study and command give {size}, the record says {m.get('size', 'nothing')}"
+        yield "size", f"study, command and parameters give {size}, the record says {m.get('size', 'nothing')}"
     if not m.get("command"):
         yield "command", "the record names none"
     elif not _names_study(run):

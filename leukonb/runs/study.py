@@ -8,7 +8,7 @@ __all__ = ['Places', 'parse_yaml', 'Study', 'list_studies', 'load_study', 'parse
            'index_study_cohort']
 
 # %% ../../nbs/runs/study.ipynb #aa0ea4b4
-import codecs, graphlib, inspect, itertools, re, sys
+import codecs, copy, graphlib, inspect, itertools, re, sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -419,7 +419,7 @@ def shrink_to_smoke(study: Study) -> Study:
             close = suggest(name, study.runs)
             raise Refusal(f"{study.at('smoke')}-{name} names no run of the study{close}")
     settings = [setting for setting in study.smoke if not setting.startswith("-")]
-    small = apply_settings(leave_out(study, less), settings, study.at("smoke"))
+    small = apply_settings(leave_out(copy.deepcopy(study), less), settings, study.at("smoke"))
     small.size = "smoke"
     return small
 
