@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
+
 from leukonb.runs.published import find_published
-from leukonb.verbs import home, site_report
+from leukonb.verbs import home, instruments, site_report
 from leukonb.verbs.instruments import add_to_menu, make_instruments
 
 ROOT = Path(__file__).parent.parent
@@ -58,14 +60,19 @@ def test_a_report_on_cells_of_ones_own_is_not_said_to_be_of_the_release():
     assert "C-NMC" not in home.describe_home(own, {})[0]
 
 
-def test_plain_cues_on_the_first_page_are_those_of_the_instrument_and_the_caption_says_which():
+def test_plain_cues_on_the_first_page_are_those_of_the_same_splits_and_the_caption_says_which():
     picked = home.pick_runs(real())
     rows, said = home.read_cues(picked)
+    own = pd.read_csv(picked["leakage"].folder / "plain.csv").query("classifier == 'all plain cues'")
+    own = own[own.what != "given away"]
+    assert rows.value.tolist() == own.value.tolist() and len(rows) == 8
+    assert "texture" in said and "over people" in said and "keep" in said
+    assert instruments._find_plain(real(), "image")["triple"][0] == own.query("unit == 'image'").value.iloc[0]
+    picked = {name: run for name, run in picked.items() if name != "leakage"}
+    rows, said = home.read_cues(picked)
     headline = picked["ways"].result["headline"]
-    assert (
-        rows.set_index("way").value["image"] == headline["AUROC of boosting on plain cues, by image"]["value"]
-    )
-    assert "texture" not in said and "over people" in said
+    claimed = headline["AUROC of boosting on plain cues, by image"]["value"]
+    assert rows.set_index("way").value["image"] == claimed and "texture" not in said
     _, of_splits = home.read_cues({"shortcuts": picked["shortcuts"]})
     assert "texture" in of_splits and "over splits" in of_splits
 

@@ -237,6 +237,12 @@ _PLAIN = (
 
 def _find_plain(runs: Sequence[Run], way: str) -> dict[str, Any] | None:
     "What plain cues claim under a way of splitting, with the run that says so; nothing where none does."
+    for run in (run for run in runs if run.experiment == "leakage"):
+        rows = _read_rows(run, "plain.csv")
+        rows = [r for r in rows if (r["classifier"], r["what"]) == ("all plain cues", "claimed")]
+        if own := [r for r in rows if r["unit"] in (way, way.removeprefix("released "))]:
+            ends = tuple(own[0][name] for name in ("value", "low", "high"))
+            return {"triple": ends, "experiment": "leakage", "said": _say_interval(run), "folder": run.folder}
     for experiment, pattern in _PLAIN:
         for run in (run for run in runs if run.experiment == experiment):
             known = {key[1]: value for key, value in _read_triples(run, pattern).items()}
