@@ -438,7 +438,8 @@ def test_code_makes_stale_libraries_make_elsewhere_and_drawing_makes_a_note(nbs,
     write(nbs / "experiments", "1 + 1", LAST)
     state, reason, page = said()
     assert (state, reason) == ("stale", "older than its notebook")
-    assert page == "Stale: changed since this run: notebook. leukonb run s makes it again."
+    stands = "The numbers stand as they were measured; since then changed: notebook. "
+    assert page == stands + "leukonb run s measures them anew."
 
 
 def test_the_site_says_how_a_result_stands(nbs, tmp_path, versions):

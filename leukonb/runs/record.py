@@ -584,7 +584,9 @@ def describe_standing(
     said = []
     if state["status"] == "stale":
         changed = ", ".join(_shorten(changed_inputs(run), 6))
-        said.append(f"Stale: changed since this run: {changed}. {again} makes it again.")
+        said.append(
+            f"The numbers stand as they were measured; since then changed: {changed}. {again} measures them anew."
+        )
     if state["status"] == "made elsewhere":
         said.append(f"Made elsewhere, with other versions than here: {'; '.join(compare_libraries(run))}.")
     if state["status"] != "stale" and is_drawn_before(run):
