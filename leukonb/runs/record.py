@@ -585,7 +585,8 @@ def describe_standing(
     if state["status"] == "stale":
         changed = ", ".join(_shorten(changed_inputs(run), 6))
         said.append(
-            f"The numbers stand as they were measured; since then changed: {changed}. {again} measures them anew."
+            f"The numbers stand as they were measured; since then changed: {changed}. "
+            f"{again} measures them anew."
         )
     if state["status"] == "made elsewhere":
         said.append(f"Made elsewhere, with other versions than here: {'; '.join(compare_libraries(run))}.")
