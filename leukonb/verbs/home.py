@@ -20,7 +20,6 @@ import yaml
 from leukonb.draw.look import (
     ACCENT,
     ALARM,
-    INK,
     MUTED,
     blank_figure,
     error_bars,
@@ -143,8 +142,8 @@ def read_story(
 _SIGNS = {
     _CLAIMED: (ALARM, "circle"),
     _KEPT: (ACCENT, "diamond"),
-    _PLAIN: (MUTED, "square-open"),
-    _PLAIN_KEPT: (INK, "triangle-up-open"),
+    _PLAIN: (ALARM, "circle-open"),
+    _PLAIN_KEPT: (ACCENT, "diamond-open"),
 }
 
 
@@ -496,7 +495,8 @@ def _caption(story: pd.DataFrame, picked: Mapping[str, Run], link: Mapping[Path,
     run = picked["leakage"]
     whose, (_, cues) = "published record" if is_published(run) else "run", read_cues(picked)
     said = (
-        "What the same classifier claims under each way of splitting the same real cells, what is left on "
+        "What the same classifier, a head on a frozen network, claims under each way of splitting the same real "
+        "cells, what is left on "
         f"people in no part of the split, and what {cues or 'plain cues claim; intervals are over people'}."
     )
     figure = figure_html(draw_story(story), "home-splits")
