@@ -494,9 +494,10 @@ def _caption(story: pd.DataFrame, picked: Mapping[str, Run], link: Mapping[Path,
         )
     run = picked["leakage"]
     whose, (_, cues) = "published record" if is_published(run) else "run", read_cues(picked)
+    cues = cues or "plain cues claim; intervals are over people"
     said = (
         "What the same classifier, a head on a frozen network, claims under each way of splitting the same "
-        f"real cells, what is left on people in no part of the split, and what {cues or 'plain cues claim; intervals are over people'}."
+        f"real cells, what is left on people in no part of the split, and what {cues}."
     )
     figure = figure_html(draw_story(story), "home-splits")
     address = escape(link.get(run.folder, ""), quote=True)
