@@ -195,6 +195,21 @@ def test_a_figure_has_scores_as_readers_write_them_and_its_key_beside_its_data()
     assert free_corner(beside) == beside
 
 
+def test_a_figure_in_words_reaches_to_the_ends_of_its_intervals_and_names_its_marks():
+    spread = {"array": [0.0582, 0.1], "arrayminus": [0.2, 0.1356], "symmetric": False}
+    points = {"x": [0.8058, 0.9209], "error_x": spread, "y": [0, 1]}
+    marks = {"ticktext": ["11", "101"], "tickvals": [0, 1], "title": {"text": "subjects"}}
+    said = describe_figure(Drawn("a", [points], {"yaxis": marks}))[1]
+    assert said == "Figure of lines. Across: from 0.606 to 1.021; up: subjects (11, 101)."
+    names = {"type": "bar", "x": ["H1", "7"], "y": [3, 1200]}
+    assert "Across: H1, 7; up: from 3 to 1,200" in describe_figure(Drawn("a", [names], {}))[1]
+    two = [{"x": [0.9], "y": [0]}, {"x": [0.1], "y": [0], "xaxis": "x2"}]
+    axes = {"xaxis": {"title": {"text": "AUROC"}}, "xaxis2": {"title": {"text": "Brier score"}}}
+    assert "AUROC 0.900 in each, Brier score 0.100 in each" in describe_figure(Drawn("a", two, axes))[1]
+    hidden = {"xaxis": {"showticklabels": False}, "yaxis": {"showticklabels": False}}
+    assert describe_figure(Drawn("a", [{"x": [1.0, 2.5], "y": [0, 1]}], hidden))[1] == "Figure of lines."
+
+
 def cells_of(*htmls):
     outputs = [nbformat.v4.new_output("display_data", {"text/html": html}) for html in htmls]
     return [nbformat.v4.new_code_cell("shown()", outputs=outputs)]

@@ -8,11 +8,11 @@ __all__ = ['Drawn', 'read_call', 'escape_names', 'read_numbers', 'describe_figur
 
 # %% ../../nbs/verbs/site_figures.ipynb #8b5be3f1
 import base64, json, re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 import numpy as np
-from ..numbers import SCORE_WORDS, name_score, name_words
+from ..numbers import SCORE_WORDS, format_number, name_score, name_words
 
 # %% ../../nbs/verbs/site_figures.ipynb #161ab3cd
 class Drawn(NamedTuple):
@@ -93,16 +93,21 @@ def escape_names(
     return _keep_shape(value) if key in ("text", "titled", "ticktext", *_HOUSE) else _escape_name(value)
 
 # %% ../../nbs/verbs/site_figures.ipynb #8c3e8004
-def read_numbers(
-    values: Any,  # a list, or Plotly's packed form of an array
-) -> np.ndarray:  # (n,) float64, empty where they are no numbers
-    "The numbers of a trace, those that are finite."
+def _unpack(values: Any) -> np.ndarray:
+    "The numbers of a list or of Plotly's packed form of an array, in their places; empty where there are others."
     if isinstance(values, Mapping):
         packed = base64.b64decode(values.get("bdata", ""))
         values = np.frombuffer(packed, values.get("dtype", "f8")).tolist()
     if not isinstance(values, list) or not all(isinstance(v, (int, float, type(None))) for v in values):
         return np.empty(0)
-    numbers = np.array([np.nan if v is None else v for v in values], float)
+    return np.array([np.nan if v is None else v for v in values], float)
+
+
+def read_numbers(
+    values: Any,  # a list, or Plotly's packed form of an array
+) -> np.ndarray:  # (n,) float64, empty where they are no numbers
+    "The numbers of a trace, those that are finite."
+    numbers = _unpack(values)
     return numbers[np.isfinite(numbers)]
 
 # %% ../../nbs/verbs/site_figures.ipynb #f63154a6
@@ -133,35 +138,123 @@ def _title(part: Mapping[str, Any]) -> str:
     return _plain(title.get("text") or "" if isinstance(title, Mapping) else str(title))
 
 # %% ../../nbs/verbs/site_figures.ipynb #958c6422
-def _tell_marks(figure: Drawn, axis: str) -> str:
-    "The words that an axis has at its marks; nothing where these are numbers."
-    layout = [part for key, part in figure.layout.items() if re.fullmatch(rf"{axis}axis\d*", key)]
-    texts = [_plain(str(text)) for part in layout for text in part.get("ticktext") or ()]
-    words = list(dict.fromkeys(text for text in texts if re.search(r"[^\W\d_]", text)))
-    return ", ".join(words[:12]) + f" and {len(words) - 12} more" * (len(words) > 12)
+_MOST_NAMES = 12  # that a sentence lists
 
 
+def _list_names(names: Iterable[str]) -> str:
+    "The first names of a list, and how many more there are."
+    words = list(dict.fromkeys(filter(None, names)))
+    more = f" and {len(words) - _MOST_NAMES} more" if len(words) > _MOST_NAMES else ""
+    return ", ".join(words[:_MOST_NAMES]) + more
+
+
+def _stands_for_itself(text: str, place: object) -> bool:
+    "Whether a mark of an axis is the number of its place."
+    try:
+        return float(text.replace(",", "").strip(" %")) in (place, 100 * float(str(place)))
+    except ValueError:
+        return False
+
+
+def _tell_marks(axes: Iterable[Mapping[str, Any]]) -> str:
+    "What axes have at their marks; nothing where these are the numbers of their places."
+    marks = [
+        (_plain(str(text)), place)
+        for axis in axes
+        for text, place in zip(axis.get("ticktext") or (), _unpack(axis.get("tickvals")))
+    ]
+    own = not all(_stands_for_itself(text, place) for text, place in marks)
+    return _list_names(text for text, _ in marks) if own else ""
+
+# %% ../../nbs/verbs/site_figures.ipynb #803a3bd1
 def _ends_of(trace: Mapping[str, Any], axis: str) -> np.ndarray:
-    "The values of a trace in one direction; of a bar that begins elsewhere than at nought, where it ends."
-    values, base = read_numbers(trace.get(axis)), trace.get("base")
+    "The values of a trace in one direction, with the ends of their intervals; of a bar with a base, where it ends."
+    values, base = _unpack(trace.get(axis)), trace.get("base")
     along = "x" if trace.get("orientation") == "h" else "y"
-    return values + base if isinstance(base, (int, float)) and axis == along else values
+    values = values + base if isinstance(base, (int, float)) and axis == along else values
+    spread = trace.get(f"error_{axis}") or {}
+    up = _unpack(spread.get("array"))
+    down = up if spread.get("symmetric", True) else _unpack(spread.get("arrayminus"))
+    ends = [values + sign * by for sign, by in ((1, up), (-1, down)) if by.size and by.size == values.size]
+    numbers = np.concatenate([values, *ends])
+    return numbers[np.isfinite(numbers)]
+
+
+def _tell_extent(title: str, form: str, numbers: np.ndarray) -> str:
+    "From where to where numbers reach, with three decimals or those that tell them from nought."
+    kind = "share" if form.endswith("%") else "label" if title == "year" else "measure"
+    kind = "count" if kind == "measure" and np.all(numbers == np.round(numbers)) else kind
+    ends = (float(numbers.min()), float(numbers.max()))
+    low, high = (
+        format_number(end, kind) if not end or abs(end) >= 5e-4 or kind == "share" else f"{end:.2g}"
+        for end in ends
+    )
+    return f"{low} in each" if low == high else f"from {low} to {high}"
+
+# %% ../../nbs/verbs/site_figures.ipynb #de557218
+def _group_axes(figure: Drawn, axis: str) -> dict[str, list[str]]:
+    "For each title in one direction, the axes that have it, such as x and x2."
+    parts = {
+        key.replace("axis", ""): part
+        for key, part in figure.layout.items()
+        if re.fullmatch(rf"{axis}axis\d*", key)
+    }
+    named = {name: _title(part) for name, part in parts.items()}
+    beside = next(filter(None, named.values()), "")
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys([*named, *(trace.get(f"{axis}axis", axis) for trace in figure.traces)]):
+        groups.setdefault(named.get(name, "") or beside, []).append(name)
+    return groups
+
+
+def _tell_values(figure: Drawn, axis: str, title: str, names: Sequence[str]) -> str:
+    "What the axes of one title show."
+    axes = [figure.layout.get(name.replace(axis, f"{axis}axis", 1)) or {} for name in names]
+    traces = [
+        t for t in figure.traces if t.get(f"{axis}axis", axis) in names and t.get("visible") is not False
+    ]
+    if words := _tell_marks(axes):
+        return words
+    if (
+        not title
+        and axes
+        and all(a.get("showticklabels") is False or a.get("visible") is False for a in axes)
+    ):
+        return ""
+    listed = [str(v) for t in traces if isinstance(t.get(axis), list) for v in t[axis] if isinstance(v, str)]
+    if listed or any(a.get("type") == "category" for a in axes):
+        return (
+            _list_names(map(_plain, listed))
+            if len(set(listed)) <= _MOST_NAMES
+            else f"{len(set(listed))} names"
+        )
+    ends = [_ends_of(trace, axis) for trace in traces]
+    numbers = np.concatenate([*ends, np.empty(0)])
+    form = next((a["tickformat"] for a in axes if a.get("tickformat")), "")
+    return _tell_extent(title, form, numbers) if numbers.size else ""
 
 
 def _tell_axis(figure: Drawn, axis: str) -> str:
-    "One direction of a figure in words: its title and from where to where its values reach."
-    titles = [_title(part) for key, part in figure.layout.items() if re.fullmatch(rf"{axis}axis\d*", key)]
-    said = ", ".join(dict.fromkeys(filter(None, titles)))
-    if words := _tell_marks(figure, axis):
-        return " ".join(filter(None, [said, f"({words})" if said else words]))
-    arrays = [_ends_of(trace, axis) for trace in figure.traces]
-    if numbers := [a for a in arrays if a.size]:
-        low, high = (f"{edge:.4g}" for edge in (min(a.min() for a in numbers), max(a.max() for a in numbers)))
-        return " ".join(filter(None, [said, f"from {low} to {high}"]))
-    names = {
-        str(v) for trace in figure.traces for v in trace.get(axis) or () if isinstance(trace[axis], list)
-    }
-    return said + f" ({len(names)} names)" * bool(said and names)
+    "One direction of a figure in words: for each title, what its axes show."
+    said = []
+    for title, names in _group_axes(figure, axis).items():
+        found = _tell_values(figure, axis, title, names)
+        is_extent = found.startswith("from ") or found.endswith(" in each")
+        said.append(
+            f"{title} {found}" if is_extent else f"{title} ({found})" if title and found else found or title
+        )
+    return ", ".join(filter(None, map(str.strip, said)))
+
+# %% ../../nbs/verbs/site_figures.ipynb #1e31bccc
+def _tell_grid(figure: Drawn) -> str:
+    "From where to where the values of a grid reach."
+    grids = [
+        read_numbers([v for row in t.get("z", ()) for v in row])
+        for t in figure.traces
+        if isinstance(t.get("z"), list)
+    ]
+    numbers = np.concatenate([*grids, np.empty(0)])
+    return _tell_extent("", "", numbers) if numbers.size else ""
 
 
 def describe_figure(
@@ -171,11 +264,11 @@ def describe_figure(
     name = _title(figure.layout) or figure.name.removeprefix("figure-").replace("-", " ").replace("_", " ")
     parts = list(dict.fromkeys(_kind(trace) for trace in figure.traces))
     series = list(dict.fromkeys(_plain(str(t["name"])) for t in figure.traces if t.get("name")))
-    more = f" and {len(series) - 12} more" if len(series) > 12 else ""
     told = {
         "Across": _tell_axis(figure, "x"),
         "up": _tell_axis(figure, "y"),
-        "series": ", ".join(series[:12]) + more,
+        "series": _list_names(series),
+        "values": _tell_grid(figure),
     }
     said = "; ".join(f"{what}: {text}" for what, text in told.items() if text)
     return name, f"Figure of {' and '.join(parts) or 'nothing'}. {said}".strip().rstrip(".") + "."
