@@ -25,6 +25,8 @@ from leukonb.pages.paper import draw_deltas
 from leukonb.verbs import site
 from leukonb.verbs.site_figures import Drawn, describe_figure, escape_names, figure_data_html, free_corner
 from leukonb.verbs.site_page import outside_addresses
+from leukonb.verbs.site_reader import walk_page
+from leukonb.verbs.site_search import Prose
 
 LINK = "<a href='https://example.org/'>12</a>"
 WORDS = "a mean over subjects whose cells were never seen in training, at the threshold of validation"
@@ -80,7 +82,7 @@ def staged(project):
     shown = [nbformat.v4.new_output("display_data", {"text/html": h}) for h in (figure("near"), wide())]
     home = [
         markdown(
-            "## Own images\n\nHow to cite this: with $\\gamma < \\frac{1}{n}$, and\n\n$$\\sum_i x_i^2$$"
+            "## Own images\n\nOn leukemia. How to cite this: with $\\gamma < \\frac{1}{n}$, and\n\n$$\\sum_i x_i^2$$"
         ),
         code("#| code-fold: true\n#| code-summary: Code\nfoldedword = 1", outputs=shown),
         *(markdown(f"## Part {i}\n\n" + f"{WORDS}. " * 60) for i in range(4)),
@@ -294,6 +296,25 @@ def test_search_finds_prose_and_tables_from_a_folder(home, asked):
     assert asked.lower() in found.inner_text().lower()
     found.click()
     home.wait_for_url("**/metrics.html*" if asked == "AUROC" else "**/index.html*")
+
+
+@pytest.mark.parametrize("asked", ["0.848", ".848", "leukaemia", "Leukemia"])
+def test_a_number_and_a_word_are_found_however_they_are_written(home, asked):
+    home.locator("input[type=search]").fill(asked)
+    home.wait_for_selector(".site-search li a")
+    found = home.locator(".site-search li a").first.inner_text()
+    assert ("With 0.848 in this part." if "848" in asked else "On leukemia. How to cite") in found
+
+
+def test_what_a_search_shows_is_sentences_and_no_code():
+    told = "An AUROC of .916 is claimed. " + "Of 12 people none was seen before. " * 20
+    api = "<div class='api'><code>judge(threshold: float)</code><table><tr><td>DataFrame</td></tr></table></div>"
+    page = f"<main><h1>Scores</h1>{api}<p>{told}</p><table><tr><td>.374</td><td>7</td></tr></table></main>"
+    for name, found in (("runs/real/judge.html", ".374"), ("library/evidence/metrics.html", "")):
+        walk_page(page, [prose := Prose(page, name)])
+        (section,) = prose.sections
+        assert section.text.startswith("An AUROC of .916 is claimed. Of 12 people none")
+        assert section.text.endswith("seen before.") and section.more == found
 
 
 def test_search_finds_no_folded_code(home):

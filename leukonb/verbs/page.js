@@ -250,11 +250,16 @@
   bar.appendChild(box);
   const [input, said, list] = box.children;
   let asked = null;
+  // One word however it is written: 0.916 and .916, 7,103 and 7103, leukaemia and leukemia.
+  const fold = (text) => text.toLowerCase().replace(/aem/g, "em").replace(/(\d),(?=\d{3}(?!\d))/g, "$1")
+    .replace(/(^|[^\d.])0(?=\.\d)/g, "$1");
+  // What is found on a page of the program's code stands below what is found elsewhere.
+  const ofCode = (address) => /^library\/(?!evidence\/|data\/|glossary)/.test(address);
   const index = () => asked || (asked = new Promise((done) => {
     const script = document.createElement("script");
     script.src = root + "search.js";
-    script.onload = () => done((window.leukonbIndex || []).map(([address, page, title, text]) => (
-      { address, page, title, text, low: [page, title, text].map((part) => part.toLowerCase()) })));
+    script.onload = () => done((window.leukonbIndex || []).map(([address, page, title, text, more]) => (
+      { address, page, title, text, more, code: ofCode(address), low: [page, title, text, more].map(fold) })));
     script.onerror = () => { asked = null; done(null); };
     document.head.appendChild(script);
   }));
@@ -262,27 +267,33 @@
     let sum = 0;
     for (const word of words) {
       const begins = new RegExp("(^|[^\\p{L}\\p{N}])" + word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "u");
-      const found = [20, 8, 1].reduce((best, worth, i) => Math.max(best, begins.test(entry.low[i]) ? worth : 0), 0);
+      const found = [20, 12, 2, 1].reduce((best, worth, i) => Math.max(best, begins.test(entry.low[i]) ? worth : 0), 0);
       if (!found) return 0;
       sum += found;
     }
-    return sum + (entry.low[2].includes(words.join(" ")) ? 2 : 0);
+    const whole = words.join(" ");
+    sum += (entry.low[1] === whole ? 20 : 0) + (entry.low[2].includes(whole) ? 2 : 0);
+    return entry.code ? sum / 20 : sum;
   };
-  const piece = (text, words) => {
-    const at = Math.max(0, ...words.map((word) => text.toLowerCase().indexOf(word)));
-    const from = Math.max(0, text.lastIndexOf(" ", Math.max(0, at - 50)) + 1);
-    return (from ? "… " : "") + text.slice(from, from + 160);
+  // The sentence in which a word stands, and what follows; what only a table has is said to be there.
+  const piece = ({ page, title, text, more }, words) => {
+    const low = text.toLowerCase(), starts = [...text.matchAll(/(?:^|[.!?] )(?=\p{Lu}|\d)/gu)].map((m) => m.index + m[0].length);
+    const at = Math.max(0, ...words.map((word) => low.indexOf(word)));
+    const from = Math.max(0, ...starts.filter((start) => start <= at)), all = more.split(" ");
+    const seen = fold(`${page} ${title} ${text}`), unseen = words.filter((word) => !seen.includes(word));
+    const held = unseen.map((own) => all.find((word) => fold(word).startsWith(own))).filter(Boolean);
+    return (held.length ? `With ${held.join(" and ")} in this part. ` : "") + text.slice(from, from + 200) + (text.length > from + 200 ? " …" : "");
   };
   const line = (entry, words) => {
     const item = document.createElement("li"), link = document.createElement("a"), where = document.createElement("strong");
     link.href = root + entry.address;
     where.textContent = entry.title ? `${entry.page}: ${entry.title}` : entry.page;
-    link.append(where, " ", piece(entry.text, words));
+    link.append(where, " ", piece(entry, words));
     item.append(link);
     return item;
   };
   const look = async () => {
-    const words = input.value.toLowerCase().split(/[^\p{L}\p{N}.\-]+/u).filter(Boolean);
+    const words = fold(input.value).split(/[^\p{L}\p{N}.\-]+/u).filter(Boolean);
     if (!words.length) { list.hidden = true; said.textContent = ""; return; }
     const entries = await index();
     const hits = (entries || []).map((entry) => [rank(entry, words), entry]).filter(([worth]) => worth)

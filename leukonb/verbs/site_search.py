@@ -20,26 +20,43 @@ class Section(NamedTuple):
     address: str  # of the page, with the part's anchor
     page: str  # the page's title
     title: str  # of the part; empty for what stands above the first heading
-    text: str
+    text: str  # its first sentences, which are shown
+    more: str = ""  # what else is found in it
 
 
-MOST = 45  # words of a part as they stand; of those that follow, each that would not be found otherwise
+MOST = 60  # words of a part as they stand; of those that follow, each that would not be found otherwise
 _AROUND = ".,;:!?()[]{}\"'“”’‘…"  # what is no part of a word that it touches
 _UNREAD = ("pre", "script", "style", "nav", "button", "summary", "math", "template")
 _APART = ("p", "li", "td", "th", "h1", "h2", "h3", "h4", "caption", "figcaption", "div", "tr")
+_RESULTS = re.compile(r"(runs|published)/|(index|report)\.html")  # pages whose numbers are looked for
+_NUMBER = re.compile(r"[-+]?(?=(?:\D*\d){3})[\d,]*\.?\d+")  # of three digits or more
+_FOUND = re.compile(r"[\d.,]*\d")
 
 # %% ../../nbs/verbs/site_search.ipynb #84027bfc
-def _shorten(words: list[str]) -> str:
-    "The first words, and of the others names such as ECE and those of four letters that no kept word holds."
-    shown = " ".join(words[:MOST])
-    low, kept = shown.lower(), []
-    others = {w.strip(_AROUND) for w in words[MOST:]}
-    worth = {w.lower() for w in others if len(w) > 3 or (len(w) > 1 and w.isupper())}
+def _first_sentences(words: list[str]) -> int:
+    "How many words a part is told by: up to the end of a sentence where one ends in reach, whole where it is short."
+    if len(words) <= MOST:
+        return len(words)
+    ends = [i for i, word in enumerate(words[:MOST], 1) if word[-1] in ".!?"]
+    whole = [i for before, i in zip([0, *ends], ends) if i - before > 2 and i > MOST // 3]  # no bare label
+    return whole[-1] if whole else MOST
+
+
+def _keep_others(shown: str, words: list[str], numbers: bool) -> str:
+    "Of further words those that are worth a search and are not found in what is shown."
+    others = {word.strip(_AROUND) for word in words}
+    worth = {
+        word if word.isupper() else word.lower()
+        for word in others
+        if re.search(r"[^\W\d_]", word) and (len(word) > 3 or (len(word) > 1 and word.isupper()))
+    }
+    low, kept = f" {shown.lower()}", []
     for word in sorted(worth, key=lambda w: (-len(w), w)):
-        if word not in low:
-            low += f" {word}"
+        if word.lower() not in low:
+            low += f" {word.lower()}"
             kept.append(word)
-    return " ".join([shown, *kept])
+    said = {word.rstrip(_AROUND).lstrip("([") for word in words} if numbers else set()
+    return " ".join([*kept, *sorted(set(filter(_NUMBER.fullmatch, said)) - {*_FOUND.findall(shown)})])
 
 # %% ../../nbs/verbs/site_search.ipynb #e888769d
 class Prose(Reader):
@@ -47,33 +64,54 @@ class Prose(Reader):
 
     def __post_init__(self) -> None:
         self.sections: list[Section] = []
-        self.within = self.unread = 0  # how deep in the main part, and in what is not read
-        self.title = self.heading = self.anchor = self.around = self.said = ""
+        self.within = self.unread = self.aside = (
+            0  # how deep in the main part, in what is not read, in a table
+        )
+        self.title = self.heading = self.anchor = self.around = self.said = self.also = ""
         self.in_heading = ""
+        self.open: list[str] = []  # tags that a description of a program stands in
+        self.of_words = self.name.endswith("glossary.html")
 
     def start(self, tag: str, given: dict[str, str], begin: int, end: int) -> None:
         self.within += tag == "main"
         self.unread += tag in _UNREAD
+        self.aside += tag in ("table", "details")
         if tag == "section":
             self.around = given.get("id", "")
+        if tag == "div" and (self.open or given.get("class") == "api"):
+            self.open.append(tag)
         if tag in ("h1", "h2", "h3") and self.within and not self.unread:
             self._end_section()
             self.anchor = given.get("data-anchor-id") or given.get("id") or self.around
             self.in_heading, self.heading = tag, ""
-        self.said += " " * (tag in _APART)
+        if self.of_words and tag == "strong" and self.within and not self.said.strip():
+            self.in_heading, self.heading = tag, ""
+        if self.of_words and tag == "li":
+            self._end_section()
+        self._add(" " * (tag in _APART))
+
+    def _add(self, text: str) -> None:
+        "Note down a text: as it stands, or only to be found where it is of a table."
+        if self.aside:
+            self.also += text
+        else:
+            self.said += text
 
     def text(self, text: str) -> None:
-        if not self.within or self.unread:
+        if not self.within or self.unread or self.open:
             return
         if self.in_heading:
             self.heading += text
         else:
-            self.said += text
+            self._add(text)
 
     def end(self, tag: str, begin: int, end: int) -> None:
         self.unread -= tag in _UNREAD and self.unread > 0
+        self.aside -= tag in ("table", "details") and self.aside > 0
+        if tag == "div" and self.open:
+            self.open.pop()
         if tag == self.in_heading:
-            self.in_heading, self.heading = "", " ".join(self.heading.split())
+            self.in_heading, self.heading = "", " ".join(self.heading.split()).rstrip("." * (tag == "strong"))
             if tag == "h1":
                 self.title, self.heading, self.anchor = self.heading, "", ""
         if tag == "main" and self.within:
@@ -82,11 +120,14 @@ class Prose(Reader):
 
     def _end_section(self) -> None:
         "Note down the section that ends here, if it says something."
-        words = [w for w in self.said.split() if re.search(r"[^\W\d_]", w)]
-        if self.title and (words or self.heading):
+        words, also = self.said.split(), self.also.split()
+        if self.title and (words or also or self.heading):
             address = self.name + (f"#{self.anchor}" if self.anchor else "")
-            self.sections.append(Section(address, self.title, self.heading, _shorten(words)))
-        self.said = ""
+            first = _first_sentences(words)
+            shown = " ".join(words[:first])
+            more = _keep_others(shown, [*words[first:], *also], bool(_RESULTS.match(self.name)))
+            self.sections.append(Section(address, self.title, self.heading, shown, more))
+        self.said = self.also = ""
 
 # %% ../../nbs/verbs/site_search.ipynb #c57b652f
 def write_index(
