@@ -1,6 +1,7 @@
 """The report on real cells and the first page: what they say is what the records hold, and no link leads nowhere."""
 
 import re
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,19 @@ def test_every_score_of_the_report_stands_in_a_record():
     scores = re.findall(r"(?<![\d.])[01]\.\d{3}(?!\d)", words)
     gain = re.findall(r"[+-](\d\.\d{3}) over random splits", words)
     assert len(scores) > 60 and set(scores) - set(gain) <= numbers
+
+
+def test_the_report_tells_all_verdicts_of_a_run_and_lists_the_runs_that_it_tells_of():
+    runs = real()
+    page = "".join(site_report.write_report(runs, {run.folder: f"{run.experiment}.html" for run in runs})[2])
+    by_name = {run.experiment: run for run in runs}
+    notes = by_name["shared-people"].result["notes"]
+    assert len(notes) > 4 and all(escape(note[:90]) in page for note in notes)
+    assert "not to be told from chance" in page and ": plain." not in page and "from 0.904 to 0.773" in page
+    made, told = page[page.index("id='how-it-was-made'") :], page[: page.index("id='how-it-was-made'")]
+    listed = set(re.findall(r"href='([\w-]+)\.html'", made))
+    assert set(re.findall(r"href='([\w-]+)\.html'", told)) <= listed and "transfer" not in listed
+    assert by_name["folds"].manifest["inputs"]["data"][:16] in made and ">none<" not in made
 
 
 def test_a_report_on_cells_of_ones_own_is_not_said_to_be_of_the_release():

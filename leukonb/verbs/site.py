@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_markup', 'escape_title', 'strip_paths', 'relink_text',
-           'clean_cells', 'split_heading', 'write_page', 'note_worth', 'note_subjects', 'list_warnings', 'data_digests',
+           'clean_cells', 'split_heading', 'write_page', 'note_worth', 'note_subjects', 'list_warnings',
            'published_files', 'kept_notebook', 'provenance_html', 'part_cells', 'list_choices', 'stage_run',
            'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'drop_row_numbers',
            'stage_notebook', 'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site',
@@ -38,7 +38,6 @@ from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
 from ..runs.notebook import begun_cells, notebooks_folder
 from ..runs.published import describe_published, find_published, is_published
-from ..runs.form import read_if_there
 from leukonb.runs.record import (
     Run,
     current_status,
@@ -51,6 +50,7 @@ from leukonb.runs.record import (
 )
 from .site_guides import describe_reliability, describe_speed
 from .site_page import finish_page, outside_addresses
+from .site_report import data_digests
 from .site_search import Section, write_index
 from .site_size import drop_leftovers, read_menu, write_menu
 
@@ -321,25 +321,6 @@ def list_warnings(run: Run) -> list[NotebookNode]:
     said += [("warning", note_subjects(run)), ("important", describe_missing(run))]
     said += [("important", sentence) for sentence in describe_standing(run)]
     return [_callout(kind, text) for kind, text in said if text]
-
-# %% ../../nbs/verbs/site.ipynb #2a8a5135
-def data_digests(run: Run) -> list[str]:
-    "The digests of the data behind a run: its own, or those behind the runs it needs."
-    stated = run.manifest.get("inputs", {})
-    if stated.get("data"):
-        return [stated["data"][:16] + (" (synthetic cohort)" if run.manifest.get("synthetic") else "")]
-    places = [place for name in stated.get("needs", {}) for place in _list_needed(run, name)]
-    records = [Run(place, read_if_there(place / "run.json")) for place in places]
-    return sorted({digest for record in records for digest in data_digests(record)})
-
-
-def _list_needed(run: Run, name: str) -> list[Path]:
-    "The folders of the runs that a run has needed for a parameter, by its paths, or else by their keys."
-    keys, paths = run.manifest["inputs"]["needs"][name], run.manifest.get("paths", {}).get(name, [])
-    folders = [run.folder / path for path in (paths if isinstance(paths, list) else [paths])]
-    if len(folders) == len(keys) and all(f.name.endswith(key) for f, key in zip(folders, keys)):
-        return folders
-    return [p.parent for key in keys for p in run.folder.parents[1].glob(f"*/*-{key}/run.json")]
 
 # %% ../../nbs/verbs/site.ipynb #806f9673
 _PUBLISHED = ("run.json", "result.json", "*.csv", "*.md", "*.png", "evidence.json")

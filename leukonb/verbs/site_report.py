@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['write_report_title', 'write_report_abstract', 'write_report_methods', 'tabulate_unseen', 'tabulate_people_right',
-           'write_report']
+           'data_digests', 'write_report']
 
 # %% ../../nbs/verbs/site_report.ipynb #8553e8aa
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..draw.look import figure_html, table_html
 from ..files import read_table
 from ..numbers import format_number
 from ..pages.article import Numbers
+from ..runs.form import read_if_there
 from ..runs.record import Run
 from . import home
 
@@ -259,21 +260,51 @@ def _show_attention(picked: Mapping[str, Run], numbers: Numbers, link: Mapping[P
     ]
 
 # %% ../../nbs/verbs/site_report.ipynb #ae62ecc9
-_NOTED = (
-    ("links", "{subjects} subject numbers are {people} people, as far as is known", 2),
-    ("shared-people", "What it adds to have trained on people of the test", 3),
+_VERDICTS = {
+    ": plain.": ": as low in no draw.",
+    ": at the edge.": ": as low in at most one draw in five.",
+}
+_SET_BESIDE = (
+    "Without the people who have cells in both folds, there are fewer people to learn from. So the score is set beside "
+    "those of trainings without as many other people, drawn at random; a classifier that had only lost numbers would often "
+    "be as low in these draws."
 )
+
+
+def _say_joined(picked: Mapping[str, Run]) -> str:
+    "How many people the subject numbers are known to be."
+    said = _headline(picked, "links")
+    numbers, people = (_count(said, name) for name in ("subjects", "people"))
+    return f"{numbers} subject numbers are {people} people, as far as is known"
+
+
+def _say_shared(picked: Mapping[str, Run]) -> str:
+    "What is lost where people of the test are left out of training, by the first classifier of the run."
+    said = _headline(picked, "shared-people")
+    ways = ("trained with them", "trained without them")
+    read = {way: [n["value"] for name, n in said.items() if name.endswith(way)] for way in ways}
+    pairs = [f"{a:.3f} to {b:.3f}" for a, b in zip(*read.values())]
+    return f"AUROC on people of the test when they are left out of training: from {', and from '.join(pairs)}"
+
+# %% ../../nbs/verbs/site_report.ipynb #fb51ddc0
+_NOTED = {"links": (_say_joined, "", 2), "shared-people": (_say_shared, _SET_BESIDE, None)}
+
+
+def _explain_verdict(note: str) -> str:
+    "A sentence of a run whose last words mean something without the run's page."
+    short = next((end for end in _VERDICTS if note.endswith(end)), "")
+    return note.removesuffix(short) + _VERDICTS.get(short, "")
 
 
 def _show_notes(picked: Mapping[str, Run], link: Mapping[Path, str]) -> list[str]:
     "What further runs found, in their own sentences."
     parts = []
-    for experiment, head, most in _NOTED:
+    for experiment, (say, about, most) in _NOTED.items():
         if experiment in picked and (notes := picked[experiment].result.get("notes", [])[:most]):
-            items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-            counted = {name: _count(_headline(picked, "links"), name) for name in ("subjects", "people")}
+            items = "".join(f"<li>{escape(_explain_verdict(note))}</li>" for note in notes)
+            above = f"<p>{about}</p>" if about else ""
             parts.append(
-                f"<h3>{head.format(**counted)}</h3><ul>{items}</ul>"
+                f"<h3>{escape(say(picked))}</h3>{above}<ul>{items}</ul>"
                 f"<p>{_link_run(picked, experiment, link).strip()}</p>"
             )
     return parts
@@ -304,20 +335,58 @@ def _show_limits(picked: Mapping[str, Run], numbers: Numbers, link: Mapping[Path
     return [f"<ul>{items}</ul>", *([f"<p>What so many people can show:{more}</p>"] if more else []),
             *_show_table(numbers, "table:widths", caption, widths)]  # fmt: skip
 
+# %% ../../nbs/verbs/site_report.ipynb #a5790e64
+def data_digests(run: Run) -> list[str]:
+    "The digests of the data behind a run: its own, or those behind the runs it needs."
+    stated = run.manifest.get("inputs", {})
+    if stated.get("data"):
+        return [stated["data"][:16] + (" (synthetic cohort)" if run.manifest.get("synthetic") else "")]
+    places = [place for name in stated.get("needs", {}) for place in _list_needed(run, name)]
+    records = [Run(place, read_if_there(place / "run.json")) for place in places]
+    return sorted({digest for record in records for digest in data_digests(record)})
+
+
+def _list_needed(run: Run, name: str) -> list[Path]:
+    "The folders of the runs that a run has needed for a parameter, by its paths, or else by their keys."
+    keys, paths = run.manifest["inputs"]["needs"][name], run.manifest.get("paths", {}).get(name, [])
+    folders = [run.folder / path for path in (paths if isinstance(paths, list) else [paths])]
+    if len(folders) == len(keys) and all(f.name.endswith(key) for f, key in zip(folders, keys)):
+        return folders
+    return [p.parent for key in keys for p in run.folder.parents[1].glob(f"*/*-{key}/run.json")]
+
 # %% ../../nbs/verbs/site_report.ipynb #8f10efc2
-def _tabulate_runs(picked: Mapping[str, Run]) -> pd.DataFrame:
+class _Asked(dict[str, Run]):
+    "Runs by experiment, which note of which of them something was asked."
+
+    def __init__(self, runs: Mapping[str, Run]) -> None:
+        super().__init__(runs)
+        self.read: set[str] = set()
+
+    def __getitem__(self, experiment: str) -> Run:
+        self.read.add(experiment)
+        return super().__getitem__(experiment)
+
+    def get(self, experiment: str, default: Any = None) -> Any:
+        return self[experiment] if experiment in self else default
+
+    def told(self) -> list[Run]:
+        "The runs of which something was asked."
+        return [run for experiment, run in self.items() if experiment in self.read]
+
+
+def _tabulate_runs(runs: Iterable[Run]) -> pd.DataFrame:
     "The runs that the report was written from."
     return pd.DataFrame(
         {
             "run": run.experiment,
             "key": run.key,
             "command": run.manifest.get("command") or "opened by hand",
-            "data": (run.manifest["inputs"].get("data") or "none")[:16],
+            "data": ", ".join(data_digests(run)) or "none",
         }
-        for run in picked.values()
+        for run in runs
     )
 
-
+# %% ../../nbs/verbs/site_report.ipynb #79cb2ae6
 _SHOWN = ("table:unseen", "table:people", "figure:splits", "table:paper", "table:widths", "table:runs")
 
 
@@ -326,7 +395,7 @@ def write_report(
     link: Mapping[Path, str],  # for a run's folder, the address of its page
 ) -> tuple[str, str, list[str]] | None:  # title, claim and parts as HTML
     "The report on real cells as a page; nothing where too little of it has been run."
-    picked = home.pick_reported(runs)
+    picked = _Asked(home.pick_reported(runs))
     if not picked:
         return None
     numbers = Numbers(_SHOWN)
@@ -338,13 +407,14 @@ def write_report(
     works = "".join(
         f"<li id='work-{i}'>{_linked(work)}</li>" for i, work in enumerate(numbers.references(), 1)
     )
-    own = {"run": [link.get(run.folder, "") for run in picked.values()]}
+    title, abstract = write_report_title(picked), write_report_abstract(picked)
+    own = {"run": [link.get(run.folder, "") for run in picked.told()]}
     made = [
         numbers.caption("table:runs", "The runs behind this report."),
-        table_html(_tabulate_runs(picked), links=own),
+        table_html(_tabulate_runs(picked.told()), links=own),
     ]
     sections = {
-        "Abstract": write_report_abstract(picked), "Introduction": [introduction], "Methods": methods,
+        "Abstract": abstract, "Introduction": [introduction], "Methods": methods,
         "Results": results,
         "Limits": limits, "References": [f"<ol class='references'>{works}</ol>"], "How it was made": made,
     }  # fmt: skip
@@ -352,7 +422,7 @@ def write_report(
         f"<h2 id='{name.lower().replace(' ', '-')}'>{name}</h2>{''.join(text)}"
         for name, text in sections.items()
     ]
-    return write_report_title(picked), _CLAIM, parts
+    return title, _CLAIM, parts
 
 
 _CLAIM = "The report on real cells: what was measured on whom, what was found, and how sure it is."
