@@ -153,6 +153,23 @@ def test_the_threshold_page_shows_what_evidence_says(show, built):
     assert page.locator("b").count() == 0 and page.locator("option", has_text="<b>bold</b>").count()
 
 
+def test_a_threshold_from_which_no_cell_is_called_says_so_and_each_scale_has_its_marks(show):
+    page = show("threshold.html")
+    marks = page.locator("label:has([name=prevalence]) .marks span").all_inner_texts()
+    assert marks == ["0.1 %", "2 %", "20 %", "50 %", "90 %"]
+    assert page.locator("[data-place=benefit] text", has_text="net benefit of a cell").count() == 1
+    uncalled = page.evaluate(
+        """() => JSON.parse(document.querySelector('.instrument script').textContent).sources
+               .flatMap(s => s.arms.map((arm, i) => [s.id, i, arm.points.findIndex(p => p[0] + p[1] === 0)]))
+               .find(found => found[2] >= 0)"""
+    )
+    source, arm, place = uncalled
+    page.evaluate("h => { location.hash = h; }", f"source={source}&arm={arm}&threshold={(place + 1) / 100}")
+    settled(page, "document.querySelector('output').textContent", f"{(place + 1) / 100:.2f}")
+    said = page.locator(".said").inner_text()
+    assert said.endswith("No cell is called ALL, so nothing can be said of such a call.")
+
+
 def test_the_threshold_is_moved_by_keyboard_and_stands_in_the_address(show):
     page = show("threshold.html")
     before = page.locator(".said").inner_text()

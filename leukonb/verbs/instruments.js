@@ -154,7 +154,8 @@
       this.output("threshold", threshold.toFixed(2));
       this.output("prevalence", percent(prevalence));
       this.tell(`From a score of ${threshold.toFixed(2)}: sensitivity ${spanned(found.sensitivity)}, specificity ${spanned(found.specificity)}. ` +
-        `Where ${percent(prevalence)} are ALL, a call of ALL is right with a probability of ${spanned(found.ppv)}.`);
+        (found.ill + found.well ? `Where ${percent(prevalence)} are ALL, a call of ALL is right with a probability of ${spanned(found.ppv)}.`
+          : "No cell is called ALL, so nothing can be said of such a call."));
       this.showTables(arm, found, prevalence);
       this.place("scores").replaceChildren(...this.drawScores(arm, threshold));
       this.place("benefit").replaceChildren(...this.drawBenefit(arm, place, prevalence));
@@ -172,7 +173,7 @@
         ["specificity", found.specificity, "share of the HEM cells that are called HEM"],
         ["positive predictive value", found.ppv, "how often a call of ALL is right"],
         ["negative predictive value", found.npv, "how often a call of HEM is right"],
-        ["cells called ALL for one that is", found.review, "how many to look at for each ALL found"],
+        ["cells to review for each ALL found", found.review, "how many are called ALL for one that is"],
         ["net benefit", found.benefit, "ALL found, less false alarms at the price that the threshold sets"],
         ["net benefit of calling every cell ALL", [found.everyone, null, null], "to be beaten, as is 0, the net benefit of calling none"],
       ];
@@ -200,7 +201,7 @@
     }
     marks(x, y) { return [0, 0.25, 0.5, 0.75, 1].map((v) => word(x(v), y, String(v), { "text-anchor": v === 0 ? "start" : v === 1 ? "end" : "middle" })); }
     drawBenefit(arm, place, prevalence) {
-      const width = this.roomOf("benefit"), [height, left, right, top, bottom] = [312, 46, width - 10, 8, 264];
+      const width = this.roomOf("benefit"), [height, left, right, top, bottom] = [312, 62, width - 10, 8, 264];
       const least = -0.25 * prevalence, most = 1.1 * prevalence, at = this.data.thresholds;
       const x = (value) => left + value * (right - left), y = (value) => bottom - (value - least) / (most - least) * (bottom - top);
       const points = (values, order = at.map((_, i) => i)) => order.map((i) => `${x(at[i]).toFixed(1)} ${y(values[i]).toFixed(1)}`);
@@ -217,7 +218,8 @@
         draw("circle", { cx: x(at[place]), cy: y(each[place].benefit[0]), r: 5, fill: "#3557a8" }));
       return [picture(`Net benefit at each threshold where ${percent(prevalence)} are ALL: ${spanned(each[place].benefit)} at ${at[place].toFixed(2)}`, width, height,
         line(left, y(0), right, y(0), "#6b7280", { "stroke-width": 1.5 }), line(left, top, left, bottom, "#9aa0aa"), within, ...ticks, ...this.marks(x, 280),
-        word((left + right) / 2, 300, "threshold", { "text-anchor": "middle" })),
+        word((left + right) / 2, 300, "threshold", { "text-anchor": "middle" }),
+        word(14, (top + bottom) / 2, "net benefit of a cell", { "text-anchor": "middle", transform: `rotate(-90 14 ${(top + bottom) / 2})` })),
       make("figcaption", {}, "Net benefit: this classifier with its interval (blue), calling every cell ALL (dashed), calling none (0). What is lower than the frame is not drawn.")];
     }
   }

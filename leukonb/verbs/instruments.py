@@ -75,13 +75,21 @@ def _choice(name: str, label: str) -> str:
     return f'<label class="control">{escape(label)} <select name="{name}"></select></label>'
 
 
-def _slider(name: str, label: str, least: float, most: float, step: float, value: float) -> str:
-    "Something to slide, by finger, mouse or arrow keys, with its value beside it."
+def _slider(
+    name: str, label: str, least: float, most: float, step: float, value: float, marks: Sequence[str] = ()
+) -> str:
+    "Something to slide, by finger, mouse or arrow keys, with its value beside it; marks stand evenly below it."
     ends = f'min="{least:g}" max="{most:g}" step="{step:g}" value="{value:g}"'
     return (
         f'<label class="control wide">{escape(label)} <output></output>'
-        f'<input type="range" name="{name}" {ends}></label>'
+        f'<input type="range" name="{name}" {ends}>{_below(marks)}</label>'
     )
+
+
+def _below(marks: Sequence[str]) -> str:
+    "What stands below a slider, evenly from end to end; the value beside it says the same to a screen reader."
+    each = "".join(f"<span>{escape(mark)}</span>" for mark in marks)
+    return f'<span class="marks" aria-hidden="true">{each}</span>' if marks else ""
 
 # %% ../../nbs/verbs/instruments.ipynb #656ed0ed
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -151,14 +159,17 @@ def make_operating_page(
     controls = [
         _choice("source", "Cells"),
         _choice("arm", "Classifier"),
-        _slider("threshold", "Call a cell ALL from a score of", 0.01, 0.99, 0.01, 0.5),
+        _slider(
+            "threshold", "Call a cell ALL from a score of", 0.01, 0.99, 0.01, 0.5, ("0.01", "0.50", "0.99")
+        ),
         _slider(
             "prevalence",
-            "Share of ALL where it would be used",
+            "Share of ALL where it would be used, in finer steps where it is small",
             0,
             len(PREVALENCES) - 1,
             1,
             PREVALENCES.index(0.5),
+            [f"{100 * share:g} %" for share in PREVALENCES[:: len(PREVALENCES) // 4]],
         ),
     ]
     caption = f"{first['title']}, {first['arms'][0]['name']}: intervals of 95 % over people"
