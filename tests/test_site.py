@@ -1,5 +1,6 @@
 """The site: whole or absent, the same each time, true about its runs, and complete in itself."""
 
+import os
 import re
 from html import escape, unescape
 from pathlib import Path
@@ -329,3 +330,33 @@ def test_how_a_run_was_made_is_told_once_at_the_end_and_never_in_two_ways(nbs):
     assert "<td>none</td></tr><tr><th scope='row'>size" not in made
     assert "<b>found</b>" in shown and "Parameters of this run" in made and "Parameters of" not in shown
     assert "show()" in made and "show()" not in shown and "<details class='made'>" in made
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "size", "said"),
+    [(True, 4, ""), (True, 400_000, "too large for a page"), (False, 4, "terms that a web page cannot hold")],
+)
+def test_predictions_of_drawn_cells_are_offered_and_those_of_people_are_not(nbs, synthetic, size, said):
+    made = run(nbs, synthetic=synthetic)
+    (made.folder / "predictions.parquet").write_bytes(b"0" * size)
+    places = site.published_files(made).values()
+    table = site.provenance_html(made, "runs/quick/training-training.ipynb", places).source
+    assert ("/predictions.parquet' download>" in table) == (not said)
+    assert said in table and ("<th scope='row'>predictions</th>" in table) == bool(said)
+
+
+def test_a_table_that_two_runs_share_stands_in_the_site_once(nbs):
+    first, again, other = run(nbs), run(nbs, seed=1), run(nbs, seed=2)
+    (other.folder / "loss.csv").write_text("epoch,loss\n1,0.7\n")
+    doubles = site.find_doubles([first, again, other])
+    folder = nbs.parents[1] / "site"
+    for made in (first, again, other):
+        site.copy_offers(made, folder, doubles)
+    tables = sorted(p.parent.name for p in folder.rglob("loss.csv"))
+    assert tables == sorted([first.folder.name, other.folder.name])
+    offered = site._list_offers(again, doubles).values()
+    shared = f"files/{'/'.join(first.folder.parts[-3:])}/loss.csv"
+    pages = site.page_addresses([first, again, other])
+    places = site._find_places([first, again, other], pages, nbs, {})
+    assert shared in offered and places[os.path.realpath(again.folder / "loss.csv")] == shared
+    assert all((folder / place).is_file() for place in offered)

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_markup', 'escape_title', 'strip_paths', 'relink_text',
            'clean_cells', 'split_heading', 'write_page', 'note_worth', 'note_subjects', 'list_warnings',
-           'published_files', 'kept_notebook', 'provenance_html', 'part_cells', 'list_choices', 'stage_run',
-           'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells', 'drop_row_numbers',
-           'stage_notebook', 'list_library', 'study_title', 'stage_runs', 'group_by_study', 'stage_home', 'stage_site',
-           'stage_readable', 'render_site', 'seal_site', 'describe_size', 'build_site', 'open_server', 'serve_site']
+           'published_files', 'find_doubles', 'kept_notebook', 'provenance_html', 'part_cells', 'list_choices',
+           'stage_run', 'copy_offers', 'ended_pages', 'stage_ended', 'describe_definitions', 'document_cells',
+           'drop_row_numbers', 'stage_notebook', 'list_library', 'study_title', 'stage_runs', 'group_by_study',
+           'stage_home', 'stage_site', 'stage_readable', 'render_site', 'seal_site', 'describe_size', 'build_site',
+           'open_server', 'serve_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
 import ast, functools, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
@@ -23,7 +24,7 @@ from urllib.parse import quote, unquote
 import pandas as pd
 import nbformat, yaml
 from nbformat import NotebookNode
-from ..files import Refusal, write_text
+from ..files import Refusal, digest_file, write_text
 from ..numbers import name_score
 from ..pictures import NO_SUBJECTS
 from ..draw.cells import place_pictures
@@ -324,13 +325,30 @@ def list_warnings(run: Run) -> list[NotebookNode]:
 
 # %% ../../nbs/verbs/site.ipynb #806f9673
 _PUBLISHED = ("run.json", "result.json", "*.csv", "*.md", "*.png", "evidence.json")
+_PREDICTIONS, _LARGEST = "predictions.parquet", 300_000  # bytes of such a table that is offered
+
+
+def _offers_predictions(run: Run) -> bool:
+    "Whether a run has predictions that may stand in a site: of drawn cells, and not too large."
+    table = run.folder / _PREDICTIONS
+    return bool(run.manifest.get("synthetic")) and table.is_file() and table.stat().st_size <= _LARGEST
+
+
+def _say_kept(run: Run) -> str:
+    "Why the predictions of a run are not among its files; nothing where they are, or there are none."
+    if not (run.folder / _PREDICTIONS).is_file() or _offers_predictions(run):
+        return ""
+    if run.manifest.get("synthetic"):
+        return "kept beside the record: too large for a page"
+    return "kept beside the record: a row for each cell of a patient, under terms that a web page cannot hold"
 
 
 def published_files(run: Run) -> dict[Path, str]:
     "The files of a run that has a page which a reader may take away: for each, its place in the site."
     place = f"files/{'published/' * is_published(run)}{'/'.join(run.folder.parts[-3:])}"
     if run.done:
-        files = [p for kind in _PUBLISHED for p in sorted(run.folder.glob(kind))]
+        kinds = (*_PUBLISHED, *[_PREDICTIONS] * _offers_predictions(run))
+        files = [p for kind in kinds for p in sorted(run.folder.glob(kind))]
         files += [] if is_published(run) else [run.notebook]  # which comes with leukonb
         offered = {p: f"{place}/{p.name}" for p in files if p.is_file()}
         article = run.folder / "article.md"
@@ -343,6 +361,26 @@ def published_files(run: Run) -> dict[Path, str]:
     notebook = kept_notebook(run)
     offered = {run.folder / "run.json": f"{place}/run.json"}
     return offered | ({notebook: f"{place}/{run.experiment}.ipynb"} if notebook else {})
+
+# %% ../../nbs/verbs/site.ipynb #e09af1d7
+def find_doubles(
+    runs: Iterable[Run],
+) -> dict[str, str]:  # for a file on the disk, its place in the site
+    "The tables of a run that an earlier one of its study and name offers byte for byte, at the place of that."
+    first: dict[tuple[object, ...], str] = {}
+    doubles = {}
+    for run in runs:
+        own = (*run.folder.parts[-3:-1], run.name)
+        for path, place in published_files(run).items() if run.done else ():
+            if path.suffix in (".csv", ".json") and path.name != "run.json":
+                same = first.setdefault((*own, path.name, digest_file(path)), place)
+                doubles |= {os.path.realpath(path): same} if same != place else {}
+    return doubles
+
+
+def _list_offers(run: Run, places: Mapping[str, str]) -> dict[Path, str]:
+    "The files that a run offers, each at the place where it stands in the site."
+    return {path: places.get(os.path.realpath(path), place) for path, place in published_files(run).items()}
 
 # %% ../../nbs/verbs/site.ipynb #e9e1385b
 def kept_notebook(run: Run) -> Path | None:
@@ -384,6 +422,7 @@ def provenance_html(
         **facts,
         "took": took,
         "files": ", ".join(links),
+        "predictions": _say_kept(run),
         "executed notebook": f"in the repository: <code>{escape(kept)}</code>" if kept else "",
     }
     body = "".join(f"<tr><th scope='row'>{k}</th><td>{v}</td></tr>" for k, v in rows.items() if v)
@@ -403,9 +442,11 @@ def _head_of(run: Run, page: str = "", others: Sequence[tuple[str, str]] = ()) -
     return [*chosen, *list_warnings(run), _raw_html(line)]
 
 
-def _made_of(run: Run, page: str, outputs: Sequence[NotebookNode] = (), code: str = "") -> list[NotebookNode]:
+def _made_of(
+    run: Run, page: str, places: Mapping[str, str], outputs: Sequence[NotebookNode] = (), code: str = ""
+) -> list[NotebookNode]:
     "The end of a run's page: where it comes from, with outputs and code that only few will read."
-    table = provenance_html(run, page, published_files(run).values())
+    table = provenance_html(run, page, _list_offers(run, places).values())
     cells = [nbformat.v4.new_code_cell("#| echo: false", outputs=list(outputs))] if outputs else []
     cells += [_raw_html(_program_html(code))] if code else []
     summary = "Command, data, parameters, code and files" if code else "Command, data and files"
@@ -481,7 +522,7 @@ def stage_run(
     for cell in cells:
         _relink_cell(cell, run.folder.resolve(), page, places)
     shown, ending, code = part_cells(cells)
-    made = _made_of(run, page, ending, code)
+    made = _made_of(run, page, places, ending, code)
     head = _head_of(run, page, others)
     write_page(to / page, run.manifest.get("title") or title, claim, [*head, *shown, *made])
 
@@ -489,9 +530,10 @@ def stage_run(
 def copy_offers(
     run: Run,
     site: Path,  # the built site
+    places: Mapping[str, str],  # of files that stand elsewhere than with the run, from `find_doubles`
 ) -> None:
     "Copy what a run offers into the built site."
-    for source, place in published_files(run).items():
+    for source, place in _list_offers(run, places).items():
         (site / place).parent.mkdir(parents=True, exist_ok=True)
         if source.name == "article.pdf":
             make_pdf(source.with_suffix(".md"), site / place)
@@ -561,7 +603,7 @@ def stage_ended(
     head = [_callout("important", f"Not done, {run.status['status']}: {why}")]
     head += [_raw_html(f"<p><a href='#ended'>In cell {number}</a>, as Jupyter counts.</p>")]
     title = f"{run.manifest.get('title') or title} (not done)"
-    write_page(to / page, title, claim, [*head, *_head_of(run), *cells, *_made_of(run, page)])
+    write_page(to / page, title, claim, [*head, *_head_of(run), *cells, *_made_of(run, page, places)])
 
 # %% ../../nbs/verbs/site.ipynb #14c99faa
 def _read_comments(source: str) -> dict[int, str]:
@@ -966,7 +1008,7 @@ def _find_places(
         if run.folder in pages:
             places |= {os.path.realpath(p): place for p, place in published_files(run).items()}
             places[os.path.realpath(run.notebook)] = html_address(pages[run.folder])
-    return places
+    return places | find_doubles(runs)
 
 # %% ../../nbs/verbs/site.ipynb #7c04af38
 def _follow(items: Sequence[Any], what: str) -> Iterable[Any]:
@@ -1201,9 +1243,10 @@ def build_site(
         if len(runs) >= 100:
             print(f"leukonb: the pages of {len(runs):,} runs are built", file=sys.stderr)
         seal_site(site := render_site(project))
+        doubles = find_doubles(runs)
         for run in runs:
             if run.done or kept_notebook(run):
-                copy_offers(run, site)
+                copy_offers(run, site, doubles)
         _state_size(site)
         with replacing(to, "site") as new:
             shutil.copytree(site, new, dirs_exist_ok=True)
