@@ -1,9 +1,12 @@
 """What the site says of itself: headings are listed, a command keeps its hyphens, runs that are alike lead to each other."""
 
+import shutil
+
 import pandas as pd
 import yaml
 
 from conftest import ROOT
+from leukonb.runs.published import find_published
 from leukonb.verbs import licences, menu, site, site_guides
 from leukonb.pages.faults import read_record
 from test_site import built, run
@@ -54,6 +57,27 @@ def test_times_and_the_menu_name_runs_in_words(nbs):
     assert site._short_name(point) == "support vector machine"
     assert site._list_run(point)["run"] == "Without a network: support vector machine"
     assert site_guides.tabulate_times([point]).experiment.tolist() == ["Training"]
+
+
+def test_what_is_found_on_the_release_is_no_entry_of_a_study_of_drawn_cells(nbs):
+    shutil.copy(nbs / "experiments/training.ipynb", nbs / "experiments/released.ipynb")
+    drawn, found = run(nbs), run(nbs, experiment="released", synthetic=None)
+    peers = next(record for record in find_published() if record.experiment == "peers")
+    runs = [drawn, found, peers]
+    sections = site._list_results(runs, site.page_addresses(runs))
+    named = {section["section"]: [entry["text"] for entry in section["contents"]] for section in sections}
+    assert named["The release and the paper"] == ["What was released", "What others published"]
+    assert [*named.values()][0] == ["Training"] and len(named) == 2
+    assert [site._list_run(each)["study"] for each in runs] == ["quick", *["The release and the paper"] * 2]
+
+
+def test_published_studies_are_told_apart_and_the_menu_has_the_words_people_look_for():
+    runs = find_published()
+    sections = [section["section"] for section in site._list_results(runs, site.page_addresses(runs))]
+    assert {"Published: Real cells", "Published: Real cells, from their images"} <= set(sections)
+    assert "Published records" not in sections
+    assert menu.name_experiment("transfer") == "Domain shift"
+    assert all((ROOT / "nbs" / page.removeprefix("library/")).is_file() for page in menu._TITLES)
 
 
 def test_the_licence_of_a_package_is_seen_before_its_version():

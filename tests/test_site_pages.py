@@ -90,6 +90,8 @@ def staged(project):
             "#| echo: false", outputs=[nbformat.v4.new_output("display_data", {"text/html": figure("far")})]
         ),
     ]
+    listed = {f"what is said {i}": ["a word or two"] * 60 for i in range(7)}
+    runs = table_html(pd.DataFrame({**listed, "key": ["0f1e2d3c"] * 60}))
     scores = [html("<table><tr><th>score</th></tr><tr><td>AUROC</td></tr></table>"), html(wide(80))]
     for name, title, cells in (
         ("index", "A laboratory", home),
@@ -100,6 +102,7 @@ def staged(project):
             [code("#| echo: false", outputs=[long_figure()])],
         ),
         ("library/data/cohort", "Cohort", []),
+        ("runs/index", "Runs", [html(f"<div class='runs-list'>{runs}</div>")]),
         ("library/data/splits", "Splits", [code("#| echo: false", outputs=[low_figure()])]),
     ):
         site.write_page(project / f"{name}.ipynb", title, "A claim.", cells)
@@ -115,7 +118,7 @@ def staged(project):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A site of five pages in a folder, and its address there."""
+    """A site of six pages in a folder, and its address there."""
     project = tmp_path_factory.mktemp("tiny")
     staged(project)
     site.seal_site(built := site.render_site(project))
@@ -382,6 +385,15 @@ def test_a_wide_table_keeps_its_numbers_on_a_phone(home):
         home.locator("main td[data-label=mean] .short").first.evaluate("e => e.getBoundingClientRect().x"),
     )
     assert ends >= value > 100  # the interval stands with its value, and not below the column's name
+
+
+def test_a_long_list_of_runs_is_read_on_a_phone_without_scrolling_sideways(browser, tiny):
+    page, wrong = opened(browser, tiny.as_uri() + "/", "runs/index.html", 390)
+    page.wait_for_selector("table.brief")
+    frame = page.locator(".runs-list .table-wrap")
+    assert frame.evaluate("f => f.scrollWidth <= f.clientWidth + 1") and not wrong
+    assert page.locator("td[data-label=key]").first.bounding_box()["x"] < 390
+    page.close()
 
 
 def test_what_is_wider_than_its_column_is_reached_by_keyboard(home):

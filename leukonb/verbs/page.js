@@ -185,11 +185,13 @@
     const table = frame.querySelector("table");
     frame.classList.remove("wide");  // which gives words more room, so that it would measure itself
     if (table) {
-      table.classList.remove("stacked");
+      table.classList.remove("stacked", "brief");
       const rows = table.rows.length, wide = frame.scrollWidth > frame.clientWidth + 1;
       // Maps beside their cell are compared along a row, so they scroll and are not stacked; so does a table that would be
       // dozens of screens high.
       if (narrow.matches && wide && rows * table.rows[0].cells.length <= 320 && table.tHead && !table.classList.contains("maps")) { label(table); table.classList.add("stacked"); }
+      // A list of many runs is short where each is a line or two that say all that its row does.
+      else if (narrow.matches && wide && frame.closest(".runs-list")) { label(table); table.classList.add("brief"); }
     }
     const wide = frame.clientWidth > 0 && frame.scrollWidth > frame.clientWidth + 1;
     frame.classList.toggle("wide", wide);

@@ -33,7 +33,7 @@ from .article_pdf import find_maker, make_pdf
 from .home import describe_citation, describe_home, find_citation
 from .licences import describe_licences, list_licences
 from .instruments import Instrument, add_to_menu, make_instruments, say_what_moves
-from .menu import arrange_menu, name_experiment, name_runs, pick_first
+from .menu import ABOUT_RELEASE, OF_RELEASE, arrange_menu, name_experiment, name_runs, pick_first
 from ..pages.faults import read_record
 from ..runs.keep import check_target, replacing
 from ..runs.key import package_folder
@@ -362,7 +362,7 @@ def published_files(run: Run) -> dict[Path, str]:
     offered = {run.folder / "run.json": f"{place}/run.json"}
     return offered | ({notebook: f"{place}/{run.experiment}.ipynb"} if notebook else {})
 
-# %% ../../nbs/verbs/site.ipynb #e09af1d7
+# %% ../../nbs/verbs/site.ipynb #041f84b8
 def find_doubles(
     runs: Iterable[Run],
 ) -> dict[str, str]:  # for a file on the disk, its place in the site
@@ -781,7 +781,7 @@ def _list_run(run: Run) -> dict[str, str | None]:
     where = f"in cell {status['cell']}: " if status.get("cell") else ""
     said_of = [*["published"] * is_published(run), status["status"]]
     return {
-        "study": run.folder.parts[-3],
+        "study": ABOUT_RELEASE if run.experiment in OF_RELEASE else run.folder.parts[-3],
         "experiment": name_experiment(run.experiment),
         "run": said.get("title") or run.name,
         "key": run.key[:8],
@@ -808,7 +808,8 @@ def stage_runs(
         "Every run there is a record of, with how it ended; "
         "a run that ended badly leads to its notebook as far as it came."
     )
-    write_page(to / "runs/index.ipynb", "Runs", claim, [_raw_html(table)])
+    listed = _raw_html(f"<div class='runs-list'>{table}</div>")
+    write_page(to / "runs/index.ipynb", "Runs", claim, [listed])
 
 # %% ../../nbs/verbs/site.ipynb #190fa936
 def group_by_study(
@@ -967,22 +968,29 @@ def _list_pages(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[str | di
     return [*shown, more] if len(listed) > _MOST else shown
 
 
+def _list_results(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[dict]:
+    "The results for the sidebar: a section for each study, before the published ones what is found on the release."
+    sections, found = [], {}
+    for published in (False, True):
+        for name, those in group_by_study(runs, pages, published).items():
+            for run in those:
+                if run.experiment in OF_RELEASE:
+                    found.setdefault(run.experiment, run)
+            title = f"{'Published: ' * published}{escape_title(study_title(name)[0])}"
+            own = [run for run in those if run.experiment not in OF_RELEASE]
+            sections.append({"section": title, "contents": _list_pages(own, pages)})
+        if not published:
+            place = len(sections)
+    sections.insert(place, {"section": ABOUT_RELEASE, "contents": _list_pages([*found.values()], pages)})
+    return [section for section in sections if section["contents"]]
+
+
 def _list_sidebar(
     config: dict, nbs: Path, library: Mapping[Path, str], runs: Sequence[Run], pages: Mapping[Path, str]
 ) -> list[dict]:
     "The contents of the sidebar: the home page, the report, the results, the library."
-    studies = [
-        {"section": escape_title(study_title(name)[0]), "contents": _list_pages(those, pages)}
-        for name, those in group_by_study(runs, pages).items()
-    ]
-    records = [
-        page
-        for those in group_by_study(runs, pages, published=True).values()
-        for page in _list_pages(those, pages)
-    ]
-    shelf = [{"section": "Published records", "contents": records}] if records else []
     rooms = _library_sections(config, nbs, library)
-    return arrange_menu([*studies, *shelf], rooms, _first_pages(runs, pages))
+    return arrange_menu(_list_results(runs, pages), rooms, _first_pages(runs, pages))
 
 # %% ../../nbs/verbs/site.ipynb #b3318815
 def _read_look(nbs: Path) -> dict:
