@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 
+from conftest import ROOT
 from leukonb.files import refusal_line, write_json
 from leukonb.draw.look import figure_html
 from leukonb.runs.process import execute_run, prepare_folder
@@ -80,6 +81,7 @@ def test_a_folder_that_is_no_site_is_left_alone(nbs):
     group="site", fault="The site is built twice", injected="two builds", promise="the same bytes"
 )
 def test_two_builds_are_the_same_bytes(nbs):
+    (nbs.parent / "CITATION.cff").write_text((ROOT / "CITATION.cff").read_text())
     run(nbs, "training", "<b>once</b>")
     run(nbs, "report", name="report")
     first, second = (
@@ -87,6 +89,8 @@ def test_two_builds_are_the_same_bytes(nbs):
         for s in (built(nbs).rename(nbs.parents[1] / "first"), built(nbs))
     )
     assert first == second and Path("runs/quick/training-training.html") in first
+    assert first[Path("CITATION.cff")] == (ROOT / "CITATION.cff").read_bytes()
+    assert b"href='CITATION.cff'" in first[Path("cite.html")]
 
 
 def test_every_page_says_what_its_figures_are_worth(nbs):

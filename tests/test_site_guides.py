@@ -1,5 +1,6 @@
 """What the site says of itself: headings are listed, a command keeps its hyphens, runs that are alike lead to each other."""
 
+import re
 import shutil
 
 import pandas as pd
@@ -78,6 +79,14 @@ def test_published_studies_are_told_apart_and_the_menu_has_the_words_people_look
     assert "Published records" not in sections
     assert menu.name_experiment("transfer") == "Domain shift"
     assert all((ROOT / "nbs" / page.removeprefix("library/")).is_file() for page in menu._TITLES)
+
+
+def test_the_page_on_citing_offers_the_file_and_an_entry_with_a_year_for_each_work():
+    page = "".join(site_guides.describe_citing((ROOT / "CITATION.cff").read_text(encoding="utf-8")))
+    entries = re.findall(r"<code>(@.*?)</code>", page, re.S)
+    assert len(entries) == 3 and all(re.search(r"year = \{\d{4}\}", entry) for entry in entries)
+    assert "eprint = {2601.01026}" in entries[2] and "Braga and Dantas" in entries[2]
+    assert "<a href='CITATION.cff' download>" in page
 
 
 def test_the_licence_of_a_package_is_seen_before_its_version():

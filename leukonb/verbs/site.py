@@ -30,7 +30,7 @@ from ..pictures import NO_SUBJECTS
 from ..draw.cells import place_pictures
 from ..draw.look import figure_html, table_html
 from .article_pdf import find_maker, make_pdf
-from .home import describe_citation, describe_home, find_citation
+from .home import describe_home, find_citation
 from .licences import describe_licences, list_licences
 from .instruments import Instrument, add_to_menu, make_instruments, say_what_moves
 from .menu import ABOUT_RELEASE, OF_RELEASE, arrange_menu, name_experiment, name_runs, pick_first
@@ -49,7 +49,7 @@ from leukonb.runs.record import (
     read_runs,
     say_odd,
 )
-from .site_guides import describe_reliability, describe_speed
+from .site_guides import describe_citing, describe_reliability, describe_speed
 from .site_page import finish_page, outside_addresses
 from .site_report import data_digests
 from .site_search import Section, write_index
@@ -362,7 +362,7 @@ def published_files(run: Run) -> dict[Path, str]:
     offered = {run.folder / "run.json": f"{place}/run.json"}
     return offered | ({notebook: f"{place}/{run.experiment}.ipynb"} if notebook else {})
 
-# %% ../../nbs/verbs/site.ipynb #041f84b8
+# %% ../../nbs/verbs/site.ipynb #f08155e0
 def find_doubles(
     runs: Iterable[Run],
 ) -> dict[str, str]:  # for a file on the disk, its place in the site
@@ -917,7 +917,7 @@ def stage_home(
 def _stage_guides(runs: Sequence[Run], addresses: Mapping[Path, str], to: Path, whole: bool) -> None:
     "Stage the pages on how to cite and how far to trust; in a whole site those on speed and licences, too."
     claim = "How to cite the suite, the data and the paper it starts from."
-    cited = _tell_parts(describe_citation(find_citation(notebooks_folder())))
+    cited = _tell_parts(describe_citing(find_citation(notebooks_folder())))
     write_page(to / "cite.ipynb", "Cite", claim, cited)
     leads: dict[str, list[str]] = {}
     for folder, address in addresses.items():
@@ -1255,6 +1255,8 @@ def build_site(
         for run in runs:
             if run.done or kept_notebook(run):
                 copy_offers(run, site, doubles)
+        if text := find_citation(notebooks_folder()):
+            write_text(site / "CITATION.cff", text)
         _state_size(site)
         with replacing(to, "site") as new:
             shutil.copytree(site, new, dirs_exist_ok=True)
