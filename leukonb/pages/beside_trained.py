@@ -53,6 +53,7 @@ def gather_beside(
     trained: Sequence[tuple[Mapping[str, Any], pd.DataFrame]],  # parameters of a training, its predictions
     cells: pd.DataFrame,  # the cohort's table
     cues: pd.DataFrame,  # indexed by cell
+    at: int = 0,  # pixels, at which the cues were measured; `attrs['given']` of each table says so
 ) -> dict[str, pd.DataFrame]:  # {split: the test rows of its networks and of the plain classifiers}
     "Networks and plain classifiers of each split; a `Refusal` for a network that was tested on other cells."
     groups: dict[tuple, list[tuple[Mapping[str, Any], pd.DataFrame]]] = {}
@@ -66,6 +67,8 @@ def gather_beside(
         name = f"split {those[0][0]['iteration']} by {those[0][0]['unit']}"
         name += f", seed {those[0][0]['split_seed']}" if name in found else ""
         found[name] = predictions.concatenate_tables([*tested, plain])
+        split = beside.redraw_split(cells, those[0][0])
+        found[name].attrs["given"] = beside.describe_given(at, split[split.cell.isin(cues.index)], name)
     return found
 
 # %% ../../nbs/pages/beside_trained.ipynb #a9026b5c
@@ -146,7 +149,8 @@ def ask_beside(
     cohort = load_cohort(folder)
     facts = [run.manifest["inputs"]["parameters"] for run in trained]
     tables = [predictions.read_predictions(run.folder / "predictions.parquet") for run in trained]
-    return gather_beside(list(zip(facts, tables)), cohort.cells, keep_cues(cohort, size, folder))
+    cues, at = keep_cues(cohort, size, folder), beside.find_cue_size(cohort, size)
+    return gather_beside(list(zip(facts, tables)), cohort.cells, cues, at)
 
 
 def show_beside(
@@ -154,7 +158,8 @@ def show_beside(
     threshold: float = 0.5,
 ) -> None:
     "Which of the two each network beats, the figure, and the table of scores with intervals over identities."
-    show_sentences(describe_trained(compare_trained(tables, threshold)))
+    given = [table.attrs["given"] for table in tables.values() if "given" in table.attrs]
+    show_sentences([*given, *describe_trained(compare_trained(tables, threshold))])
     if not tables:
         return
     scores = folds.judge_arms(tables, threshold, names=[_METRIC, "weighted_f1"])

@@ -191,12 +191,13 @@ def describe_claims(
     assumed: bool = True,  # whether what the tests assume is said as well
 ) -> list[str]:  # sentences
     "How often tests of these scores are wrong at about so many people of each class."
-    people, said = rows.groupby("label").identity.nunique(), {}
+    people = rows.groupby("label").identity.nunique()
+    said: dict[tuple[str, str], list[str]] = {}
     for name, test in dict.fromkeys(zip(compared.metric, compared.test)):
         size = int(people.ALL), int(people.HEM)
         sentence = claims.describe(name, test, *size, counted.read_every_claim())
-        said.setdefault(sentence, []).append(name_score(name))
-    held = [f"{', '.join(scores)}: {sentence}" for sentence, scores in said.items()]
+        said.setdefault((test, sentence), []).append(name_score(name))
+    held = [f"{', '.join(scores)}, by the {test}: {sentence}" for (test, sentence), scores in said.items()]
     other = "Intervals of a difference were counted at 95 % only."
     return [*held, *([other] if level != 0.95 else []), *([ASSUMED] if assumed else [])]
 

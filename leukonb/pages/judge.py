@@ -52,9 +52,10 @@ def list_arms(judged: Judgement) -> dict[str, dict[tuple[int, int], pd.DataFrame
 
 
 def name_networks(arms: Arms) -> str:
-    "Which arms, and whether each is one network or a mean over several; nothing of a single network."
-    kinds = {arm: networks.describe_networks(looked) for arm, looked in arms.items()}
-    if list(kinds.values()) == ["one network"]:
+    "Which arms, and whether each is one classifier or a mean over several; nothing of a single one."
+    said = {arm: networks.describe_networks(looked) for arm, looked in arms.items()}
+    kinds = {arm: kind.replace("network", "classifier") for arm, kind in said.items()}  # area alone is none
+    if list(kinds.values()) == ["one classifier"]:
         return ""
     if len(set(kinds.values())) == 1:
         kind = next(iter(kinds.values()))

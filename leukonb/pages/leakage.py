@@ -6,8 +6,8 @@
 __all__ = ['UNITS', 'FeatureFinder', 'choose_units', 'Protocol', 'check_protocol', 'measure_exposure', 'measure_exposures',
            'train_and_score', 'train_networks', 'compute_features', 'describe_features', 'train_all_heads',
            'resample_scores', 'measure_optimism', 'compare_steps', 'scores_by_iteration', 'add_corrected_intervals',
-           'count_scored_people', 'describe_steps', 'draw_leakage', 'score_plain_ways', 'measure_plain', 'add_plain',
-           'describe_truth', 'describe_findings']
+           'count_scored_people', 'describe_steps', 'draw_leakage', 'score_plain_ways', 'describe_given_ways',
+           'measure_plain', 'add_plain', 'describe_truth', 'describe_findings']
 
 # %% ../../nbs/pages/leakage.ipynb #dde74405
 import logging
@@ -466,6 +466,18 @@ def score_plain_ways(
     return {
         name: (own[own.classifier == name], new[new.classifier == name]) for name in own.classifier.unique()
     }
+
+
+def describe_given_ways(
+    cells: pd.DataFrame,  # the cohort's table
+    how: Protocol,
+    iterations: int,
+    units: Sequence[str],
+    pixels: int,  # at which cues were measured
+) -> list[str]:  # a sentence for each way to split but over copies
+    "On what the plain classifiers of each way to split were trained."
+    drawn = {u: [how.draw(cells, u, i)[0] for i in range(iterations)] for u in units if u != "copies"}
+    return [beside.describe_given(pixels, each, f"splits by {UNITS[u]}") for u, each in drawn.items()]
 
 
 def measure_plain(
