@@ -5,14 +5,22 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
+
+from leukonb.pages import beside, folds, holding, judge, shortcuts, transfer, ways
+
 ROOT = Path(__file__).parents[1]
+SHOWN = ("None", "'Markdown'", "'HTML'")  # nothing, or what was made to be looked at
 
 
 @lru_cache
 def shown_by(module: str, function: str) -> str:
     """What a function of leukonb says that it returns, read from its source."""
-    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
     defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if function not in defined:
+        return "not known"
     return ast.unparse(defined[function].returns or ast.Constant("unsaid"))
 
 
@@ -29,7 +37,7 @@ def last_values(path: Path):
         ending = tree.body[-1].value
         assert isinstance(ending, ast.Call), f"{path.name}: {ast.unparse(ending)}"
         first, *rest = ast.unparse(ending.func).split(".")
-        module, _, function = ".".join([names[first], *rest]).rpartition(".")
+        module, _, function = ".".join([names.get(first, first), *rest]).rpartition(".")
         yield ast.unparse(ending), shown_by(module, function)
 
 
@@ -38,6 +46,83 @@ def test_no_cell_of_an_experiment_ends_in_a_value_that_python_would_print():
         path.stem: ending
         for path in sorted((ROOT / "nbs" / "experiments").glob("*.ipynb"))
         for ending, what in last_values(path)
-        if what != "None"
+        if what not in SHOWN and not ending.startswith("written.write(")
     }
     assert not printed
+
+
+def compared(low: float, high: float, p: float) -> str:
+    row = ["a network", "area alone", (low + high) / 2, low, high, p, "not told apart"]
+    columns = ["arm", "beside", "difference", "low", "high", "p", "verdict"]
+    return beside.describe_plain(pd.DataFrame([row], columns=columns))[0]
+
+
+def test_an_interval_and_a_test_that_disagree_are_both_stated():
+    assert "the interval holds 0, the test alone has p = .014" in compared(-0.109, 0.056, 0.014)
+    assert "the interval does not hold 0, the test has p = .080" in compared(0.01, 0.1, 0.08)
+    assert "holds" not in compared(-0.1, 0.1, 0.5) and "hold" not in compared(0.1, 0.2, 0.01)
+
+
+def test_a_plain_baseline_says_at_how_many_pixels_and_on_whom_it_was_trained():
+    rows = pd.DataFrame({"cell": list("abcdef"), "identity": list("112345")})
+    whole = rows.assign(split=["train"] * 4 + ["test"] * 2)
+    apart = rows.assign(split=["train"] * 3 + ["validation", "test", "test"])
+    said = beside.describe_given(225, whole), beside.describe_given(450, apart)
+    assert "at 225 pixels and trained on 4 cells of 3 people" in said[0] and "no cell is set apart" in said[0]
+    assert "at 450 pixels and trained on 3 cells of 2 people" in said[1]
+    assert "set apart for validation, and not among them: 1" in said[1]
+    assert "on average over the splits" in beside.describe_given(225, [whole, apart])
+
+
+def test_area_alone_is_not_called_a_network():
+    looked = {arm: {(0, 0): pd.DataFrame()} for arm in ("area alone", "a frozen network")}
+    assert judge.name_networks(looked) == "area alone, a frozen network, each one classifier"
+    assert judge.name_networks({"area alone": looked["area alone"]}) == ""
+
+
+def test_each_claim_names_its_test():
+    rows = pd.DataFrame({"identity": list("abcdefgh"), "label": ["ALL"] * 4 + ["HEM"] * 4})
+    tests = ["studentised permutation of identities", "DeLong"]
+    said = holding.describe_claims(rows, pd.DataFrame({"metric": "auroc", "test": tests}), assumed=False)
+    assert [line.split(":")[0] for line in said] == [f"AUROC, by the {test}" for test in tests]
+
+
+def test_the_background_is_judged_by_its_rule_under_every_split():
+    cues = ["size", "background"] * 2
+    rows = pd.DataFrame({"cue": cues, "split by": ["identity"] * 2 + ["image"] * 2, "value": 0.6})
+    rows = rows.assign(low=[0.6, 0.4, 0.6, 0.607], high=[0.8, 0.6, 0.8, 0.651])
+    of_identity, of_image, _ = shortcuts.describe_cues(rows)
+    assert "split by identity" in of_identity and "as it should" in of_identity
+    assert "split by image" in of_image and "does not hold chance" in of_image
+
+
+def test_a_gain_is_not_a_negative_loss_and_nothing_has_no_minus():
+    names = dict(direction="fold 0 to fold 1", arm="area alone", change="stain 0.2", auroc=0.9)
+    losses = pd.DataFrame([{**names, "lost": -0.086, "low": -0.1, "high": 0.01}])
+    assert "gained 0.086 (-0.010 to +0.100) and has 0.900" in transfer.describe_losses(losses)[0]
+    step = dict(arm="boosted trees", more="image", less="cell", value=-0.0002, low=-0.001, high=-0.0001)
+    said = ways.describe_ways(pd.DataFrame([step]))[0]
+    assert "+0.000 (-0.001 to +0.000) split by image rather than by cell" in said and "-0.000" not in said
+
+
+def test_people_are_named_by_numbers_that_the_table_holds():
+    subjects, identities = ["H6", "H7", "H10", "43", "44"], ["H2", "H2", "H3", "43", "43"]
+    table = pd.DataFrame({"subject": subjects, "identity": identities})
+    named, said = judge.name_people(table)
+    assert named.identity.tolist() == ["H6+H7", "H6+H7", "H10", "43", "43"]
+    assert "H6+H7 is the person also known as H2; H10 is the person also known as H3" in said[0]
+    assert judge.name_people(named.assign(subject=named.identity))[1] == judge.name_people(table[3:])[1] == []
+
+
+def test_files_pictures_and_cells_are_told_apart_where_they_differ():
+    rows = pd.DataFrame({"cell": list("aabcd"), "shown": list("aabbd")})
+    said = folds.describe_counting(rows)[0]
+    assert "5 files are 4 different pictures" in said and "show 3 cells" in said and "are pictures" in said
+    assert "4 different pictures show 3 cells" in folds.describe_counting(rows[1:])[0]
+    assert folds.describe_counting(rows.assign(shown=range(5))) == []
+
+
+def test_a_page_without_images_promises_no_change_of_stain():
+    text = (ROOT / "nbs/experiments/transfer.ipynb").read_text(encoding="utf-8")
+    assert "transfer.NO_IMAGES" in text and "## Other stain" not in text and "all of it" not in text
+    assert transfer.NO_IMAGES.count(".") == 1 and "`leukonb run real-images --data DIR`" in transfer.NO_IMAGES

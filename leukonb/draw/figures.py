@@ -131,7 +131,7 @@ def draw_confusion(
     for i, row in enumerate(("ALL", "HEM")):
         for j, column in enumerate(("called ALL", "called HEM")):
             font = dict(size=15, color="white" if shares[i, j] > 0.5 else INK)
-            text = f"<b>{int(values[i, j]):,}</b><br>{shares[i, j]:.0%}"
+            text = f"<b>{int(values[i, j]):,}</b><br>{100 * shares[i, j]:.0f} %"
             fig.add_annotation(x=column, y=row, text=text, showarrow=False, font=font)
     fig.update_yaxes(autorange="reversed", title=f"true class, {what}").update_xaxes(side="top")
     return fig.update_layout(margin=dict(t=60, b=20))

@@ -24,7 +24,7 @@ def draw_confusion_of_classes(
     fig = blank_figure(height=150 + 52 * len(names), width=220 + 96 * len(names))
     fig.add_trace(go.Heatmap(z=shares, x=names, y=names, **look))
     for (i, j), share in np.ndenumerate(shares):
-        text = f"<b>{int(values[i, j]):,}</b><br>{share:.0%}"
+        text = f"<b>{int(values[i, j]):,}</b><br>{100 * share:.0f} %"
         font = dict(size=13, color="white" if share > 0.5 else INK)
         fig.add_annotation(x=names[j], y=names[i], text=text, showarrow=False, font=font)
     fig.update_yaxes(type="category", autorange="reversed", title="true class, cells")

@@ -46,7 +46,7 @@ def describe_given(
     )
     mean = count.groupby("split").mean().round().astype(int)
     apart = int(mean.cells.get("validation", 0))
-    left = f"the {apart:,} cells set apart for validation are not among them" if apart else ""
+    left = f"cells set apart for validation, and not among them: {apart:,}" if apart else ""
     over = ", on average over the splits" if rows.iteration.nunique() > 1 else ""
     return (
         f"Area alone and all plain cues{f' of {of}' if of else ''} were measured at {pixels} pixels and trained on "

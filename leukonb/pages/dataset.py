@@ -188,8 +188,8 @@ def _count_cells(rows: pd.DataFrame, size: int) -> str:
     "Cells, their share of a class of `size` cells, and subjects, in words."
     if not len(rows):
         return "none"
-    cells = rows.row.nunique()
-    return f"{cells:,} ({cells / max(1, size):.1%}) of {rows.subject.nunique()} subjects"
+    cells, people = rows.row.nunique(), rows.subject.nunique()
+    return f"{cells:,} ({100 * cells / max(1, size):.1f} %) of {people} subject{'s' * (people != 1)}"
 
 
 def count_reasons(

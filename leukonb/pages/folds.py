@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARMS', 'RELEASED', 'METRICS', 'frame_measurements', 'choose_arms', 'split_folds', 'split_ways', 'split_identities',
-           'score_splits', 'add_trained', 'describe_trainings', 'describe_not_run', 'judge_arms', 'draw_fold_scores',
-           'describe_fold_scores']
+           'describe_counting', 'score_splits', 'add_trained', 'describe_trainings', 'describe_not_run', 'judge_arms',
+           'draw_fold_scores', 'describe_fold_scores']
 
 # %% ../../nbs/pages/folds.ipynb #ba4d6f7e
 from collections.abc import Mapping, Sequence
@@ -94,6 +94,22 @@ def split_identities(
         split.iloc[test] = "test"
         drawn.append(rows.assign(split=split))
     return drawn
+
+# %% ../../nbs/pages/folds.ipynb #dfe5d2e9
+def describe_counting(
+    cells: pd.DataFrame,  # the cohort's table, or the rows of predictions, a picture each
+    once: bool = False,  # whether second photographs were left out
+) -> list[str]:  # a sentence; none where all counts are the same
+    "How many files, pictures and cells there are, and which of them a page counts."
+    pictures, n = cells.cell.nunique(), splits.count_shown(cells)
+    if n["files"] == n["cells"]:
+        return []
+    files = (
+        f"{n['files']:,} files are {pictures:,} different pictures (files with the same bytes are one), which"
+    )
+    what = files if n["files"] > pictures else f"{pictures:,} different pictures"
+    counted = "each cell is counted once" if once else "what this page counts as cells are pictures"
+    return [f"{what} show {n['cells']:,} cells, as far as second photographs are known; {counted}."]
 
 # %% ../../nbs/pages/folds.ipynb #fa906889
 def score_splits(

@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['Arms', 'SECTIONS', 'HELD', 'NOT_COUNTED', 'OVER_SPLITS', 'MANY_LEFT_OUT', 'EXACT', 'NO_GROUPS', 'LEFT_GROUPS',
-           'NONE_LEFT_OUT', 'EFFECTS', 'UNSETTLED', 'MOST_SUBJECTS', 'RULES', 'list_arms', 'name_networks',
-           'begin_progress', 'open_section', 'close_section', 'gather_remarks', 'list_headline', 'count_judged',
-           'list_scores', 'describe_holding_of', 'describe_coverage', 'tabulate_coverage', 'name_error',
-           'drop_single_arm', 'tabulate_once', 'describe_size_tests', 'compare_ensembles', 'tabulate_effects',
-           'list_spread', 'tabulate_spread', 'mark_unsettled', 'tabulate_comparisons', 'tabulate_tests',
-           'list_posteriors', 'list_subject_calls', 'describe_verdicts', 'title_arm', 'join_verdicts', 'list_miscalled',
-           'tabulate_people', 'tabulate_heterogeneity', 'list_validated', 'keep_probabilities', 'describe_probable',
-           'describe_calls', 'describe_corrected', 'rescale_networks', 'list_mended', 'list_reliability',
-           'tabulate_calibration', 'tabulate_points', 'list_risks', 'tabulate_abstention', 'caption_part',
-           'describe_promises']
+           'NONE_LEFT_OUT', 'EFFECTS', 'UNSETTLED', 'MOST_SUBJECTS', 'RULES', 'list_arms', 'name_people',
+           'name_classifiers', 'name_networks', 'begin_progress', 'open_section', 'close_section', 'gather_remarks',
+           'list_headline', 'count_judged', 'list_scores', 'describe_holding_of', 'describe_coverage',
+           'tabulate_coverage', 'name_error', 'drop_single_arm', 'tabulate_once', 'describe_size_tests',
+           'compare_ensembles', 'tabulate_effects', 'list_spread', 'tabulate_spread', 'mark_unsettled',
+           'tabulate_comparisons', 'tabulate_tests', 'list_posteriors', 'list_subject_calls', 'describe_verdicts',
+           'title_arm', 'join_verdicts', 'list_miscalled', 'tabulate_people', 'tabulate_heterogeneity',
+           'list_validated', 'keep_probabilities', 'describe_probable', 'describe_calls', 'describe_corrected',
+           'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration', 'tabulate_points',
+           'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +39,7 @@ from leukonb.evidence import (
 from ..evidence.judgement import Judgement
 from ..evidence.networks import Networks
 from ..evidence.predictions import count_cells
+from ..data.release import rank_subject
 from ..files import write_json
 from .holding import describe_holding, describe_kind, describe_splits, tabulate_holding
 
@@ -51,10 +52,30 @@ def list_arms(judged: Judgement) -> dict[str, dict[tuple[int, int], pd.DataFrame
     return {arm: judged.networks(arm) for arm in judged.arms}
 
 
+def name_people(
+    table: pd.DataFrame,  # predictions: subject, identity
+) -> tuple[pd.DataFrame, list[str]]:  # the same, and a sentence on whom was named anew, if anybody was
+    "Identities whose name is no subject of the table, named by the subjects that they join."
+    known, renamed = set(table.subject.dropna()), {}
+    for name, rows in table[~table.identity.isin(known)].groupby("identity"):
+        if len(own := sorted(rows.subject.dropna().unique(), key=rank_subject)):
+            renamed[name] = "+".join(own)
+    if not renamed:
+        return table, []
+    each = "; ".join(f"{own} is the person also known as {name}" for name, own in renamed.items())
+    named = table.assign(identity=table.identity.replace(renamed))
+    named.attrs |= table.attrs
+    return named, [f"People are named by numbers that this table holds: {each}."]
+
+
+def name_classifiers(text: str) -> str:
+    "A text in which what was judged is a classifier: area alone is no network."
+    return text.replace("one network", "one classifier").replace("a single network", "a single classifier")
+
+
 def name_networks(arms: Arms) -> str:
     "Which arms, and whether each is one classifier or a mean over several; nothing of a single one."
-    said = {arm: networks.describe_networks(looked) for arm, looked in arms.items()}
-    kinds = {arm: kind.replace("network", "classifier") for arm, kind in said.items()}  # area alone is none
+    kinds = {arm: name_classifiers(networks.describe_networks(looked)) for arm, looked in arms.items()}
     if list(kinds.values()) == ["one classifier"]:
         return ""
     if len(set(kinds.values())) == 1:

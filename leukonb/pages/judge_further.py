@@ -96,7 +96,7 @@ def describe_moved(table: pd.DataFrame, prevalence: float | None) -> list[str]:
         return []
     return [
         f"The scores are taken for probabilities at the share of ALL in the table, "
-        f"{(table.label == 'ALL').mean():.1%}, and moved to the stated {prevalence:.1%} by Bayes' rule "
+        f"{100 * (table.label == 'ALL').mean():.1f} %, and moved to the stated {100 * prevalence:.1f} % by Bayes' rule "
         "(Saerens et al. 2002). Where they were made for another share, the curve is another."
     ]
 

@@ -415,7 +415,7 @@ def describe_named_subjects() -> dict[str, Any]:
     hem = printed_figure("HEM called HEM") + printed_figure("HEM called ALL")
     recomputed = (
         "the public notebook applies rules written for two named test subjects, "
-        f"who have {_RULED} of the {hem} HEM test cells ({_RULED / hem:.0%}), "
+        f"who have {_RULED} of the {hem} HEM test cells ({100 * _RULED / hem:.0f} %), "
         "and five thresholds searched on the test labels"
     )
     return _check("97.89 % is the network's score on subjects never seen", "97.89 %", recomputed, None)

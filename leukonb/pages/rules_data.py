@@ -107,7 +107,7 @@ def _missing(study: Records) -> Answer:
         return Answer(NOT_MET, "No run has listed what is missing.")
     lacking = cells[cells.subject.isna()].label.value_counts()
     sentence = (
-        f"{cells.label.isna().mean():.1%} of the pictures lack a label; without a subject: "
+        f"{100 * cells.label.isna().mean():.1f} % of the pictures lack a label; without a subject: "
         f"{lacking.get('ALL', 0)} ALL, {lacking.get('HEM', 0)} HEM. Such pictures are in no part."
     )
     return Answer(MET, sentence, run, "problems.csv")
@@ -176,7 +176,7 @@ def _alike(study: Records) -> Answer:
         return Answer(NOT_MET, "The training has not recorded its split.", study.trainings[0], "run.json")
     people = split.drop_duplicates(["split", "identity"])
     share = {part: (people.label[people.split == part] == "ALL").mean() for part in splits.PARTS}
-    shares = ", ".join(f"{part} {x:.0%}" for part, x in share.items() if x == x)
+    shares = ", ".join(f"{part} {100 * x:.0f} %" for part, x in share.items() if x == x)
     return Answer(MET, f"Drawn from one cohort; ALL among the identities: {shares}.", None, "flow.csv")
 
 # %% ../../nbs/pages/rules_data.ipynb #9178dff7

@@ -314,5 +314,5 @@ def _unusable(study: Records) -> Answer:
     if not len(covered):
         status = PARTLY if corrupt.status == MET else NOT_MET
         return Answer(status, f"{refused}; abstention was not calibrated.", corrupt.run, corrupt.file)
-    share = f"{covered.unsure.mean():.0%} of the test cells were left open between the classes"
+    share = f"{100 * covered.unsure.mean():.0f} % of the test cells were left open between the classes"
     return Answer(MET if corrupt.status == MET else PARTLY, f"{refused}; {share}.", run, "coverage.csv")

@@ -166,6 +166,9 @@ def compare_control(
     return pd.DataFrame(found)
 
 # %% ../../nbs/pages/shared_people.ipynb #26288561
+_MEANT = {"plain": "a plain loss, below every draw", "at the edge": "at the edge of the draws"}
+
+
 def describe_control(
     found: pd.DataFrame,  # from `compare_control`
 ) -> list[str]:  # sentences
@@ -178,7 +181,7 @@ def describe_control(
             f"{r.direction[0].upper()}{r.direction[1:]}, {r.classifier}, AUROC of the shared people's cells: "
             f"{r.with_:.3f} with them in training, {r.without:.3f} without them, {r.others:.3f} without as "
             f"many others ({r.low:.3f} to {r.high:.3f} in {r.draws} draws, of which {r.below} are as "
-            f"low): {r.verdict}."
+            f"low): {_MEANT.get(r.verdict, r.verdict)}."
         )
     return said
 
@@ -221,13 +224,13 @@ def draw_control(
     places = list(dict.fromkeys(zip(shown.direction, shown.scored)))
     fig = blank_figure(height=150 + 70 * len(places))
     looks = {
-        CONTROL: dict(color=MUTED, size=7, symbol="line-ns-open"),
-        ALL_IN: dict(color=INK, size=11, symbol="circle"),
-        LEFT_OUT: dict(color=ACCENT, size=11, symbol="diamond"),
+        CONTROL: (0, dict(size=14, symbol="line-ns-open", line=dict(color=MUTED, width=2))),
+        ALL_IN: (-0.22, dict(color=INK, size=11, symbol="circle")),
+        LEFT_OUT: (0.22, dict(color=ACCENT, size=11, symbol="diamond")),
     }
-    for what, marker in looks.items():
+    for what, (shift, marker) in looks.items():
         rows = shown[shown.training == what]
-        heights = [places.index(place) for place in zip(rows.direction, rows.scored)]
+        heights = [places.index(place) + shift for place in zip(rows.direction, rows.scored)]
         fig.add_scatter(x=rows.auroc, y=heights, name=what, mode="markers", marker=marker)
     text = [f"{direction}<br>{scored}" for direction, scored in places]
     fig.update_yaxes(tickvals=list(range(len(places))), ticktext=text, range=[len(places) - 0.5, -0.5])

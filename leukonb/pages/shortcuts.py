@@ -142,15 +142,20 @@ def draw_cues(
     return fig.update_xaxes(title="AUROC on held-out cells (95 % over splits)")
 
 # %% ../../nbs/pages/shortcuts.ipynb #7852f032
-def _describe_control(low: float, high: float) -> str:
-    "Whether the background is at chance."
+def _describe_control(unit: str, low: float, high: float) -> str:
+    "Whether the background is at chance where this is held out."
+    tells = (
+        "the classes" if unit == "identity" else "the classes, or of the person whose cells are in training"
+    )
     verdict = (
         "it holds chance, .5, as it should."
         if low <= 0.5 <= high
-        else "it does not hold chance, .5; the frame alone tells something of the classes, "
-        "so look for why before believing other scores."
+        else f"it does not hold chance, .5; the frame alone tells something of {tells}, "
+        "so look for why before believing other scores of this split."
     )
-    return f"The control, background, has an interval from {low:.3f} to {high:.3f}: {verdict}"
+    return (
+        f"The control, background, split by {unit}, has an interval from {low:.3f} to {high:.3f}: {verdict}"
+    )
 
 # %% ../../nbs/pages/shortcuts.ipynb #f8d3c607
 def describe_cues(
@@ -158,8 +163,8 @@ def describe_cues(
 ) -> list[str]:  # sentences
     "What the scores say about the data before any network is trained."
     whole, sentences = rows[rows["split by"] == "identity"].set_index("cue"), []
-    if "background" in whole.index:
-        sentences.append(_describe_control(*whole.loc["background", ["low", "high"]]))
+    for row in rows[rows.cue == "background"].to_dict("records"):
+        sentences.append(_describe_control(row["split by"], row["low"], row["high"]))
     best = whole.drop(index="all together", errors="ignore").value.idxmax()
     return sentences + [
         f"The strongest single cue on subjects never seen is {best}, with a mean AUROC of "

@@ -175,6 +175,11 @@ def measure_rounding(
     return pd.DataFrame(found, columns=["held out", "unrounded", "rounded", "difference"])
 
 # %% ../../nbs/pages/ways.ipynb #d3032da9
+def _signed(value: float) -> str:
+    "A difference with its sign; one that rounds to nothing has a plus."
+    return f"{round(value, 3) + 0:+.3f}"
+
+
 def describe_ways(
     steps: pd.DataFrame,  # from `compare_ways`
 ) -> list[str]:  # sentences
@@ -182,10 +187,11 @@ def describe_ways(
     said = []
     for arm, rows in steps.groupby("arm", sort=False):
         each = [
-            f"by {r.more} {r.value:+.3f} ({r.low:+.3f} to {r.high:+.3f}) against by {r.less}"
+            f"{_signed(r.value)} ({_signed(r.low)} to {_signed(r.high)}) split by {r.more} rather than by {r.less}"
             for r in rows.itertuples()
         ]
-        above = [f"{r.more} before {r.less}" for r in rows.itertuples() if r.low > 0]
-        order = f"above chance: {'; '.join(above)}" if above else "none is above chance"
+        above = [f"from {r.more} to {r.less}" for r in rows.itertuples() if r.low > 0]
+        steps_are = "step is" if len(above) == 1 else "steps are"
+        order = f"above chance the {steps_are} {' and '.join(above)}" if above else "no step is above chance"
         said.append(f"{arm[0].upper()}{arm[1:]}, AUROC: {', '.join(each)}; {order}.")
     return said
