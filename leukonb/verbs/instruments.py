@@ -78,16 +78,16 @@ def _choice(name: str, label: str) -> str:
 def _slider(
     name: str, label: str, least: float, most: float, step: float, value: float, marks: Sequence[str] = ()
 ) -> str:
-    "Something to slide, by finger, mouse or arrow keys, with its value beside it; marks stand evenly below it."
+    "Something to slide, by finger, mouse or arrow keys, with its value beside it; marks stand evenly below."
     ends = f'min="{least:g}" max="{most:g}" step="{step:g}" value="{value:g}"'
     return (
         f'<label class="control wide">{escape(label)} <output></output>'
         f'<input type="range" name="{name}" {ends}>{_below(marks)}</label>'
     )
 
-
+# %% ../../nbs/verbs/instruments.ipynb #29100d81
 def _below(marks: Sequence[str]) -> str:
-    "What stands below a slider, evenly from end to end; the value beside it says the same to a screen reader."
+    "What stands evenly below a slider; to a screen reader the value beside it says the same."
     each = "".join(f"<span>{escape(mark)}</span>" for mark in marks)
     return f'<span class="marks" aria-hidden="true">{each}</span>' if marks else ""
 

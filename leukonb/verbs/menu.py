@@ -50,6 +50,8 @@ _WORDS = {
     "transfer": "Domain shift",
     "ways": "Ways of classifying",
 }
+
+# %% ../../nbs/verbs/menu.ipynb #e950fa66
 ABOUT_RELEASE = "The release and the paper"
 OF_RELEASE = (
     "released",
@@ -58,14 +60,14 @@ OF_RELEASE = (
     "peers",
 )  # findings, whichever study they are run in
 
-
+# %% ../../nbs/verbs/menu.ipynb #f55045c0
 def name_experiment(
     experiment: str,
 ) -> str:
     "What an experiment is called on a page: the word people look for."
     return _WORDS.get(experiment, experiment.replace("-", " ").capitalize())
 
-
+# %% ../../nbs/verbs/menu.ipynb #bdcaf4c6
 def name_runs(
     runs: Sequence[tuple[str, str, str]],  # experiment, name and page of each run of a study
 ) -> list[dict[str, str]]:

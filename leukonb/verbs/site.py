@@ -333,7 +333,7 @@ def _offers_predictions(run: Run) -> bool:
     table = run.folder / _PREDICTIONS
     return bool(run.manifest.get("synthetic")) and table.is_file() and table.stat().st_size <= _LARGEST
 
-
+# %% ../../nbs/verbs/site.ipynb #52e49f73
 def _say_kept(run: Run) -> str:
     "Why the predictions of a run are not among its files; nothing where they are, or there are none."
     if not (run.folder / _PREDICTIONS).is_file() or _offers_predictions(run):
@@ -342,7 +342,7 @@ def _say_kept(run: Run) -> str:
         return "kept beside the record: too large for a page"
     return "kept beside the record: a row for each cell of a patient, under terms that a web page cannot hold"
 
-
+# %% ../../nbs/verbs/site.ipynb #c5396fe7
 def published_files(run: Run) -> dict[Path, str]:
     "The files of a run that has a page which a reader may take away: for each, its place in the site."
     place = f"files/{'published/' * is_published(run)}{'/'.join(run.folder.parts[-3:])}"
@@ -366,7 +366,7 @@ def published_files(run: Run) -> dict[Path, str]:
 def find_doubles(
     runs: Iterable[Run],
 ) -> dict[str, str]:  # for a file on the disk, its place in the site
-    "The tables of a run that an earlier one of its study and name offers byte for byte, at the place of that."
+    "The tables of a run that an earlier one of its study and name offers byte for byte, and where."
     first: dict[tuple[object, ...], str] = {}
     doubles = {}
     for run in runs:
@@ -377,7 +377,7 @@ def find_doubles(
                 doubles |= {os.path.realpath(path): same} if same != place else {}
     return doubles
 
-
+# %% ../../nbs/verbs/site.ipynb #5d37ffa3
 def _list_offers(run: Run, places: Mapping[str, str]) -> dict[Path, str]:
     "The files that a run offers, each at the place where it stands in the site."
     return {path: places.get(os.path.realpath(path), place) for path, place in published_files(run).items()}
@@ -969,7 +969,7 @@ def _list_pages(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[str | di
 
 
 def _list_results(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[dict]:
-    "The results for the sidebar: a section for each study, before the published ones what is found on the release."
+    "The results for the sidebar, a section for each study; before the published ones the release."
     sections, found = [], {}
     for published in (False, True):
         for name, those in group_by_study(runs, pages, published).items():
@@ -984,7 +984,7 @@ def _list_results(runs: Sequence[Run], pages: Mapping[Path, str]) -> list[dict]:
     sections.insert(place, {"section": ABOUT_RELEASE, "contents": _list_pages([*found.values()], pages)})
     return [section for section in sections if section["contents"]]
 
-
+# %% ../../nbs/verbs/site.ipynb #d3a21a68
 def _list_sidebar(
     config: dict, nbs: Path, library: Mapping[Path, str], runs: Sequence[Run], pages: Mapping[Path, str]
 ) -> list[dict]:

@@ -94,7 +94,7 @@ def escape_names(
 
 # %% ../../nbs/verbs/site_figures.ipynb #8c3e8004
 def _unpack(values: Any) -> np.ndarray:
-    "The numbers of a list or of Plotly's packed form of an array, in their places; empty where there are others."
+    "The numbers of a list or of Plotly's packed form of an array, in place; empty if others are there."
     if isinstance(values, Mapping):
         packed = base64.b64decode(values.get("bdata", ""))
         values = np.frombuffer(packed, values.get("dtype", "f8")).tolist()
@@ -102,7 +102,7 @@ def _unpack(values: Any) -> np.ndarray:
         return np.empty(0)
     return np.array([np.nan if v is None else v for v in values], float)
 
-
+# %% ../../nbs/verbs/site_figures.ipynb #b81a6f07
 def read_numbers(
     values: Any,  # a list, or Plotly's packed form of an array
 ) -> np.ndarray:  # (n,) float64, empty where they are no numbers
@@ -147,7 +147,7 @@ def _list_names(names: Iterable[str]) -> str:
     more = f" and {len(words) - _MOST_NAMES} more" if len(words) > _MOST_NAMES else ""
     return ", ".join(words[:_MOST_NAMES]) + more
 
-
+# %% ../../nbs/verbs/site_figures.ipynb #78dc746a
 def _stands_for_itself(text: str, place: object) -> bool:
     "Whether a mark of an axis is the number of its place."
     try:
@@ -155,7 +155,7 @@ def _stands_for_itself(text: str, place: object) -> bool:
     except ValueError:
         return False
 
-
+# %% ../../nbs/verbs/site_figures.ipynb #76e2ccac
 def _tell_marks(axes: Iterable[Mapping[str, Any]]) -> str:
     "What axes have at their marks; nothing where these are the numbers of their places."
     marks = [
@@ -168,7 +168,7 @@ def _tell_marks(axes: Iterable[Mapping[str, Any]]) -> str:
 
 # %% ../../nbs/verbs/site_figures.ipynb #803a3bd1
 def _ends_of(trace: Mapping[str, Any], axis: str) -> np.ndarray:
-    "The values of a trace in one direction, with the ends of their intervals; of a bar with a base, where it ends."
+    "The values of a trace in one direction, with the ends of intervals; of a bar with a base, where it ends."
     values, base = _unpack(trace.get(axis)), trace.get("base")
     along = "x" if trace.get("orientation") == "h" else "y"
     values = values + base if isinstance(base, (int, float)) and axis == along else values
@@ -179,7 +179,7 @@ def _ends_of(trace: Mapping[str, Any], axis: str) -> np.ndarray:
     numbers = np.concatenate([values, *ends])
     return numbers[np.isfinite(numbers)]
 
-
+# %% ../../nbs/verbs/site_figures.ipynb #db6ab43a
 def _tell_extent(title: str, form: str, numbers: np.ndarray) -> str:
     "From where to where numbers reach, with three decimals or those that tell them from nought."
     kind = "share" if form.endswith("%") else "label" if title == "year" else "measure"
@@ -206,7 +206,7 @@ def _group_axes(figure: Drawn, axis: str) -> dict[str, list[str]]:
         groups.setdefault(named.get(name, "") or beside, []).append(name)
     return groups
 
-
+# %% ../../nbs/verbs/site_figures.ipynb #cc44d750
 def _tell_values(figure: Drawn, axis: str, title: str, names: Sequence[str]) -> str:
     "What the axes of one title show."
     axes = [figure.layout.get(name.replace(axis, f"{axis}axis", 1)) or {} for name in names]
@@ -233,7 +233,7 @@ def _tell_values(figure: Drawn, axis: str, title: str, names: Sequence[str]) -> 
     form = next((a["tickformat"] for a in axes if a.get("tickformat")), "")
     return _tell_extent(title, form, numbers) if numbers.size else ""
 
-
+# %% ../../nbs/verbs/site_figures.ipynb #b65e1043
 def _tell_axis(figure: Drawn, axis: str) -> str:
     "One direction of a figure in words: for each title, what its axes show."
     said = []
@@ -256,7 +256,7 @@ def _tell_grid(figure: Drawn) -> str:
     numbers = np.concatenate([*grids, np.empty(0)])
     return _tell_extent("", "", numbers) if numbers.size else ""
 
-
+# %% ../../nbs/verbs/site_figures.ipynb #9ca351a3
 def describe_figure(
     figure: Drawn,
 ) -> tuple[str, str]:  # its name, and what it shows

@@ -265,19 +265,19 @@ _VERDICTS = {
     ": at the edge.": ": as low in at most one draw in five.",
 }
 _SET_BESIDE = (
-    "Without the people who have cells in both folds, there are fewer people to learn from. So the score is set beside "
-    "those of trainings without as many other people, drawn at random; a classifier that had only lost numbers would often "
-    "be as low in these draws."
+    "Without the people who have cells in both folds, there are fewer people to learn from. So the "
+    "score is set beside those of trainings without as many other people, drawn at random; a "
+    "classifier that had only lost numbers would often be as low in these draws."
 )
 
-
+# %% ../../nbs/verbs/site_report.ipynb #d035c2d6
 def _say_joined(picked: Mapping[str, Run]) -> str:
     "How many people the subject numbers are known to be."
     said = _headline(picked, "links")
     numbers, people = (_count(said, name) for name in ("subjects", "people"))
     return f"{numbers} subject numbers are {people} people, as far as is known"
 
-
+# %% ../../nbs/verbs/site_report.ipynb #e754b9fb
 def _say_shared(picked: Mapping[str, Run]) -> str:
     "What is lost where people of the test are left out of training, by the first classifier of the run."
     said = _headline(picked, "shared-people")
@@ -295,7 +295,7 @@ def _explain_verdict(note: str) -> str:
     short = next((end for end in _VERDICTS if note.endswith(end)), "")
     return note.removesuffix(short) + _VERDICTS.get(short, "")
 
-
+# %% ../../nbs/verbs/site_report.ipynb #8d703618
 def _show_notes(picked: Mapping[str, Run], link: Mapping[Path, str]) -> list[str]:
     "What further runs found, in their own sentences."
     parts = []
@@ -345,7 +345,7 @@ def data_digests(run: Run) -> list[str]:
     records = [Run(place, read_if_there(place / "run.json")) for place in places]
     return sorted({digest for record in records for digest in data_digests(record)})
 
-
+# %% ../../nbs/verbs/site_report.ipynb #377f9f26
 def _list_needed(run: Run, name: str) -> list[Path]:
     "The folders of the runs that a run has needed for a parameter, by its paths, or else by their keys."
     keys, paths = run.manifest["inputs"]["needs"][name], run.manifest.get("paths", {}).get(name, [])
@@ -373,7 +373,7 @@ class _Asked(dict[str, Run]):
         "The runs of which something was asked."
         return [run for experiment, run in self.items() if experiment in self.read]
 
-
+# %% ../../nbs/verbs/site_report.ipynb #fdb28c94
 def _tabulate_runs(runs: Iterable[Run]) -> pd.DataFrame:
     "The runs that the report was written from."
     return pd.DataFrame(

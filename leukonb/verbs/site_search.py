@@ -23,7 +23,7 @@ class Section(NamedTuple):
     text: str  # its first sentences, which are shown
     more: str = ""  # what else is found in it
 
-
+# %% ../../nbs/verbs/site_search.ipynb #86a08a16
 MOST = 60  # words of a part as they stand; of those that follow, each that would not be found otherwise
 _AROUND = ".,;:!?()[]{}\"'“”’‘…"  # what is no part of a word that it touches
 _UNREAD = ("pre", "script", "style", "nav", "button", "summary", "math", "template")
@@ -34,14 +34,14 @@ _FOUND = re.compile(r"[\d.,]*\d")
 
 # %% ../../nbs/verbs/site_search.ipynb #84027bfc
 def _first_sentences(words: list[str]) -> int:
-    "How many words a part is told by: up to the end of a sentence where one ends in reach, whole where it is short."
+    "How many words a part is told by: all where it is short, else up to the end of a sentence in reach."
     if len(words) <= MOST:
         return len(words)
     ends = [i for i, word in enumerate(words[:MOST], 1) if word[-1] in ".!?"]
     whole = [i for before, i in zip([0, *ends], ends) if i - before > 2 and i > MOST // 3]  # no bare label
     return whole[-1] if whole else MOST
 
-
+# %% ../../nbs/verbs/site_search.ipynb #6e0bc7dd
 def _keep_others(shown: str, words: list[str], numbers: bool) -> str:
     "Of further words those that are worth a search and are not found in what is shown."
     others = {word.strip(_AROUND) for word in words}
@@ -57,6 +57,13 @@ def _keep_others(shown: str, words: list[str], numbers: bool) -> str:
             kept.append(word)
     said = {word.rstrip(_AROUND).lstrip("([") for word in words} if numbers else set()
     return " ".join([*kept, *sorted(set(filter(_NUMBER.fullmatch, said)) - {*_FOUND.findall(shown)})])
+
+# %% ../../nbs/verbs/site_search.ipynb #aa50f07e
+def _tell_section(words: list[str], also: list[str], numbers: bool) -> tuple[str, str]:
+    "What is shown of a section, from the words of its prose, and what else is found in it."
+    first = _first_sentences(words)
+    shown = " ".join(words[:first])
+    return shown, _keep_others(shown, [*words[first:], *also], numbers)
 
 # %% ../../nbs/verbs/site_search.ipynb #e888769d
 class Prose(Reader):
@@ -120,13 +127,10 @@ class Prose(Reader):
 
     def _end_section(self) -> None:
         "Note down the section that ends here, if it says something."
-        words, also = self.said.split(), self.also.split()
-        if self.title and (words or also or self.heading):
+        if self.title and (self.said.strip() or self.also.strip() or self.heading):
             address = self.name + (f"#{self.anchor}" if self.anchor else "")
-            first = _first_sentences(words)
-            shown = " ".join(words[:first])
-            more = _keep_others(shown, [*words[first:], *also], bool(_RESULTS.match(self.name)))
-            self.sections.append(Section(address, self.title, self.heading, shown, more))
+            told = _tell_section(self.said.split(), self.also.split(), bool(_RESULTS.match(self.name)))
+            self.sections.append(Section(address, self.title, self.heading, *told))
         self.said = self.also = ""
 
 # %% ../../nbs/verbs/site_search.ipynb #c57b652f
