@@ -84,7 +84,7 @@ def test_each_claim_names_its_test():
     rows = pd.DataFrame({"identity": list("abcdefgh"), "label": ["ALL"] * 4 + ["HEM"] * 4})
     tests = ["studentised permutation of identities", "DeLong"]
     said = holding.describe_claims(rows, pd.DataFrame({"metric": "auroc", "test": tests}), assumed=False)
-    assert [line.split(":")[0] for line in said] == [f"AUROC, by the {test}" for test in tests]
+    assert [line.split(":")[0] for line in said] == [f"AUROC, tested by {test}" for test in tests]
 
 
 def test_the_background_is_judged_by_its_rule_under_every_split():

@@ -48,8 +48,9 @@ def describe_given(
     apart = int(mean.cells.get("validation", 0))
     left = f"cells set apart for validation, and not among them: {apart:,}" if apart else ""
     over = ", on average over the splits" if rows.iteration.nunique() > 1 else ""
+    area = f"{of[0].upper()}{of[1:]}: area" if of else "Area"
     return (
-        f"Area alone and all plain cues{f' of {of}' if of else ''} were measured at {pixels} pixels and trained on "
+        f"{area} alone and all plain cues were measured at {pixels} pixels and trained on "
         f"{mean.cells['train']:,} cells of {mean.people['train']} people{over}; "
         f"{left or 'no cell is set apart for validation'}."
     )

@@ -197,10 +197,10 @@ def describe_claims(
         size = int(people.ALL), int(people.HEM)
         sentence = claims.describe(name, test, *size, counted.read_every_claim())
         said.setdefault((test, sentence), []).append(name_score(name))
-    held = [
-        f"{', '.join(scores)}, by the {test}: {sentence[0].lower()}{sentence[1:]}"
-        for (test, sentence), scores in said.items()
-    ]
+    held = []
+    for (test, sentence), scores in said.items():
+        begin = f"{', '.join(scores)}, tested by {test}"
+        held.append(f"{begin[0].upper()}{begin[1:]}: {sentence[0].lower()}{sentence[1:]}")
     other = "Intervals of a difference were counted at 95 % only."
     return [*held, *([other] if level != 0.95 else []), *([ASSUMED] if assumed else [])]
 

@@ -68,6 +68,12 @@ def name_people(
     return named, [f"People are named by numbers that this table holds: {each}."]
 
 
+def _begin(sentence: str) -> str:
+    "A capital at the beginning, unless that is a name of one word, which stays as it was given."
+    first = sentence.split(",")[0]
+    return sentence[:1].upper() + sentence[1:] if " " in first else sentence
+
+
 def name_classifiers(text: str) -> str:
     "A text in which what was judged is a classifier: area alone is no network."
     return text.replace("one network", "one classifier").replace("a single network", "a single classifier")
@@ -399,7 +405,7 @@ def describe_size_tests(judged: Judgement) -> list[str]:  # a sentence for each 
             for r in rows.itertuples()
             if r.pearson == r.pearson
         ]
-        of = f"{arm}: " if len(judged.arms) > 1 else ""
+        of = f"{_begin(arm)}: " if len(judged.arms) > 1 else ""
         if each:
             said.append(f"{of}Share of cells called rightly against number of cells: {'; '.join(each)}.")
     return said
@@ -672,7 +678,9 @@ def describe_calls(arms: Arms) -> list[str]:  # sentences
     needs = "calibration, net benefit and abstention, which need probabilities"
     if not probable:
         return [f"The table holds calls, 0 or 1, so {needs}, are not shown."]
-    return [f"{', '.join(without)}: calls, 0 or 1; {needs}, are of the other arms."] if without else []
+    return (
+        [f"{_begin(', '.join(without))}: calls, 0 or 1; {needs}, are of the other arms."] if without else []
+    )
 
 # %% ../../nbs/pages/judge.ipynb #998e9b51
 def describe_corrected(judged: Judgement, arms: Arms) -> list[str]:  # sentences
@@ -685,8 +693,8 @@ def describe_corrected(judged: Judgement, arms: Arms) -> list[str]:  # sentences
         said += ["It was counted at 95 % only."] if judged.terms["level"] != 0.95 else []
     if several:
         said.append(
-            f"{', '.join(several)}: a mean over networks, whose corrected error has no interval; what chance "
-            "alone gives stands beside it."
+            f"{_begin(', '.join(several))}: a mean over networks, whose corrected error has no interval; "
+            "what chance alone gives stands beside it."
         )
     return said
 
@@ -819,7 +827,7 @@ def tabulate_abstention(
 
 def caption_part(text: str, of: str) -> str:
     "A caption that says what its table is of, where that is not plain."
-    return f"{text}. {of}" if of else text
+    return f"{text}. {_begin(of)}" if of else text
 
 
 def describe_promises(arms: Arms, validated: Arms, error: float) -> list[str]:  # sentences
@@ -829,8 +837,8 @@ def describe_promises(arms: Arms, validated: Arms, error: float) -> list[str]:  
         for rows in list(validated.get(arm, {}).values())[:1]:
             sets = abstention.calibrate_sets(rows, error)
             said += [
-                f"{arm}: an error of {error:g} cannot be promised for {label} from {n} validation subjects; "
-                "no cell is ruled out on the strength of it."
+                f"{_begin(arm)}: an error of {error:g} cannot be promised for {label} from {n} validation "
+                "subjects; no cell is ruled out on the strength of it."
                 for label, n in sets.subjects.items()
                 if not sets.promised[label]
             ]

@@ -96,8 +96,8 @@ def describe_moved(table: pd.DataFrame, prevalence: float | None) -> list[str]:
         return []
     return [
         f"The scores are taken for probabilities at the share of ALL in the table, "
-        f"{100 * (table.label == 'ALL').mean():.1f} %, and moved to the stated {100 * prevalence:.1f} % by Bayes' rule "
-        "(Saerens et al. 2002). Where they were made for another share, the curve is another."
+        f"{100 * (table.label == 'ALL').mean():.1f} %, and moved to the stated {100 * prevalence:.1f} % "
+        "by Bayes' rule (Saerens et al. 2002). Where they were made for another share, the curve is another."
     ]
 
 

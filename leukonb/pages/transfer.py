@@ -171,10 +171,10 @@ def draw_losses(
 
 # %% ../../nbs/pages/transfer.ipynb #bab7ef68
 CHANGED = (
-    "Classifiers are trained on a fold as it was taken and asked about the people of the other, whose cells are "
-    "then changed as another session at the microscope would change them: all cells of a person alike, each "
-    "person otherwise. Area alone and all plain cues stand beside the network. Area looks at the outline, which "
-    "nothing here changes."
+    "Classifiers are trained on a fold as it was taken and asked about the people of the other, whose cells "
+    "are then changed as another session at the microscope would change them: all cells of a person alike, "
+    "each person otherwise. Area alone and all plain cues stand beside the network. Area looks at the "
+    "outline, which nothing here changes."
 )
 NO_IMAGES = (
     "Stain and focus can be changed in images only, and these cells are a table of measurements; with the "

@@ -187,7 +187,8 @@ def describe_ways(
     said = []
     for arm, rows in steps.groupby("arm", sort=False):
         each = [
-            f"{_signed(r.value)} ({_signed(r.low)} to {_signed(r.high)}) split by {r.more} rather than by {r.less}"
+            f"{_signed(r.value)} ({_signed(r.low)} to {_signed(r.high)}) split by {r.more} rather than "
+            f"by {r.less}"
             for r in rows.itertuples()
         ]
         above = [f"from {r.more} to {r.less}" for r in rows.itertuples() if r.low > 0]
