@@ -19,7 +19,8 @@ from ..runs.record import Run
 
 # %% ../../nbs/pages/article.ipynb #c4b13cf0
 WORKS: Mapping[str, str] = {
-    "paper": "EfficientNetV2-B3 with Squeeze-and-Excitation on C-NMC 2019. https://arxiv.org/abs/2601.01026",
+    "paper": "Braga, Dantas. Enhanced leukemic cell classification using attention-based CNN and data "
+    "augmentation, 2026. https://arxiv.org/abs/2601.01026",
     "cnmc": "Gupta R, Gupta A. ALL challenge dataset of ISBI 2019 (C-NMC 2019). The Cancer "
     "Imaging Archive, 2019. https://doi.org/10.7937/tcia.2019.dc64i46r",
     "leakage": "Kapoor S, Narayanan A. Leakage and the reproducibility crisis in "
