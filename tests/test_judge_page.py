@@ -274,7 +274,7 @@ def test_the_page_answers_first_heads_nothing_empty_and_gives_one_p_value(tmp_pa
         assert re.search(r"<table class='leukonb'|figure-|class='worth'", part), part[:200]
     shown = [part for part in heads if "Shown:" in part]
     assert len(shown) >= 10 and all("a, b, each one classifier" in part for part in shown)
-    assert "<details class='folded'>" in html and "at a share of ALL of 5.0%" in words
+    assert "<details class='folded'>" in html and "at a share of ALL of 5.0 %" in words
     left = {name: pd.read_csv(tmp_path / f"out/{name}.csv") for name in ("calibration", "coverage", "failed")}
     assert any(
         kind.startswith("mended") for kind in left["calibration"].scores
