@@ -124,9 +124,10 @@ def _state_narrow(counts: Mapping[str, coverage.Count]) -> str:
     return f" Too narrow at this size: {', '.join(each)}{more}; read their ends as rough."
 
 # %% ../../nbs/pages/holding.ipynb #21334ea4
-EARLIER = {  # kinds of intervals that were others when they were counted
-    "group": "These counts are of an earlier version, whose intervals were narrower where hardly anyone errs."
-}
+EARLIER = dict.fromkeys(  # kinds of intervals that were others when they were counted
+    ("group", "kept", "prevalence", "band"),
+    "These counts are of an earlier version, whose intervals were narrower where hardly anyone errs.",
+)
 
 
 def describe_kind(
