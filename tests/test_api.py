@@ -191,7 +191,7 @@ def test_experiments_of_ones_own_are_run_beside_those_of_leukonb(lab, front, tmp
     built = typed(tmp_path, "site", "--to", tmp_path / "site", *runs)
     assert built.returncode == 0, built.stderr
     page = (tmp_path / "site/runs/our-stains/stains-ours.html").read_text()
-    assert "How many stains there are" in page and "Stale" not in page
+    assert "How many stains there are" in page and "since then changed" not in page
     assert (tmp_path / "site/index.html").is_file() and "LEUKONB_NBS" not in os.environ
 
 

@@ -434,7 +434,7 @@ def test_code_makes_stale_libraries_make_elsewhere_and_drawing_makes_a_note(nbs,
     versions(numpy="2.0.1")
     state, reason, page = said()
     assert state == "made elsewhere" and "numpy: 2.0.0 then, 2.0.1 now" in reason and run.done
-    assert page.startswith("Made elsewhere") and "Stale" not in page
+    assert page.startswith("Made elsewhere") and "since then changed" not in page
     write(nbs / "experiments", "1 + 1", LAST)
     state, reason, page = said()
     assert (state, reason) == ("stale", "older than its notebook")
