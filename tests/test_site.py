@@ -122,7 +122,9 @@ def test_a_changed_notebook_marks_its_runs_stale(nbs):
     notebook = nbs / "experiments" / "training.ipynb"
     notebook.write_text(notebook.read_text().replace("show()", "show(2)"))
     built(nbs)
-    assert "since then changed" in page.read_text() and "stale" in (page.parents[1] / "index.html").read_text()
+    assert (
+        "since then changed" in page.read_text() and "stale" in (page.parents[1] / "index.html").read_text()
+    )
 
 
 @pytest.mark.fault(
