@@ -246,20 +246,19 @@ _PLAIN = (
 )
 
 
-def _find_plain(runs: Sequence[Run], way: str) -> dict[str, Any] | None:
-    "What plain cues claim under a way of splitting, with the run that says so; nothing where none does."
-    for run in (run for run in runs if run.experiment == "leakage"):
-        rows = _read_rows(run, "plain.csv")
-        rows = [r for r in rows if (r["classifier"], r["what"]) == ("all plain cues", "claimed")]
-        if own := [r for r in rows if r["unit"] in (way, way.removeprefix("released "))]:
-            ends = tuple(own[0][name] for name in ("value", "low", "high"))
-            return {"triple": ends, "experiment": "leakage", "said": _say_interval(run), "folder": run.folder}
+def _find_plain(run: Run, runs: Sequence[Run], way: str) -> dict[str, Any] | None:
+    "What plain cues claim under a way of splitting, and which run says so: this one, else another."
+    rows = home.read_cues_beside(run)
+    own = rows[(rows.what == "claimed") & rows.way.isin([way, way.removeprefix("released ")])]
+    if len(own):
+        ends = tuple(own.iloc[0][["value", "low", "high"]].astype(float))
+        return {"triple": ends, "experiment": "leakage", "said": _say_interval(run), "folder": run.folder}
     for experiment, pattern in _PLAIN:
-        for run in (run for run in runs if run.experiment == experiment):
-            known = {key[1]: value for key, value in _read_triples(run, pattern).items()}
+        for other in (other for other in runs if other.experiment == experiment):
+            known = {key[1]: value for key, value in _read_triples(other, pattern).items()}
             if value := known.get(way) or known.get(way.removeprefix("released ")):
-                found = {"triple": value, "experiment": experiment, "said": _say_interval(run)}
-                return {**found, "folder": run.folder}
+                found = {"triple": value, "experiment": experiment, "said": _say_interval(other)}
+                return {**found, "folder": other.folder}
     return None
 
 
@@ -274,7 +273,7 @@ _UNIT_NAMES = {"copies": "image, over copies", "subject": "released subject"}
 # %% ../../nbs/verbs/instruments.ipynb #74905efa
 def _describe_way(run: Run, runs: Sequence[Run], way: str, link: Mapping[Path, str]) -> dict[str, Any]:
     "What the leakage page holds of one way of splitting."
-    scores, plain = _read_scores(run), _find_plain(runs, way)
+    scores, plain = _read_scores(run), _find_plain(run, runs, way)
     exposed = next((r for r in _read_rows(run, "exposed.csv") if r["split by"] == way), {})
     shown = plain and {k: v for k, v in plain.items() if k != "folder"}
     if shown and plain:

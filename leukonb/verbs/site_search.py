@@ -66,8 +66,8 @@ def _tell_section(words: list[str], also: list[str], numbers: bool) -> tuple[str
     return shown, _keep_others(shown, [*words[first:], *also], numbers)
 
 # %% ../../nbs/verbs/site_search.ipynb #e888769d
-class Prose(Reader):
-    "Gathers what may be searched for in a page."
+class _Sections(Reader):
+    "The sections of a page, filled one after another."
 
     def __post_init__(self) -> None:
         self.sections: list[Section] = []
@@ -78,6 +78,25 @@ class Prose(Reader):
         self.in_heading = ""
         self.open: list[str] = []  # tags that a description of a program stands in
         self.of_words = self.name.endswith("glossary.html")
+
+    def _add(self, text: str) -> None:
+        "Note down a text: as it stands, or only to be found where it is of a table."
+        if self.aside:
+            self.also += text
+        else:
+            self.said += text
+
+    def _end_section(self) -> None:
+        "Note down the section that ends here, if it says something."
+        if self.title and (self.said.strip() or self.also.strip() or self.heading):
+            address = self.name + (f"#{self.anchor}" if self.anchor else "")
+            told = _tell_section(self.said.split(), self.also.split(), bool(_RESULTS.match(self.name)))
+            self.sections.append(Section(address, self.title, self.heading, *told))
+        self.said = self.also = ""
+
+# %% ../../nbs/verbs/site_search.ipynb #708e990f
+class Prose(_Sections):
+    "Gathers what may be searched for in a page."
 
     def start(self, tag: str, given: dict[str, str], begin: int, end: int) -> None:
         self.within += tag == "main"
@@ -96,13 +115,6 @@ class Prose(Reader):
         if self.of_words and tag == "li":
             self._end_section()
         self._add(" " * (tag in _APART))
-
-    def _add(self, text: str) -> None:
-        "Note down a text: as it stands, or only to be found where it is of a table."
-        if self.aside:
-            self.also += text
-        else:
-            self.said += text
 
     def text(self, text: str) -> None:
         if not self.within or self.unread or self.open:
@@ -124,14 +136,6 @@ class Prose(Reader):
         if tag == "main" and self.within:
             self._end_section()
             self.within = 0
-
-    def _end_section(self) -> None:
-        "Note down the section that ends here, if it says something."
-        if self.title and (self.said.strip() or self.also.strip() or self.heading):
-            address = self.name + (f"#{self.anchor}" if self.anchor else "")
-            told = _tell_section(self.said.split(), self.also.split(), bool(_RESULTS.match(self.name)))
-            self.sections.append(Section(address, self.title, self.heading, *told))
-        self.said = self.also = ""
 
 # %% ../../nbs/verbs/site_search.ipynb #c57b652f
 def write_index(
