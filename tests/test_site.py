@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 from html import escape, unescape
 from pathlib import Path
 from urllib.parse import unquote
@@ -249,8 +250,26 @@ def test_of_two_runs_of_one_name_the_newest_has_the_plain_address(nbs):
 )
 def test_a_downloaded_notebook_names_no_place_of_the_machine(nbs):
     made = run(nbs)
-    copy = built(nbs) / "files/quick/training" / made.folder.name / "training.ipynb"
-    assert str(nbs.parents[1]) not in copy.read_text()
+    copy = built(nbs) / "files/quick/training" / made.folder.name / f"{made.folder.name}.zip"
+    with zipfile.ZipFile(copy) as archive:
+        inside = {Path(name).name: archive.read(name).decode() for name in archive.namelist()}
+    assert set(inside) == {"run.json", "result.json", "training.ipynb"}
+    assert str(nbs.parents[1]) in made.notebook.read_text() and not any(
+        str(nbs.parents[1]) in text for text in inside.values()
+    )
+
+
+def test_the_archive_of_a_record_is_linked_once_and_the_same_whenever_it_is_made(nbs, tmp_path):
+    made = run(nbs)
+    table = site.provenance_html(
+        made, "runs/quick/training-training.ipynb", site.published_files(made).values()
+    ).source
+    assert table.count(".zip' download>") == 1 and "loss.csv' download>" in table
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        site.copy_offers(made, folder, {})
+        os.utime(made.notebook, (9e8, 9e8))
+    first, second = ([*folder.rglob("*.zip")] for folder in (tmp_path / "one", tmp_path / "two"))
+    assert len(first) == 1 and first[0].read_bytes() == second[0].read_bytes()
 
 
 @pytest.mark.parametrize(

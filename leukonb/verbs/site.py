@@ -12,7 +12,7 @@ __all__ = ['page_addresses', 'html_address', 'page_address', 'escape_markup', 'e
            'open_server', 'serve_site']
 
 # %% ../../nbs/verbs/site.ipynb #28e06235
-import ast, functools, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize
+import ast, functools, io, json, os, posixpath, re, shutil, subprocess, sys, tempfile, tokenize, zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -324,7 +324,8 @@ def list_warnings(run: Run) -> list[NotebookNode]:
     return [_callout(kind, text) for kind, text in said if text]
 
 # %% ../../nbs/verbs/site.ipynb #806f9673
-_PUBLISHED = ("run.json", "result.json", "*.csv", "*.md", "*.png", "evidence.json")
+_PUBLISHED = ("*.csv", "*.md", "*.png", "evidence.json")
+_RECORD = ("run.json", "result.json")  # with the executed notebook in one archive
 _PREDICTIONS, _LARGEST = "predictions.parquet", 300_000  # bytes of such a table that is offered
 
 
@@ -347,10 +348,12 @@ def published_files(run: Run) -> dict[Path, str]:
     "The files of a run that has a page which a reader may take away: for each, its place in the site."
     place = f"files/{'published/' * is_published(run)}{'/'.join(run.folder.parts[-3:])}"
     if run.done:
+        record = [run.folder / name for name in _RECORD]
+        record += [] if is_published(run) else [run.notebook]  # which comes with leukonb
+        offered = {p: f"{place}/{run.folder.name}.zip" for p in record if p.is_file()}
         kinds = (*_PUBLISHED, *[_PREDICTIONS] * _offers_predictions(run))
         files = [p for kind in kinds for p in sorted(run.folder.glob(kind))]
-        files += [] if is_published(run) else [run.notebook]  # which comes with leukonb
-        offered = {p: f"{place}/{p.name}" for p in files if p.is_file()}
+        offered |= {p: f"{place}/{p.name}" for p in files if p.is_file()}
         article = run.folder / "article.md"
         made = (
             {article.with_suffix(".pdf"): f"{place}/article.pdf"}
@@ -372,7 +375,7 @@ def find_doubles(
     for run in runs:
         own = (*run.folder.parts[-3:-1], run.name)
         for path, place in published_files(run).items() if run.done else ():
-            if path.suffix in (".csv", ".json") and path.name != "run.json":
+            if path.suffix in (".csv", ".json") and place.endswith(path.name):
                 same = first.setdefault((*own, path.name, digest_file(path)), place)
                 doubles |= {os.path.realpath(path): same} if same != place else {}
     return doubles
@@ -407,7 +410,7 @@ def provenance_html(
     links = (
         f"<a href='{quote(posixpath.relpath(place, posixpath.dirname(page)))}' download>"
         f"{escape(posixpath.basename(place))}</a>"
-        for place in published
+        for place in dict.fromkeys(published)
     )
     facts, seconds = {k: escape_markup(v) for k, v in list_facts(run).items()}, run.status.get("seconds")
     facts["command"] = f"<code>{facts['command']}</code>"
@@ -533,18 +536,31 @@ def copy_offers(
     places: Mapping[str, str],  # of files that stand elsewhere than with the run, from `find_doubles`
 ) -> None:
     "Copy what a run offers into the built site."
+    record = []
     for source, place in _list_offers(run, places).items():
         (site / place).parent.mkdir(parents=True, exist_ok=True)
-        if source.name == "article.pdf":
+        if place.endswith(".zip"):
+            record.append(source)
+        elif source.name == "article.pdf":
             make_pdf(source.with_suffix(".md"), site / place)
-        elif source.suffix == ".ipynb":
-            _copy_without_execution(source, site / place)
         else:
-            shutil.copyfile(source, site / place)
+            (site / place).write_bytes(_published_bytes(source))
+    if record:
+        _pack(record, site / _list_offers(run, places)[record[0]])
+
+
+def _pack(sources: Sequence[Path], to: Path) -> None:
+    "Write files of a run into one archive, in a folder of the archive's name."
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in sources:  # a `ZipInfo` has a fixed time, 1980
+            inside = zipfile.ZipInfo(f"{to.stem}/{source.name}")
+            archive.writestr(inside, _published_bytes(source), zipfile.ZIP_DEFLATED, 9)
 
 # %% ../../nbs/verbs/site.ipynb #686b506d
-def _copy_without_execution(source: Path, to: Path) -> None:
-    "Copy a notebook without the times and paths that papermill left in it."
+def _published_bytes(source: Path) -> bytes:
+    "What a file holds; a notebook without the times and paths that papermill left in it."
+    if source.suffix != ".ipynb":
+        return source.read_bytes()
     nb = nbformat.read(source, 4)
     nb.metadata.pop("papermill", None)
     for cell in nb.cells:
@@ -557,7 +573,7 @@ def _copy_without_execution(source: Path, to: Path) -> None:
                 if "application/vnd.plotly.v1+json" in data:
                     data.pop("text/html", None)  # JupyterLab draws the other; this wants the site's plotly.js
     whole = json.loads(nbformat.writes(nb, split_lines=False))  # nbformat writes a line for each number
-    write_text(to, json.dumps(whole, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return (json.dumps(whole, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 # %% ../../nbs/verbs/site.ipynb #bb86baf3
 def ended_pages(
