@@ -676,27 +676,48 @@ def describe_definitions(
     return "\n".join(parts)
 
 # %% ../../nbs/verbs/site.ipynb #6eba40b8
+def _only_imports(cell: NotebookNode) -> bool:
+    "Whether a cell imports and does nothing else."
+    if cell.cell_type != "code" or cell.get("outputs"):
+        return False
+    try:
+        done = ast.parse(cell.source).body
+    except SyntaxError:  # a line for the shell
+        return False
+    return bool(done) and all(isinstance(line, ast.Import | ast.ImportFrom) for line in done)
+
+
+def _fold_source(cell: NotebookNode, summary: str, source: str) -> NotebookNode:
+    "A cell whose source the page shows folded, under a summary."
+    return nbformat.from_dict({**cell, "source": f"#| code-fold: true\n#| code-summary: {summary}\n{source}"})
+
+
 def document_cells(cells: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
-    "The cells of a notebook for a reader: definitions described, source folded, housekeeping left out."
+    "The cells of a notebook for a reader: definitions described, source folded, imports last, housekeeping left out."
+    imports = []
     for cell in cells:
         directives = set(re.findall(r"^#\| *(\w+)", cell.source, re.M)) if cell.cell_type == "code" else set()
         if directives & {"hide", "default_exp"}:
             continue
+        if _only_imports(cell):
+            imports.append(re.sub(r"^#\|.*\n", "", cell.source, flags=re.M))
+            continue
         if directives & {"export", "exports", "exporti"}:
             if html := describe_definitions(cell.source):
                 yield _raw_html(html)
-            cell = nbformat.from_dict(cell)
-            source = re.sub(r"^#\| *export\w*\n", "", cell.source, flags=re.M)
-            cell.source = f"#| code-fold: true\n#| code-summary: Source\n{source}"
+            cell = _fold_source(cell, "Source", re.sub(r"^#\| *export\w*\n", "", cell.source, flags=re.M))
         yield cell
+    if imports:
+        yield _fold_source(nbformat.v4.new_code_cell(), "What this page imports", "\n".join(imports))
 
 
 def _fold_program(cell: NotebookNode) -> list[NotebookNode]:
     "A cell whose program is folded as HTML, followed by its outputs; any other cell as it is."
     if cell.cell_type != "code" or not cell.source.startswith("#| code-fold: true"):
         return [cell]
+    summary = re.findall(r"^#\| code-summary: (.*)", cell.source, re.M)[0]
     program = _program_html(re.sub(r"\A(#\|.*\n?)+", "", cell.source))
-    folded = f'<details class="code-fold">\n<summary>Source</summary>\n{program}\n</details>'
+    folded = f'<details class="code-fold">\n<summary>{summary}</summary>\n{program}\n</details>'
     outputs = [nbformat.v4.new_code_cell("#| echo: false", outputs=cell.outputs)] if cell.outputs else []
     return [_raw_html(f'<div class="cell">\n{folded}\n</div>'), *outputs]
 
