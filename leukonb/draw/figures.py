@@ -106,6 +106,9 @@ def draw_history(
     return fig.update_xaxes(title="epoch").update_layout(margin_t=70, legend_y=1.12)
 
 # %% ../../nbs/draw/figures.ipynb #1f60ffd6
+_DEEP = 0.75  # of the darkest shade; a darker one is written on in white, with a contrast of 4 to 1 at least
+
+
 def _shade(shares: np.ndarray) -> go.Heatmap:
     "The shares of each true class as shades of blue."
     return go.Heatmap(
@@ -130,7 +133,7 @@ def draw_confusion(
     fig = blank_figure(height=330, width=400).add_trace(_shade(shares))
     for i, row in enumerate(("ALL", "HEM")):
         for j, column in enumerate(("called ALL", "called HEM")):
-            font = dict(size=15, color="white" if shares[i, j] > 0.5 else INK)
+            font = dict(size=15, color="white" if shares[i, j] > _DEEP else INK)
             text = f"<b>{int(values[i, j]):,}</b><br>{100 * shares[i, j]:.0f} %"
             fig.add_annotation(x=column, y=row, text=text, showarrow=False, font=font)
     fig.update_yaxes(autorange="reversed", title=f"true class, {what}").update_xaxes(side="top")

@@ -364,7 +364,9 @@ def check_saving(
     vgg, printed = printed_figure("parameters of VGG16"), printed_figure("saving against VGG16")
     of_built, of_printed = (100 * (1 - n / vgg) for n in (built, printed_figure("parameters")))
     recomputed = f"{of_built:.1f} % for the network as built, {of_printed:.1f} % for the count printed"
-    return _check("89 % fewer parameters than VGG16", f"{printed} %", recomputed, round(of_built) == printed)
+    return _check(
+        "89 % fewer parameters than VGG16", f"{printed} %", recomputed, round(of_printed) == printed
+    )
 
 # %% ../../nbs/pages/paper.ipynb #2920f70e
 def check_gate(

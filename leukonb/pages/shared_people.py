@@ -180,8 +180,8 @@ def describe_control(
         said.append(
             f"{r.direction[0].upper()}{r.direction[1:]}, {r.classifier}, AUROC of the shared people's cells: "
             f"{r.with_:.3f} with them in training, {r.without:.3f} without them, {r.others:.3f} without as "
-            f"many others ({r.low:.3f} to {r.high:.3f} in {r.draws} draws, of which {r.below} are as "
-            f"low): {_MEANT.get(r.verdict, r.verdict)}."
+            f"many others ({r.low:.3f} to {r.high:.3f} in {r.draws} draws, {r.below} of them "
+            f"as low): {_MEANT.get(r.verdict, r.verdict)}."
         )
     return said
 
