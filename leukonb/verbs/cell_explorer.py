@@ -294,7 +294,8 @@ PLACES = (
     '<figure class="paper" data-place="map" hidden></figure>'
 )
 ABOUT = (
-    "<p>Each mark is one cell that no classifier here was trained on. A round frame is a cell of a "
+    "<p>Each mark is one test cell: no classifier that scores it has learned a cell of its person. "
+    "A round frame is a cell of a "
     "person with ALL, a square one of a "
     "person without; a cross says that the classifier calls it wrongly at a threshold of 0.5. Choose "
     "one to see it large, "

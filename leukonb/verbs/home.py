@@ -249,7 +249,8 @@ def find_network(picked: Mapping[str, Run]) -> Finding | None:
     reached = f"{name[0].upper()}{name[1:]} reaches an AUROC of {ours} on people of another fold"
     heading = f"{reached}, where plain cues reach {plain}"
     said = [f"{r.way}, {_say(r)}, and all plain cues {_say(cues.loc[r.way])}" for _, r in own.iterrows()]
-    return Finding(heading, f"Trained on images: {'; '.join(said)}.", run)
+    given = "The network kept part of its training people for validation; the cues learned from all of them."
+    return Finding(heading, f"Trained on images: {'; '.join(said)}. {given}", run)
 
 # %% ../../nbs/verbs/home.ipynb #01d79c87
 def _corrected(note: str) -> str:
@@ -268,10 +269,11 @@ def find_attention(picked: Mapping[str, Run]) -> Finding | None:
     named = {"with SE": "with SE (Squeeze-and-Excitation, the paper's attention)", "without SE": "without SE"}
     words = [f"{said} {_say(rows.loc[arm])}" for arm, said in named.items()]
     tested = [_corrected(note) for note in run.result.get("notes", []) if "The corrected test" in note]
-    heading = f"Attention changes weighted F1 by {gain:+.3f} over random splits"
+    heading = f"On a frozen network, attention changes weighted F1 by {gain:+.3f} over random splits"
     if any("no difference" in said for said in tested):
         heading = (
-            f"A gain by attention cannot be told from chance: weighted F1 {gain:+.3f} over random splits"
+            f"On a frozen network, a gain by attention cannot be told from chance: weighted F1 {gain:+.3f} "
+            "over random splits"
         )
     return Finding(heading, ". ".join([f"Weighted F1 {', '.join(words)}", *tested]).rstrip(".") + ".", run)
 
@@ -285,8 +287,12 @@ def find_joined_numbers(picked: Mapping[str, Run]) -> Finding | None:
         return None
     subjects, identities, pairs, crossing = (format_number(said[name], "count") for name in names)
     heading = f"The {subjects} subject numbers of the release are at most {identities} people"
-    told = f"{pairs} pairs of files are one picture, {crossing} of them in two folds. Second photographs "
-    return Finding(heading, told + "of one cell, which only the pixels show, join further numbers.", run)
+    told = (
+        f"{pairs} pairs of files are one picture, {crossing} of them in two folds. Second photographs of one "
+    )
+    return Finding(
+        heading, told + "cell, which only the pixels show, join further numbers and are counted.", run
+    )
 
 # %% ../../nbs/verbs/home.ipynb #3d84d2dd
 PAPER = "https://arxiv.org/abs/2601.01026"
@@ -346,8 +352,8 @@ def _describe_paper(picked: Mapping[str, Run], link: Mapping[Path, str]) -> list
         agree, not_agree = counts.get("claims that agree", 0), counts.get("claims that do not agree", 0)
         address = escape(link.get(audit.folder, ""), quote=True)
         said.append(
-            f"<p>Of {agree + not_agree} claims that were recomputed from what it prints, {agree} "
-            f"agree{'s' * (agree == 1)} with its other figures and {not_agree} "
+            f"<p>Of {agree + not_agree} claims that were checked against its other figures and the network "
+            f"that it describes, {agree} agree{'s' * (agree == 1)} with them and {not_agree} "
             f"do{'es' * (not_agree == 1)} not: <a href='{address}'>each of them</a>.</p>"
         )
     rows = compare_with_paper(picked)
@@ -355,7 +361,7 @@ def _describe_paper(picked: Mapping[str, Run], link: Mapping[Path, str]) -> list
         said.append(
             table_html(
                 rows,
-                "Mean over random splits: as claimed (± standard deviation [least, greatest]), and as "
+                "Mean over random splits: as claimed (± standard deviation [interval, as printed]), and as "
                 "measured here on features of a frozen network",
             )
         )

@@ -384,7 +384,7 @@ def make_cells_page(
         cell_explorer.choice_html("view", "Show as", _VIEWS),
         _choice("mark", "Marks show"),
     ]
-    claim = "Every cell that no classifier here was trained on, with what each of them says of it."
+    claim = "Every test cell, and what classifiers say of it that have learned no cell of its person."
     data = {"colours": COLOURS, "sources": sources}
     frame = frame_html("cells", "Look at the test cells", controls, cell_explorer.PLACES, data)
     parts = [cell_explorer.ABOUT, frame, cell_explorer.BEWARE]

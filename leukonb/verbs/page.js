@@ -5,6 +5,17 @@
   const root = new URL(".", document.currentScript.src).href;
   const all = (what, within = document) => [...within.querySelectorAll(what)];
 
+  // ---- commands: an option is one word, and a line does not break within it
+  for (const code of all(":not(pre) > code"))
+    if (!code.childElementCount && /(^|\s)-/.test(code.textContent))
+      code.replaceChildren(...code.textContent.split(/(\s+)/).map((word) => {
+        if (!word.startsWith("-")) return word;
+        const option = document.createElement("span");
+        option.className = "option";
+        option.textContent = word;
+        return option;
+      }));
+
   // ---- figures
   const touched = matchMedia("(pointer: coarse)").matches;
   const places = all(".plotly-graph-div").filter((place) => place.id);

@@ -693,7 +693,7 @@ def _fold_source(cell: NotebookNode, summary: str, source: str) -> NotebookNode:
 
 
 def document_cells(cells: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
-    "The cells of a notebook for a reader: definitions described, source folded, imports last, housekeeping left out."
+    "A notebook for a reader: definitions described, source folded, imports last, housekeeping left out."
     imports = []
     for cell in cells:
         directives = set(re.findall(r"^#\| *(\w+)", cell.source, re.M)) if cell.cell_type == "code" else set()
@@ -809,7 +809,7 @@ _OF_VERBS = {
 }
 
 # %% ../../nbs/verbs/site.ipynb #53ce103e
-_DATA: dict[bool | None, str] = {True: "synthetic cohort", False: "real cells", None: "no cohort"}
+_DATA: dict[bool | None, str] = {True: "synthetic cohort", False: "real cells", None: "no cells measured"}
 
 
 def _list_run(run: Run) -> dict[str, str | None]:
