@@ -595,6 +595,8 @@ def _predict(a: Namespace) -> None:
     with replacing_file(a.out, "table of predictions") as out:
         write_table(out, table)
     counts = f"{(table.verdict == 'ALL').sum()} called ALL, {(table.verdict == 'unsure').sum()} unsure"
+    if unlike := (table.verdict == "unlike").sum():
+        counts += f", {unlike} unlike those it was calibrated on"
     for remark in table.attrs.get("remarks", []):
         print(remark)
     print(f"{len(table)} cells, {counts}, in {a.out}; for research, never a diagnosis")

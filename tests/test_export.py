@@ -78,3 +78,16 @@ def test_the_program_that_scored_is_named_and_a_missing_one_is_refused(model, tm
     monkeypatch.setattr(export, "is_installed", lambda to: False)
     assert main(["predict", str(model), str(drawn), "--out", str(out), "--runtime", "onnx"]) == 1
     assert "pip install 'leukonb[export]'" in capsys.readouterr().err
+
+
+def test_settings_of_keras_in_the_home_folder_change_no_score(model):
+    cells = phantom.sample_cohort(subjects=4, cells=1, size=48, seed=1)[0].astype(np.float32)
+    scores = np.asarray(network.load_model(model)(cells))
+    before = keras.config.image_data_format(), keras.config.floatx()
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    try:
+        np.testing.assert_array_equal(np.asarray(export.open_model(model)(cells)), scores)
+    finally:
+        keras.config.set_image_data_format(before[0])
+        keras.config.set_floatx(before[1])

@@ -10,7 +10,8 @@ import pytest
 from test_cohort import encoded
 from test_runs import write
 
-from leukonb.files import digest_table, read_json, refusal_line, write_json, write_table
+from leukonb.files import digest_file, digest_table, read_json, refusal_line, write_json, write_table
+from leukonb.runs.keep import check_as_written
 from leukonb.runs.process import execute_run
 from leukonb.runs.record import is_whole, make_run
 from leukonb.runs.study import PlannedRun
@@ -197,3 +198,33 @@ def test_a_run_that_does_not_fit_its_files_is_made_again(two, what):
         assert not run.done, "a result that was touched later hides nothing"
         assert [state["status"] for state in execute_plan(two[:1])] == ["done"] and is_whole(run)
         assert "1.99" not in file.read_text() and run.result["notes"] == ["Two scores."]
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="Predictions changed after the run that wrote them",
+    injected="other scores in the table of a run's folder, then `evaluate` and `predict --abstain`",
+    promise="refused by both, with the file's name; a copy elsewhere is judged as anyone's table",
+)
+def test_a_table_changed_since_its_run_is_neither_judged_nor_abstained_by(tmp_path):
+    table = tmp_path / "predictions.parquet"
+    rows = {
+        "cell": [*"abcd"],
+        "subject": [*"1234"],
+        "label": ["ALL", "HEM"] * 2,
+        "score": [0.9, 0.2, 0.8, 0.3],
+    }
+    write_table(table, pd.DataFrame(rows))
+    write_json(tmp_path / "result.json", {"files": {table.name: digest_file(table)}})
+    check_as_written(table)
+    write_table(table, pd.DataFrame(rows).assign(score=[1.0, 0.0, 1.0, 0.0]))
+    for refused in (
+        evaluate.read_judged,
+        lambda place: predict.calibrated_sets(place.with_name("m.keras"), 0.1),
+    ):
+        assert "predictions.parquet has changed since the run beside it wrote it" in refusal_line(
+            refused, table
+        )
+    (tmp_path / "elsewhere").mkdir()
+    copy = shutil.copy(table, tmp_path / "elsewhere")
+    assert len(evaluate.read_judged(copy)[0]) == 4

@@ -24,7 +24,7 @@ from ..evidence import subgroups, utility
 from ..evidence.tables import name_row, name_source, read_any_table
 from ..files import Refusal, digest_table, read_json, read_table, write_table
 from ..numbers import name_words
-from ..runs.keep import check_target, replacing
+from ..runs.keep import check_as_written, check_target, replacing
 from ..runs.notebook import check_parameters, find_experiment, read_code, read_parameters
 from ..runs.process import execute_run
 from ..runs.schema import check_predictions, read_evidence
@@ -206,6 +206,8 @@ def read_judged(
     if isinstance(table, pd.DataFrame):
         name, rows = "table", table
     else:
+        if table != "-":
+            check_as_written(table)
         check_predictions(table)
         name, rows = name_source(table), read_any_table(table)
     if not rows.attrs.get("numbered"):  # by `read_any_table`

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Score', 'FORMATS', 'TOLERANCE', 'scoring_model', 'Format', 'is_installed', 'require_format', 'describe_scores',
-           'read_export_facts', 'compare_scores', 'recorded_digest', 'convert_model', 'Exported', 'export_model']
+           'read_export_facts', 'compare_scores', 'recorded_digest', 'open_model', 'convert_model', 'Exported',
+           'export_model']
 
 # %% ../../nbs/verbs/export.ipynb #b10c9b46
 import json
@@ -232,6 +233,20 @@ def recorded_digest(
         "copy the network to a folder of its own, or run the study again"
     )
 
+# %% ../../nbs/verbs/export.ipynb #5e69b948
+def open_model(
+    model: Path | str,  # a .keras file
+    all_output: int | None = None,  # of a network from elsewhere: which of its two outputs is ALL, 0 or 1
+) -> "keras.Model":
+    "A network as its run's record knows it, whatever the settings of Keras on this machine."
+    import keras
+    from leukonb.model import network
+
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    return network.load_model(model, recorded_digest(model), all_output)
+
 # %% ../../nbs/verbs/export.ipynb #6016d0d9
 def _find_reason(said: str) -> str:
     "The line of a long error that names what is not supported, else its first."
@@ -302,9 +317,7 @@ def export_model(
     form, target = require_format(to), _name_target(Path(model), to, out)
     if not 0 < threshold < 1:
         raise Refusal(f"--threshold {threshold:g}: give a probability between 0 and 1")
-    from leukonb.model import network
-
-    loaded = network.load_model(model, recorded_digest(model), all_output)
+    loaded = open_model(model, all_output)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as folder:
         made = Path(folder) / f"network{form.suffix}"
         convert_model(loaded, to, made)

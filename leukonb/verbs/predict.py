@@ -22,6 +22,7 @@ from ..evidence import abstention, predictions
 from ..files import Refusal
 from ..pictures import NO_SUBJECTS, count_alone
 from ..runs.form import read_if_there
+from ..runs.keep import check_as_written
 from ..runs.schema import check_predictions
 from .devices import time_call
 from leukonb.verbs.export import (
@@ -31,7 +32,7 @@ from leukonb.verbs.export import (
     compare_scores,
     convert_model,
     is_installed,
-    recorded_digest,
+    open_model,
     require_format,
 )
 from .extras import require_extra
@@ -141,6 +142,7 @@ def calibrated_sets(
             f"{model} has no predictions.parquet beside it, on which abstention is calibrated; "
             "name a model in its run's folder, or leave --abstain out"
         )
+    check_as_written(beside)
     check_predictions(beside)
     sets = abstention.calibrate_sets(predictions.read_predictions(beside), error)
     for label, kept in sets.promised.items():
@@ -254,9 +256,7 @@ def predict_images(
     rows = list_images(paths, subject_pattern)
     sets = calibrated_sets(_only(models), error) if error is not None else None
     require_extra("train")
-    from leukonb.model import network
-
-    loaded = [network.load_model(one, recorded_digest(one), all_output) for one in models]
+    loaded = [open_model(one, all_output) for one in models]
     many = len(rows) * views >= _MANY
     with tempfile.TemporaryDirectory(prefix="leukonb-") as folder:
         chosen = [choose_runtime(m, Path(folder, str(i)), runtime, many) for i, m in enumerate(loaded)]
