@@ -7,7 +7,7 @@ __all__ = ['export_crate']
 
 # %% ../../nbs/runs/crate.ipynb #ded7fe6e
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -116,23 +116,34 @@ def _describe_study(crate: ROCrate, study: str, finished: float) -> None:
     crate.root_dataset["conformsTo"] = profile
 
 # %% ../../nbs/runs/crate.ipynb #13ecfd8e
-def _check_whole(run: Run) -> None:
-    "A `Refusal` that names the first file of a run that is gone, or is not what the run wrote."
+def _find_broken(run: Run) -> str:
+    "Why a finished run is not whole, by the first file that is gone or not what the run wrote; else nothing."
+    if not run.result:
+        return _find_unreadable(run)
     names = find_changed(run.folder, run.result)
     names = names or [".source.ipynb"] * (not (run.folder / ".source.ipynb").is_file())
-    if names:
-        again = f"{run.manifest.get('command') or 'its study'} makes the run again"
-        said = describe_changed(run.folder, names)
-        when = "" if "not sealed" in said else " since the run ended"
-        raise Refusal(f"{run.folder}: {said}{when}; {again}")
+    if not names:
+        return ""
+    again = f"{run.manifest.get('command') or 'its study'} makes the run again"
+    said = describe_changed(run.folder, names)
+    when = "" if "not sealed" in said else " since the run ended"
+    return f"{run.folder}: {said}{when}; {again}"
 
 
-def _check_readable(run: Run) -> None:
-    "A `Refusal` of a run that has ended well, by its files, and whose result cannot be read."
+def _find_unreadable(run: Run) -> str:
+    "Why the result of a run that has ended well, by its files, cannot be read; nothing for any other."
     state = run.status
     ended = os.path.lexists(run.folder / "result.json") or read_state(run.folder).get("status") == "done"
-    if not run.result and ended and state["status"] != "running":
-        raise Refusal(f"{run.folder}: {state.get('error') or 'result.json is damaged'}")
+    if not ended or state["status"] == "running":
+        return ""
+    return f"{run.folder}: {state.get('error') or 'result.json is damaged'}"
+
+
+def _refuse_broken(runs: Iterable[Run]) -> None:
+    "A `Refusal` that names every run that is not whole."
+    broken = [said for run in runs if (said := _find_broken(run))]
+    if broken:
+        raise Refusal(". ".join(broken))
 
 # %% ../../nbs/runs/crate.ipynb #90b271de
 def export_crate(
@@ -144,13 +155,10 @@ def export_crate(
     "Write a study's finished runs as an RO-Crate, whole or not at all; a `Refusal` where none is finished."
     (runs, odd), to = read_runs(Path(out), study), Path(to)
     say_odd(odd.values())
-    for run in runs:
-        _check_readable(run)
+    _refuse_broken(runs)
     done = [run for run in runs if run.result]
     if not done:
         raise Refusal(f"no finished run of {study} in {out}; leukonb run {study} makes them")
-    for run in done:
-        _check_whole(run)
     check_target(to, "crate")
     crate = ROCrate(version="1.1")
     _describe_study(crate, study, max(run.status.get("finished", 0) for run in done))

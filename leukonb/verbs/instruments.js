@@ -247,8 +247,9 @@
       this.tell(`Split by ${way.name}: the split's own test claims ${name} ${spanned(claimed)}; ${spanned(left)} is left on people in no part of it. ${sure}`);
       const rows = [["claimed by the split's own test", claimed], ["left on people in no part of it", left], ["given away", gap]].map((row) => [...row, source.said]);
       if (own) rows.push(["plain cues, own test", own.triple, own.said]);
+      if (own && own.kept) rows.push(["plain cues, on people in no part", own.kept, own.said]);
       this.place("numbers").replaceChildren(table(`${name}, split by ${way.name}`, ["figure", "value (interval)"], rows.map(([what, triple]) => [what, spanned(triple)])));
-      if (own) all("tbody tr:last-child th", this.place("numbers"))[0].append(" (", link(own.run, own.experiment === "ways" ? "boosting on size, mean colour and outline" : "size, colour, outline and texture"), ")");
+      if (own) all("tbody tr:nth-child(4) th", this.place("numbers"))[0].append(" (", link(own.run, own.experiment === "ways" ? "boosting on size, mean colour and outline" : "size, colour, outline and texture"), ")");
       // Intervals of two runs need not be of the same kind.
       all("tbody th", this.place("numbers")).forEach((cell, i) => cell.append(make("span", { class: "what" }, rows[i][2])));
       const exposed = Object.entries(way.exposed), said = { "of people learned": "of people who are in training", "same picture": "the same picture", "second photograph": "another photograph of the same cell", copy: "an augmented copy" };
@@ -258,18 +259,20 @@
     }
     drawClaims(name, way) {
       const place = this.place("claims"), triples = way.scores[name], plain = name === "AUROC" && way.plain ? way.plain.triple : null;
-      const every = this.source.ways.flatMap((own) => [...own.scores[name].slice(0, 2), ...(name === "AUROC" && own.plain ? [own.plain.triple] : [])]);
+      const every = this.source.ways.flatMap((own) => [...own.scores[name].slice(0, 2), ...(name === "AUROC" && own.plain ? [own.plain.triple, own.plain.kept].filter(Boolean) : [])]);
       const single = name === "AUROC" ? this.source.ways.flatMap((own) => own.splits.flat()) : [];
       const least = Math.min(0.5, Math.floor(10 * Math.min(...every.map((triple) => triple[1]), ...single)) / 10);
       const width = this.roomOf("claims", 760), [left, right] = [14, width - 14], x = (value) => left + (Math.max(least, value) - least) / (1 - least) * (right - left);
       const rows = [["claimed", "claimed by the split's own test", triples[0], "#b3412e", 0], ["left", "left on people in no part of it", triples[1], "#3557a8", 1]];
-      if (plain) rows.push(["plain", "plain cues, the split's own test", plain, "#6b7280", null]);
-      const height = 46 + 82 * 3, label = `${name} split by ${way.name}: ` + rows.map(([, what, triple]) => `${what} ${spanned(triple)}`).join("; ");
-      if (!this.svg || this.svg.least !== least || this.svg.width !== width) {
+      if (plain) rows.push(["plain", "plain cues, the split's own test", plain, "#b3412e", null]);
+      if (plain && way.plain.kept) rows.push(["kept", "plain cues, on people in no part of it", way.plain.kept, "#3557a8", null]);
+      const keys = ["claimed", "left", "plain", ...(this.source.ways.some((own) => own.plain && own.plain.kept) ? ["kept"] : [])];
+      const height = 46 + 82 * keys.length, label = `${name} split by ${way.name}: ` + rows.map(([, what, triple]) => `${what} ${spanned(triple)}`).join("; ");
+      if (!this.svg || this.svg.least !== least || this.svg.width !== width || this.svg.groups.size !== keys.length) {
         const ticks = Array.from({ length: Math.round((1 - least) * 10) + 1 }, (_, i) => Math.round(10 * least + i) / 10);
         const grid = ticks.flatMap((v) => [line(x(v), 6, x(v), height - 40), word(x(v), height - 22, v.toFixed(1), { "text-anchor": "middle" })]);
         const node = picture(label, width, height, ...grid, this.axis = word((left + right) / 2, height - 4, name, { "text-anchor": "middle" }));
-        const groups = ["claimed", "left", "plain"].map((key, i) => { const g = draw("g", { transform: `translate(0 ${18 + 82 * i})` }); node.append(g); return [key, g]; });
+        const groups = keys.map((key, i) => { const g = draw("g", { transform: `translate(0 ${18 + 82 * i})` }); node.append(g); return [key, g]; });
         this.svg = { least, width, node, groups: new Map(groups) };
         place.replaceChildren(node, this.note = make("figcaption"));
       }
@@ -283,7 +286,7 @@
         if (!row) continue;
         const [, what, [value, low, high], colour, column] = row;
         if (!group.firstChild) {
-          const shapes = { claimed: draw("circle", { r: 7, fill: colour }), left: draw("rect", { x: -6, y: -6, width: 12, height: 12, fill: colour, transform: "rotate(45)" }), plain: draw("rect", { x: -6, y: -6, width: 12, height: 12, fill: "#fff", stroke: colour, "stroke-width": 2.5 }) };
+          const shapes = { claimed: draw("circle", { r: 7, fill: colour }), left: draw("rect", { x: -6, y: -6, width: 12, height: 12, fill: colour, transform: "rotate(45)" }), plain: draw("circle", { r: 6.5, fill: "#fff", stroke: colour, "stroke-width": 2 }), kept: draw("rect", { x: -5.5, y: -5.5, width: 11, height: 11, fill: "#fff", stroke: colour, "stroke-width": 2, transform: "rotate(45)" }) };
           group.append(word(left, 4, what, { fill: colour, "font-weight": 600 }), draw("g", { class: "single" }), line(0, 44, 1, 44, colour, { class: "span", "stroke-width": 2.5 }), draw("g", { class: "moves" }, shapes[key]), word(left, 22, "", { class: "value" }));
         }
         const span = group.querySelector(".span"), mark = group.querySelector(".moves"), said = group.querySelector(".value");

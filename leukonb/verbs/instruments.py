@@ -210,6 +210,7 @@ _BEWARE_OPERATING = (
 # %% ../../nbs/verbs/instruments.ipynb #bfa07ea0
 _AUROC = r"AUROC (claimed|honest|given away), split by (.+)"
 _KINDS = ("claimed", "honest", "given away")
+_SAID = {"own test part": "claimed", "people in no part": "honest"}  # in tables, which a reader takes away
 Triple = tuple[float, float, float]  # a number with the ends of its interval
 
 
@@ -235,7 +236,7 @@ def _read_scores(run: Run) -> dict[str, dict[tuple[str, ...], Triple]]:
     "For each score, what was claimed, left and given away under each way of splitting."
     rows = _read_rows(run, "weighted-f1.csv")
     f1: dict[tuple[str, ...], Triple] = {
-        (r["what"], r["split by"]): (r["value"], r["low"], r["high"]) for r in rows
+        (_SAID.get(r["what"], r["what"]), r["split by"]): (r["value"], r["low"], r["high"]) for r in rows
     }
     return {"AUROC": _read_triples(run, _AUROC), "weighted F1": f1}
 
@@ -249,10 +250,11 @@ _PLAIN = (
 def _find_plain(run: Run, runs: Sequence[Run], way: str) -> dict[str, Any] | None:
     "What plain cues claim under a way of splitting, and which run says so: this one, else another."
     rows = home.read_cues_beside(run)
-    own = rows[(rows.what == "claimed") & rows.way.isin([way, way.removeprefix("released ")])]
-    if len(own):
-        ends = tuple(own.iloc[0][["value", "low", "high"]].astype(float))
-        return {"triple": ends, "experiment": "leakage", "said": _say_interval(run), "folder": run.folder}
+    own = rows[rows.way.isin([way, way.removeprefix("released ")])].drop_duplicates("what").set_index("what")
+    if "claimed" in own.index:
+        ends = {what: tuple(map(float, own.loc[what, ["value", "low", "high"]])) for what in own.index}
+        found = {"triple": ends["claimed"], "kept": ends.get("honest"), "experiment": "leakage"}
+        return {**found, "said": _say_interval(run), "folder": run.folder}
     for experiment, pattern in _PLAIN:
         for other in (other for other in runs if other.experiment == experiment):
             known = {key[1]: value for key, value in _read_triples(other, pattern).items()}
@@ -313,10 +315,13 @@ def _tabulate_ways(source: Mapping[str, Any]) -> pd.DataFrame:
     rows = []
     for way in source["ways"]:
         each = pd.DataFrame(way["scores"]["AUROC"], columns=["value", "low", "high"])
-        plain = pd.DataFrame([way["plain"]["triple"]] if way["plain"] else [], columns=each.columns)
         rows.append({"split by": way["name"], **dict(zip(columns, format_intervals(each)))})
-        rows[-1]["plain cues, own test"] = "".join(format_intervals(plain))
-    return pd.DataFrame(rows)
+        for name, which in (("plain cues, own test", "triple"), ("plain cues, people in no part", "kept")):
+            ends = (way["plain"] or {}).get(which)
+            plain = pd.DataFrame([ends] if ends else [], columns=each.columns)
+            rows[-1][name] = "".join(format_intervals(plain))
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()]
 
 
 def make_leakage_page(
@@ -327,7 +332,7 @@ def make_leakage_page(
     controls = [_choice("source", "Cells"), _choice("score", "Score"), _RADIOS]
     plain = dict.fromkeys(way["plain"]["said"] for way in first["ways"] if way["plain"])
     caption = f"{first['title']}: AUROC by way of splitting ({first['said']})"
-    caption += "".join(f"; plain cues ({said})" for said in plain)
+    caption += "".join(f"; plain cues ({said})" for said in plain if said != first["said"])
     claim = "What a split's own test claims, and what is left on people in no part of the split."
     parts = [
         _ABOUT_LEAKAGE,
