@@ -12,13 +12,12 @@ import pytest
 from papermill.inspection import inspect_notebook
 
 from leukonb.files import Refusal, read_json, refusal_line, write_json
-from leukonb.runs import kernel, record, verify
-from leukonb.runs.by_hand import DRAWN, NOTE, plan_by_hand
+from leukonb.runs import by_hand, kernel, record, verify
+from leukonb.runs.by_hand import NOTE, plan_by_hand
 from leukonb.runs.facts import find_doubts
 from leukonb.runs.notebook import find_experiment, find_named, read_parameters
 from leukonb.runs.record import Run, find_runs, is_whole
 from leukonb.runs.seal import seal
-from leukonb.runs.study import load_study, shrink_to_smoke
 from leukonb.verbs.run import prepare_study
 
 EXPERIMENTS = sorted(path for paths in find_named("*.ipynb").values() for path in paths)
@@ -46,8 +45,48 @@ def test_images_can_be_named_to_every_experiment_that_reads_some():
         assert ("cohort" in known) == any(p.is_by_hand and p.name == "data" for p in known.values()), notebook
 
 
-def test_the_cohort_that_is_drawn_is_that_of_the_smallest_study():
-    assert shrink_to_smoke(load_study("quick")).phantom == DRAWN
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A folder of runs by hand, and in it their cohort, as many cells of as many subjects, only smaller."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(by_hand.DRAWN, "size", 48)
+        yield tmp_path_factory.mktemp("drawn") / "_runs"
+
+
+def test_every_experiment_can_be_run_as_it_stands_on_the_cohort_that_is_drawn(drawn):
+    planned = []
+    for notebook in EXPERIMENTS:
+        known = read_parameters(notebook)
+        if "cohort" in known and not any(p.what.startswith("needed") for p in known.values()):
+            planned.append(plan_by_hand(notebook, {}, drawn))
+    assert len(planned) > 10 and all(run.manifest["synthetic"] for run in planned)
+    given = {"epochs": 1, "backbone": "small", "weights": "none", "size": 32}
+    parameters = plan_by_hand(find_experiment("training"), given, drawn).manifest["inputs"]["parameters"]
+    assert (parameters["train"], parameters["validation"], parameters["test"]) == (0.8, 0.1, 0.1)
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A notebook is given by hand what no run can be done with",
+    injected="a split too small, a folder that is not there, no epochs, a dropout too few",
+    promise="the refusal names the notebook's parameters, and no option of a command",
+)
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        (
+            {"train": 0.9, "validation": 0.02, "test": 0.02},
+            "; train, validation and test (0.6, 0.2, 0.2) will do",
+        ),
+        ({"data": "/nowhere"}, "data = /nowhere: there is no such folder or archive"),
+        ({"epochs": 0}, "training, parameter epochs = 0: give 1 or more"),
+        ({"head": "[64]"}, "give 2, one more than the layers of head = [64]"),
+    ],
+    ids=["split", "data", "epochs", "head"],
+)
+def test_a_refusal_by_hand_names_parameters_and_no_options(drawn, given, says):
+    line = refusal_line(plan_by_hand, find_experiment("training"), given, drawn)
+    assert says in line and "--" not in line, line
 
 
 @pytest.fixture

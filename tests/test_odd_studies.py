@@ -7,8 +7,9 @@ import nbformat
 import pytest
 
 from leukonb.files import refusal_line
-from leukonb.runs.notebook import check_parameters
-from leukonb.runs.study import apply_settings, load_study, plan_study
+from leukonb.runs.notebook import check_parameters, find_named, read_parameters
+from leukonb.runs.ranges import find_range, find_unfit
+from leukonb.runs.study import apply_settings, list_studies, load_study, plan_study
 
 HEAD = "title: T\nshows: S\nsize: smoke\n"
 FINISH = "from leukonb.runs.record import this_run, finish\nfinish(this_run(), {'seed': 1})"
@@ -189,6 +190,60 @@ def test_a_dry_run_refuses_what_there_is_not(tmp_path, setting, says):
     line = refusal_line(prepare_study, "quick", tmp_path / "out", smoke=True, settings=[setting])
     assert line.startswith(f"--set {setting}: ") and says in line, line
     assert not (tmp_path / "out").exists()
+
+
+OUT_OF_RANGE = {
+    "training": "rate=-1 epochs=0 batch=0 alpha=5 views=3 reduction=0 dropouts=[2,2,2] dropouts=[] dropouts=[2] "
+    "head=[0] head=[-5,3,2] head=[64] size=31 size=100000 copies=0 copies=101 rising=2 gamma=-2 clip=-1 seed=-1 "
+    "pretraining=foo pretraining=in1k depth=1 iteration=-1 backbone=small",
+    "judge": "resamples=0 bins=0 permutations=0",
+    "simulation": "worlds=0 worlds=1 subjects=[12] subjects=[]",
+    "monte-carlo": "units=[0] units=[] dropouts=[0.1] reduction=0",
+    "leakage": "epochs=0 resamples=99 head=[16,16,16,16]",
+    "explanation": "worst=-1 shuffles=0",
+    **{"classical": "size=0", "shortcuts": "iterations=0", "evaluation": "cue_size=0", "folds": "parts=1"},
+}
+
+
+def first_study_of(experiment):
+    """The first study that holds runs of an experiment."""
+    held = (load_study(name) for name in list_studies())
+    return next(s for s in held if experiment in {run["experiment"] for run in s.runs.values()})
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="A number that no run can be done with: no epochs, a share of 5, a dropout too few",
+    injected="43 such values by --set, in ten experiments",
+    promise="the plan refuses it, and names the run, the parameter, the value and what may be given",
+)
+@pytest.mark.parametrize(
+    "setting", [f"{name}.{value}" for name, values in OUT_OF_RANGE.items() for value in values.split()]
+)
+def test_a_plan_refuses_a_number_out_of_its_range(tmp_path, setting):
+    study = apply_settings(first_study_of(setting.partition(".")[0]), [setting])
+    line, name = refusal_line(plan_study, study, tmp_path), setting.partition(".")[2].partition("=")[0]
+    beside = {"head": "dropouts", "backbone": "weights"}.get(name, name)  # what does not go with it
+    assert line.startswith(f"--set {setting}: run "), line
+    assert f", parameter {name} = " in line or f", parameter {beside} = " in line, line
+    assert ": give " in line or "leave" in line, line
+
+
+def test_a_number_out_of_its_range_is_named_with_its_line_in_a_study(suite):
+    run = "  a:\n    experiment: classical\n    grid:\n      size: [96, 0]\n"
+    line = refusal_line(plan_study, load_study(study(suite, run)), suite / "out")
+    assert line == "s.yml, line 8: run a, parameter size = 0: give from 1 to 4,096"
+
+
+def test_every_count_of_every_experiment_has_a_range_and_experiments_of_ones_own_have_none(suite):
+    shipped = [path for paths in find_named("*.ipynb").values() for path in paths if path.parent != suite]
+    assert len(shipped) > 30
+    for notebook in shipped:
+        known = read_parameters(notebook)
+        assert find_unfit(notebook.stem, {name: p.default for name, p in known.items()}) is None
+        counts = [name for name, p in known.items() if p.type in (int, int | None, list[int])]
+        assert all(find_range(notebook.stem, name) for name in counts), (notebook.stem, counts)
+    plan_study(load_study(study(suite, ONE.replace("draw}", "draw, parameters: {seed: -1}}"))), suite / "out")
 
 
 def test_a_plan_of_known_names_does_not_load_the_network_library(tmp_path):

@@ -1,6 +1,7 @@
 """Training by real processes: the same twice, and the same whatever interrupts it."""
 
 import hashlib
+import itertools
 import json
 import shutil
 import signal
@@ -15,10 +16,12 @@ import pytest
 
 from leukonb.data import pixels
 from leukonb.files import Refusal
-from leukonb.model import network, training
+from leukonb.model import efficientnet, network, training
+from leukonb.model.backbones import BACKBONES
 from leukonb.model.network import Network
 from leukonb.model.training import TrainingRecipe
 from leukonb.runs.notebook import check_parameters, find_experiment, read_parameters
+from leukonb.runs.ranges import CHOICES, RANGES, find_unfit
 from leukonb.runs.study import apply_settings, load_study
 
 PROGRAM = """
@@ -283,6 +286,41 @@ def test_the_experiment_builds_both_records_of_its_parameters():
     given |= {"weights": None, "alpha": training.weigh_classes(given["alpha"])}
     assert network.from_parameters(Network, given) == Network()
     assert network.from_parameters(TrainingRecipe, given) == TrainingRecipe()
+
+
+def is_refused_by_the_model(given):
+    try:
+        recipe = {**given, "alpha": training.weigh_classes(given["alpha"])}
+        network.check_network(network.from_parameters(Network, given))
+        training.check_recipe(network.from_parameters(TrainingRecipe, recipe))
+    except Refusal:
+        return True
+    return False
+
+
+def test_a_plan_and_the_model_refuse_the_same_numbers():
+    plain = {name: parameter.default for name, parameter in PARAMETERS.items()}
+    numbers = {int: (-1, 0, 1, 2, 3), float: (-1.0, -0.01, 0.0, 0.5, 1.0, 1.01, 2.0)}
+    of_the_model = {field.name for record in (Network, TrainingRecipe) for field in fields(record)}
+    for name in of_the_model & RANGES.keys() - {"seed", "size", "head", "dropouts"}:
+        for value in numbers[int if PARAMETERS[name].type is int else float]:
+            given = plain | {name: value}
+            assert bool(find_unfit("training", given)) == is_refused_by_the_model(given), (name, value)
+    for head, dropouts in itertools.product(
+        ([], [1], [0], [2, 3]), ([], [0.0], [0.1, 0.9], [0.1, 1.0], [0.1] * 3)
+    ):
+        given = plain | {"head": head, "dropouts": dropouts}
+        assert bool(find_unfit("training", given)) == is_refused_by_the_model(given), (head, dropouts)
+    for weights in (None, "imagenet", "a.pth", "a.h5"):
+        given = plain | {"weights": weights, "pretraining": "in1k"}
+        assert bool(find_unfit("training", given)) == is_refused_by_the_model(given), weights
+    for name, backbone in BACKBONES.items():
+        sizes = [plain | {"backbone": name, "weights": None, "size": backbone.least - one} for one in (0, 1)]
+        assert [bool(find_unfit("training", given)) for given in sizes] == [False, True], name
+    assert set(CHOICES["training.pretraining"]) == {"", *efficientnet.RELEASES}
+    assert [name for name, each in BACKBONES.items() if not each.weights] == ["small"], (
+        "has no released weights"
+    )
 
 
 def test_a_study_can_set_every_field():

@@ -22,6 +22,7 @@ from leukonb.runs.notebook import (
     read_parameters,
     read_value,
 )
+from .ranges import find_unfit
 from .record import Run, find_runs, is_whole, make_run, shorten_command
 from .study import PlannedRun, Study, index_study_cohort, is_lacking, parse_yaml
 
@@ -117,7 +118,7 @@ def find_needs(
     return needs
 
 # %% ../../nbs/runs/by_hand.ipynb #70aaf428
-DRAWN = {"subjects": 26, "cells": 10, "size": 450, "seed": 0}
+DRAWN = {"subjects": 60, "cells": 10, "size": 450, "seed": 0}
 STUDY = "by-hand"  # that runs by hand are filed under
 
 
@@ -134,6 +135,8 @@ def _take_cohort(
         folder = home / Path(indexed).expanduser()
         return load_cohort(folder), folder
     images = given.get("data") and home / Path(given["data"]).expanduser()
+    if images and not images.exists():
+        raise Refusal(f"data = {given['data']}: there is no such folder or archive")
     study = Study(STUDY, notebook, "", "", "changed", {}, phantom=DRAWN)
     return index_study_cohort(study, out, images or None)
 
@@ -144,7 +147,7 @@ def _check_cohort(run: Run, notebook: Path, cohort: "Cohort", folder: Path) -> N
 
     planned = [PlannedRun(run, notebook, [], limit=0)]
     check_images(planned, cohort)
-    check_cohort(planned, cohort.cells)
+    check_cohort(planned, cohort.cells, by_hand=True)
     if not (folder / "cohort.json").is_file():
         save_cohort(cohort, folder)
 
@@ -196,6 +199,8 @@ def plan_by_hand(
     needs = find_needs(notebook, read, out, home)
     apart = {"cohort", *needs, *(p.name for p in known.values() if p.is_by_hand)}
     effective = check_parameters(notebook, {name: v for name, v in read.items() if name not in apart})
+    if unfit := find_unfit(notebook.stem, effective):
+        raise Refusal(f"{notebook.stem}, {unfit}")
     kept = {name: value for name, value in effective.items() if name not in apart}
     facts: dict[str, Any] = {"study": STUDY, "size": "changed", "by_hand": NOTE}
     facts["command"] = _write_command(notebook, read)

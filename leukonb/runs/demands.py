@@ -128,12 +128,13 @@ def suggest_split(
     return ""
 
 # %% ../../nbs/runs/demands.ipynb #8e19efde
-def _advise(refused: Sequence[dict[str, Any]], cells: pd.DataFrame) -> str:
+def _advise(refused: Sequence[dict[str, Any]], cells: pd.DataFrame, by_hand: bool) -> str:
     "What can be done about runs that cannot have their split; nothing where shares do not matter."
     if any(given.get("unit") == "challenge" for given in refused):
         return ""
     if shares := suggest_split(refused, cells):
-        return f"; for all of them --split {shares} will do"
+        parts = f"train, validation and test ({shares.replace('/', ', ')})"
+        return f"; {parts if by_hand else f'for all of them --split {shares}'} will do"
     people = cells.groupby("label").identity.nunique().reindex(["ALL", "HEM"], fill_value=0)
     counted = f"{people.ALL} ALL and {people.HEM} HEM identities"
     return (
@@ -149,6 +150,7 @@ _DECIDE = (*PARTS, "split_seed", "unit", "copies", "reserved", "iteration", "ite
 def check_cohort(
     planned: Iterable[PlannedRun],
     cells: pd.DataFrame,  # the cohort's table
+    by_hand: bool = False,  # whether a notebook asks, which has parameters and no options
 ) -> dict[str, str]:  # {what the study calls it: why} of the optional runs that the cohort is too small for
     "Refuse all runs at once that the cohort is too small for and the study does not call optional."
     left, refused, known = {}, {}, {}
@@ -167,7 +169,7 @@ def check_cohort(
         first = next(iter(refused))
         others = [*list(refused)[1:_MOST], *(["…"] if len(refused) > _MOST else [])]
         more = f" (and {len(refused) - 1:,} more: {', '.join(others)})" if others else ""
-        advice = _advise([given for _, given in refused.values()], cells)
+        advice = _advise([given for _, given in refused.values()], cells, by_hand)
         raise Refusal(f"{first}{more}: {refused[first][0]}{advice}")
     if len(known) > _MOST_DRAWN:
         drawn = f"the first {_MOST_DRAWN} of {len(known):,} different splits can be drawn"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['experiment_folders', 'notebooks_folder', 'looking_once', 'look_once', 'find_named', 'prefer_own', 'find_experiment',
-           'suggest', 'read_code', 'Parameter', 'read_parameters', 'check_parameters', 'read_value', 'find_files',
-           'begun_cells']
+           'is_shipped', 'suggest', 'read_code', 'Parameter', 'read_parameters', 'check_parameters', 'read_value',
+           'find_files', 'begun_cells']
 
 # %% ../../nbs/runs/notebook.ipynb #a4097ad5
 import ast
@@ -161,6 +161,19 @@ def find_experiment(
     if name not in known:
         raise Refusal(f"unknown experiment {name!r}{suggest(name, known)}; known: {', '.join(known)}")
     return prefer_own(known[name])
+
+# %% ../../nbs/runs/notebook.ipynb #91e115c0
+def is_shipped(
+    name: str,  # of an experiment
+) -> bool:
+    "Whether leukonb itself has an experiment of that name, whoever's notebook is run for it."
+    return name in look_once("shipped", _list_shipped)
+
+
+def _list_shipped() -> set[str]:
+    "The names of leukonb's own experiments."
+    folder = next(_shipped_folders(), None)
+    return {file.stem for file in _list_files(folder / "experiments", "*.ipynb")} if folder else set()
 
 # %% ../../nbs/runs/notebook.ipynb #3618b7aa
 def suggest(word: object, known: Iterable[str]) -> str:

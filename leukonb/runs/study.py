@@ -18,6 +18,7 @@ import yaml
 from ..files import Refusal, digest, digest_file
 from .notebook import Parameter, check_parameters, find_experiment, find_files, find_named
 from .notebook import looking_once, prefer_own, read_parameters, read_value, suggest
+from .ranges import find_unfit
 from .record import Run, make_run
 
 # %% ../../nbs/runs/study.ipynb #0b329901
@@ -570,7 +571,17 @@ def _check_given(study: Study, name: str, notebook: Path, values: dict[str, Any]
     where = study.at("runs", name, "grid" if values else "parameters")
     effective = check_parameters(notebook, given, where)
     find_files(notebook, effective, where)
+    _refuse_unfit(study, name, values, effective)
     return effective
+
+
+def _refuse_unfit(study: Study, name: str, values: dict[str, Any], effective: dict[str, Any]) -> None:
+    "Refuse what no run can be done with, under the name of the setting or the line that gave it."
+    if unfit := find_unfit(study.runs[name]["experiment"], effective):
+        first = unfit.names[0]
+        said = next((study.said[name, p] for p in unfit.names if study.said.get((name, p))), "")
+        where = said or study.at("runs", name, "grid" if first in values else "parameters", first)
+        raise Refusal(f"{where}run {name}, {unfit}")
 
 # %% ../../nbs/runs/study.ipynb #f505bdd6
 def _check_length(study: Study, name: str, suffix: str) -> str:
