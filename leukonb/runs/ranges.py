@@ -146,7 +146,7 @@ def _check_start(given: dict[str, Any]) -> Iterator[Unfit]:
         )
         yield Unfit(("pretraining", "weights"), given["pretraining"], may)
     if backbone == "small" and weights == "imagenet":
-        may = "backbone small has none; give none, or a file of them"
+        may = "backbone small has no such weights; give none, or a file of them"
         yield Unfit(("weights", "backbone"), weights, may)
 
 # %% ../../nbs/runs/ranges.ipynb #b7d3abe5
