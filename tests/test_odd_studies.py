@@ -229,6 +229,25 @@ def test_a_plan_refuses_a_number_out_of_its_range(tmp_path, setting):
     assert "give " in line or "leave " in line, line
 
 
+def test_a_plan_asks_a_backbone_of_ones_own_how_small_an_input_may_be(tmp_path, monkeypatch):
+    from leukonb.verbs.run import check_records
+
+    (tmp_path / "own_small.py").write_text(
+        "from dataclasses import replace\nfrom leukonb.model.backbones import BACKBONES\n"
+        "NET = replace(BACKBONES['small'], name='own', least=200)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def ask(size, weights):
+        settings = [f"training.size={size}", f"training.weights={weights}", "training.backbone=own_small:NET"]
+        changed = apply_settings(load_study("quick"), settings)
+        return check_records(changed, plan_study(changed, tmp_path / "out"))
+
+    assert ask(200, "none") is None
+    assert "takes inputs of at least 200 pixels, and size is 199" in refusal_line(ask, 199, "none")
+    assert "NET has no weights 'imagenet'" in refusal_line(ask, 200, "imagenet")
+
+
 def test_a_number_out_of_its_range_is_named_with_its_line_in_a_study(suite):
     run = "  a:\n    experiment: classical\n    grid:\n      size: [96, 0]\n"
     line = refusal_line(plan_study, load_study(study(suite, run)), suite / "out")

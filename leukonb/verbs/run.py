@@ -165,8 +165,24 @@ def _check_record(parameter: Parameter, name: str) -> None:
         return
     find_backbone(name)
 
+# %% ../../nbs/verbs/run.ipynb #bb067c40
+def _check_own(given: Mapping[str, Any]) -> None:
+    "Refuse an input too small for a backbone of one's own, or released weights that it does not have."
+    name, weights = given.get("backbone"), given.get("weights")
+    if not isinstance(name, str) or ":" not in name:
+        return
+    try:
+        from leukonb.model.backbones import find_backbone
+    except ImportError:  # it is only on the machines of a cluster
+        return
+    own = find_backbone(name)
+    if given.get("size", own.least) < own.least:
+        raise Refusal(f"{name} takes inputs of at least {own.least} pixels, and size is {given['size']}")
+    if weights == "imagenet" and weights not in own.weights:
+        raise Refusal(f"{name} has no weights 'imagenet'; set weights to a file of them, or to none")
+
 # %% ../../nbs/verbs/run.ipynb #07b64d41
-def check_records(study: studies.Study, planned: Iterable[studies.PlannedRun]) -> None:
+def check_records(study: studies.Study, planned: Sequence[studies.PlannedRun]) -> None:
     "A `Refusal` where a run of a study names a backbone or an augmentation that there is none of."
     named: dict[tuple[Path, str, str], str] = {}  # a notebook, its parameter and the record: the first run
     for p in planned:
@@ -179,6 +195,12 @@ def check_records(study: studies.Study, planned: Iterable[studies.PlannedRun]) -
         except Refusal as refusal:
             where = study.said.get((run, name)) or study.at("runs", run, "parameters", name)
             raise Refusal(f"{where}run {run}, parameter {name}: {refusal}") from None
+    for p in planned:
+        try:
+            _check_own(p.run.manifest["inputs"]["parameters"])
+        except Refusal as refusal:
+            where = study.said.get((p.of, "backbone")) or study.at("runs", p.of, "parameters", "backbone")
+            raise Refusal(f"{where}run {p.of}, parameter backbone: {refusal}") from None
 
 # %% ../../nbs/verbs/run.ipynb #a454d782
 def keep_features(
