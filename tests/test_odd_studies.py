@@ -8,7 +8,7 @@ import pytest
 
 from leukonb.files import refusal_line
 from leukonb.runs.notebook import check_parameters, find_named, read_parameters
-from leukonb.runs.ranges import find_range, find_unfit
+from leukonb.runs.ranges import find_limits, find_unfit
 from leukonb.runs.study import apply_settings, list_studies, load_study, plan_study
 
 HEAD = "title: T\nshows: S\nsize: smoke\n"
@@ -261,7 +261,7 @@ def test_every_count_of_every_experiment_has_a_range_and_experiments_of_ones_own
         known = read_parameters(notebook)
         assert find_unfit(notebook.stem, {name: p.default for name, p in known.items()}) is None
         counts = [name for name, p in known.items() if p.type in (int, int | None, list[int])]
-        assert all(find_range(notebook.stem, name) for name in counts), (notebook.stem, counts)
+        assert all(find_limits(notebook.stem, name) for name in counts), (notebook.stem, counts)
     plan_study(load_study(study(suite, ONE.replace("draw}", "draw, parameters: {seed: -1}}"))), suite / "out")
 
 

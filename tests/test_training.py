@@ -18,10 +18,11 @@ from leukonb.data import pixels
 from leukonb.files import Refusal
 from leukonb.model import efficientnet, network, training
 from leukonb.model.backbones import BACKBONES
+from leukonb.model.checkpoints import SUFFIXES
 from leukonb.model.network import Network
 from leukonb.model.training import TrainingRecipe
 from leukonb.runs.notebook import check_parameters, find_experiment, read_parameters
-from leukonb.runs.ranges import CHOICES, RANGES, find_unfit
+from leukonb.runs.ranges import CHECKPOINTS, CHOICES, RANGES, find_unfit
 from leukonb.runs.study import apply_settings, load_study
 
 PROGRAM = """
@@ -317,6 +318,7 @@ def test_a_plan_and_the_model_refuse_the_same_numbers():
     for name, backbone in BACKBONES.items():
         sizes = [plain | {"backbone": name, "weights": None, "size": backbone.least - one} for one in (0, 1)]
         assert [bool(find_unfit("training", given)) for given in sizes] == [False, True], name
+    assert set(CHECKPOINTS) == set(SUFFIXES)
     assert set(CHOICES["training.pretraining"]) == {"", *efficientnet.RELEASES}
     assert [name for name, each in BACKBONES.items() if not each.weights] == ["small"], (
         "has no released weights"
