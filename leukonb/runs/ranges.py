@@ -135,7 +135,7 @@ def _check_layers(given: dict[str, Any]) -> Iterator[Unfit]:
         yield Unfit(("dropouts", layers), given["dropouts"], may)
 
 # %% ../../nbs/runs/ranges.ipynb #d84721ea
-CHECKPOINTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of PyTorch"s files
+CHECKPOINTS = (".safetensors", ".pth", ".pt", ".bin")  # endings of PyTorch's files
 
 
 def _check_start(given: dict[str, Any]) -> Iterator[Unfit]:
