@@ -236,7 +236,7 @@ def test_of_thousands_of_splits_some_are_drawn_and_the_rest_is_said(tmp_path, mo
 
 def test_a_thousand_refused_runs_make_one_short_line(tmp_path, monkeypatch):
     monkeypatch.setattr(demands, "_find_refusal", lambda cells, given: "too few subjects")
-    monkeypatch.setattr(demands, "_advise", lambda refused, cells: "")
+    monkeypatch.setattr(demands, "_advise", lambda *_: "")
     cell = "cohort: str = ''\nsplit_seed: int = 0\ntrain: float = 0.6\nvalidation: float = 0.2\ntest: float = 0.2"
     source = write(tmp_path, "pass", parameters=cell)
     run = make_run(tmp_path / "runs", "a", source, notebook.check_parameters(source, {}))
