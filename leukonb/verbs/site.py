@@ -536,8 +536,8 @@ def copy_offers(
     places: Mapping[str, str],  # of files that stand elsewhere than with the run, from `find_doubles`
 ) -> None:
     "Copy what a run offers into the built site."
-    record = []
-    for source, place in _list_offers(run, places).items():
+    offers, record = _list_offers(run, places), []
+    for source, place in offers.items():
         (site / place).parent.mkdir(parents=True, exist_ok=True)
         if place.endswith(".zip"):
             record.append(source)
@@ -546,7 +546,7 @@ def copy_offers(
         else:
             (site / place).write_bytes(_published_bytes(source))
     if record:
-        _pack(record, site / _list_offers(run, places)[record[0]])
+        _pack(record, site / offers[record[0]])
 
 
 def _pack(sources: Sequence[Path], to: Path) -> None:
