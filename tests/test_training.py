@@ -358,3 +358,11 @@ def test_every_augmentation_trains(tmp_path, name):
         NET, replace(RECIPE, epochs=1, augmentation=name), store, split_of(cells), tmp_path, seed=1
     )
     assert np.isfinite(trained.history.loss).all()
+
+
+def test_a_step_is_traced_once(tmp_path, monkeypatch):
+    traced, apply = [], training.AdamW.apply
+    monkeypatch.setattr(training.AdamW, "apply", lambda *given: traced.append(given) or apply(*given))
+    cells, store = cohort()
+    training.train_network(NET, replace(RECIPE, epochs=1), store, split_of(cells), tmp_path, seed=3)
+    assert len(traced) == 1

@@ -523,7 +523,9 @@ def compile_network(
         float(learning_rate(recipe, 0, 1000)), weight_decay=recipe.decay, global_clipnorm=recipe.clip or None
     )
     loss = Focal(gamma=recipe.gamma, alpha=recipe.alpha)
-    model.compile(optimizer, loss, jit_compile=gpu, metrics=[_is_all, _called_all, _both])
+    # Metrics, not functions: where a step's first run makes their variables, TensorFlow traces it twice.
+    shares = [keras.metrics.MeanMetricWrapper(f, name=f.__name__) for f in (_is_all, _called_all, _both)]
+    model.compile(optimizer, loss, jit_compile=gpu, metrics=shares)
     optimizer.build(model.trainable_variables)
     return model
 
