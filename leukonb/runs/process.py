@@ -384,11 +384,15 @@ def prepare_folder(
     write_json(run.folder / "run.json", run.manifest)
 
 # %% ../../nbs/runs/process.ipynb #62e475de
+_SELDOM = "import gc; gc.set_threshold(50_000, 20, 20)"
+_KERNEL = f"{_SELDOM}; import runpy; runpy.run_module('ipykernel_launcher', run_name='__main__')"
+
+
 def _write_kernel(
     folder: Path,  # for what is temporary
 ) -> None:
     "Write down, as Jupyter looks for it, that the kernel `python3` is this interpreter."
-    words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    words = [sys.executable, "-c", _KERNEL, "-f", "{connection_file}"]
     place = folder / "kernels" / "python3"
     place.mkdir(parents=True)
     write_json(place / "kernel.json", {"argv": words, "display_name": "Python 3", "language": "python"})
