@@ -10,6 +10,7 @@ import time
 from io import BytesIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
@@ -407,6 +408,7 @@ def test_rows_without_a_file_are_a_remark_and_files_without_a_row_are_refused(go
         ["prelim/labels.csv", "line 3 names 2.bmp, which is not there; so do 1 of 2 other lines", False]
     ]
     assert problems[problems.refused].path.tolist() == ["prelim/3.bmp"]
+    assert "; prelim/labels.csv names other images" in problems[problems.refused].reason.iloc[0]
 
 
 @pytest.mark.fault(
@@ -426,6 +428,59 @@ def test_a_label_table_that_spells_files_otherwise_is_named(good, tmp_path, spel
     assert f"line {line} names {spelt} where the file is prelim/1.bmp;" in problems.reason.iloc[0]
     put(tmp_path / "alone", {"prelim/labels.csv": wrong, "prelim/1.bmp": 11})
     assert "prelim/labels.csv line" in refusal_line(index_cohort, tmp_path / "alone")
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="A table of labels lies beside images and labels none of them",
+    injected="other columns, names of no file, an encoding, a workbook; a table that is to be named itself",
+    promise="the refusal names the table, and why it was not taken",
+)
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("labels.csv", "file,class\n1.bmp,ALL\n", "was not taken: it has no column 'path' but file, class;"),
+        ("labels.csv", "path,label\ncells/1.bmp,ALL\n", "was not taken: it has no column 'subject' but path"),
+        ("labels.csv", "path,label,subject\n1.png,ALL,1\n", "it names no file that is there (line 2: 1.png)"),
+        ("labels.csv", "path,label,subject\ncells/1.bmp,ALL,1\n", "is such a table: name it in place of"),
+        ("labels.csv", LABELS.replace(".bmp,", ".png,"), "it names no file that is there (line 2: 1.png)"),
+        ("labels.csv", "ä;b\n".encode("latin-1"), "was not taken: it is no readable CSV"),
+        ("labels.xlsx", None, "was not taken: it has no column 'path' but file;"),
+    ],
+)
+def test_a_table_that_labels_nothing_is_named_with_its_reason(tmp_path, name, text, said):
+    put(tmp_path, {"cells/1.bmp": 1, "cells/2.bmp": 2})
+    if text is None:
+        pd.DataFrame({"file": ["1.bmp"]}).to_excel(tmp_path / name, index=False)
+    else:
+        put(tmp_path, {name: text})
+    line = refusal_line(index_cohort, tmp_path)
+    assert f"in a CSV with path, label, subject; {name} " in line and said in line
+
+
+@pytest.mark.fault(
+    group="data",
+    fault="A picture whose name, or whose folder's, begins with a dot",
+    injected="both, and folders _runs and _site of somebody's own; those of leukonb and of macOS beside them",
+    promise="left out, counted and the first named; of what leukonb or macOS wrote not a word",
+)
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (["fold_0/.1.bmp"], ["fold_0/.1.bmp", "is left out: "]),
+        ([".b/c/2.bmp", ".b/c/10.png", "a/.1.tif"], [".b/c/2.bmp", "and 2 others are left out: "]),
+        (["_runs/1.bmp", "_site/2.bmp"], ["_runs/1.bmp", "and 1 other is left out: "]),
+        (["._1.bmp", ".a/._1.bmp", "__MACOSX/1.bmp", "__MACOSX/a/._1.bmp", ".a/__MACOSX/1.bmp"], []),
+        (["_runs/quick/training/a-1/run.json", "_runs/1.png", "_site/.leukonb.json", "_site/1.png"], []),
+    ],
+)
+def test_hidden_pictures_are_left_out_with_a_remark(good, names, said):
+    put(good, {name: 60 + n for n, name in enumerate(names)})
+    found = index_cohort(good)
+    remarks = found.problems[found.problems.reason.str.contains("left out")]
+    assert len(found.cells) == 4 and not found.problems.refused.any() and len(remarks) == bool(said)
+    for _, row in remarks.iterrows():
+        assert row.path == said[0] and row.reason.startswith(said[1])
 
 
 def test_a_table_of_paths(tmp_path):

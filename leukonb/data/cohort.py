@@ -291,18 +291,19 @@ _REMEDIES = {
 }
 
 
-def _find_unknown(cells):
+def _find_unknown(cells, untaken=""):
     "Rows without a label or a subject; the final part of C-NMC was released without both."
     bad, problems = [], []
     for column, remedy in _REMEDIES.items():
+        more = f"; {untaken}" if untaken and column == "label" else ""
         rows = cells[cells[column].isna() & ~cells.part.eq("final").fillna(False)].drop(bad, errors="ignore")
         bad += rows.index.tolist()
         if len(rows) == 1:
             problems.append(
-                problem_row(rows.path.iloc[0], f"has no {column}; {remedy.replace('them', 'it')}")
+                problem_row(rows.path.iloc[0], f"has no {column}; {remedy.replace('them', 'it')}{more}")
             )
         elif len(rows):
-            reason = f"and {len(rows) - 1:,} more have no {column}; {remedy}"
+            reason = f"and {len(rows) - 1:,} more have no {column}; {remedy}{more}"
             problems.append(problem_row(rows.path.iloc[0], reason))
     return bad, problems
 
@@ -353,10 +354,12 @@ def _find_odd_sizes(cells):
 # %% ../../nbs/data/cohort.ipynb #3a5e7888
 def drop_unsound(
     cells: pd.DataFrame,  # with the columns of COLUMNS
+    untaken: str = "",  # why tables beside the images label none of those that lack a label
 ) -> tuple[pd.DataFrame, list[dict]]:  # the cells that can be used, and rows of problems
     "The cells that can be used, and a problem for each reason why others cannot."
-    problems = []
-    for check in (_find_unknown, _find_two_labels, _find_two_classes, _find_odd_sizes):
+    bad, problems = _find_unknown(cells, untaken)
+    cells = cells.drop(bad)
+    for check in (_find_two_labels, _find_two_classes, _find_odd_sizes):
         bad, reasons = check(cells)
         cells, problems = cells.drop(bad), problems + reasons
     return cells, problems
@@ -426,7 +429,7 @@ def build_cohort(
     if rows:
         _name_dataset(rows, reading, dataset)
     _refuse_nothing(rows, reading.root, problems)
-    sound, unsound = drop_unsound(_typed(rows))
+    sound, unsound = drop_unsound(_typed(rows), reading.untaken)
     problems += unsound
     _refuse_nothing(sound, reading.root, problems)
     kinds = dict(Counter(row["kind"] for row in rows).most_common())

@@ -58,6 +58,7 @@ class Files:
     images: list[Path] = field(default_factory=list)  # in natural order
     tables: list[Path] = field(default_factory=list)  # CSV files
     problems: list[dict] = field(default_factory=list)  # from `problem_row`
+    books: list[Path] = field(default_factory=list)  # workbooks and tables in Parquet
 
     def relative(self, path: Path) -> str:
         "A path below the root, with '/'."
@@ -69,10 +70,28 @@ class Files:
         return {name.lower() for name in (self.root.resolve().name, *inner)}
 
 # %% ../../nbs/data/layouts.ipynb #f02253af
-_OURS = {"__MACOSX", "_runs", "_site"}
+def _is_ours(folder):
+    "Whether a folder holds runs, or a site, that leukonb wrote."
+    listed = (folder / ".leukonb.json").is_file() or (folder / "_cohorts").is_dir()
+    return listed or any(folder.glob("*/*/*/run.json"))
 
 
-def _walk(root, failed):
+def _list_aside(folder, aside):
+    "The pictures below a folder that are left out, by the names in it; none that macOS or leukonb wrote."
+    places = [folder / name for name in aside if not name.startswith("._")]
+    for place in (place for place in places if place.is_dir()):
+        if place.name == "__MACOSX" or (place.name[0] == "_" and _is_ours(place)):
+            continue
+        for inner, folders, names in os.walk(place):
+            folders[:] = [name for name in folders if name != "__MACOSX"]
+            places += [Path(inner, name) for name in names if not name.startswith("._")]
+    return [path for path in places if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+# %% ../../nbs/data/layouts.ipynb #5501bdc5
+_ASIDE = {"__MACOSX", "_runs", "_site"}
+
+
+def _walk(root, failed, hidden):
     "(folder, names in it) of every folder below `root`, each once whatever links lead to it."
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=failed):
@@ -81,7 +100,9 @@ def _walk(root, failed):
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in _OURS)
+        aside = [name for name in [*folders, *files] if name.startswith(".") or name in _ASIDE]
+        hidden += _list_aside(Path(folder), aside)
+        folders[:] = sorted(set(folders).difference(aside))
         yield Path(folder), [name for name in [*files, *folders] if not name.startswith(".")]
 
 # %% ../../nbs/data/layouts.ipynb #4ee3937b
@@ -100,28 +121,41 @@ def _remark_unread(paths: list[str]) -> list[dict]:  # relative to the data set
         said = f"and {others} {unread}; save them as PNG or TIFF"
     return [problem_row(first, said, False)]
 
+# %% ../../nbs/data/layouts.ipynb #58cd9c4d
+def _remark_hidden(paths: list[str]) -> list[dict]:  # relative to the data set
+    "A remark on pictures that are left out for where they lie, or for the dot before their name."
+    if not paths:
+        return []
+    first, more = min(paths, key=natural_key), len(paths) - 1
+    others = "is" if not more else f"and {more:,} {'other is' if more == 1 else 'others are'}"
+    why = "a dot before its own name or a folder's hides a picture, and so does a folder _runs or _site"
+    return [problem_row(first, f"{others} {LEFT_OUT}: {why}; rename what is to be read", False)]
+
 # %% ../../nbs/data/layouts.ipynb #7497cf69
 def list_folder(
     root: Path,
 ) -> Files:
     "The images and tables below a folder, perhaps none."
-    images, tables, problems, unread = [], [], [], []
+    images, tables, books, problems, unread, hidden = [], [], [], [], [], []
 
     def failed(error):
         path = os.path.relpath(error.filename, root)
         problems.append(problem_row(path, f"cannot be read ({error.strerror}); mend its permissions"))
 
-    for folder, names in _walk(root, failed):
+    for folder, names in _walk(root, failed, hidden):
         for path in (folder / name for name in names):
             if path.suffix.lower() == ".csv" and path.is_file():
                 tables.append(path)
+            if path.suffix.lower() in TABLES[1:]:
+                books.append(path)
             if path.suffix.lower() in SUFFIXES:
                 images.append(path)
             if path.suffix.lower() in _UNREAD and path.is_file():
                 unread.append(path.relative_to(root).as_posix())
     problems += _remark_unread(unread)
+    problems += _remark_hidden([path.relative_to(root).as_posix() for path in hidden])
     images.sort(key=lambda path: natural_key(path.relative_to(root).as_posix()))
-    return Files(root, images, sorted(tables), problems)
+    return Files(root, images, sorted(tables), problems, sorted(books))
 
 # %% ../../nbs/data/layouts.ipynb #9bfccdb6
 def list_files(
@@ -162,6 +196,7 @@ class Reading:
     alone: bool = (
         False  # nobody knows whose cells they are: each picture without a subject counts as a person
     )
+    untaken: str = ""  # why tables that lie in the folder label none of the images that lack a label
 
 # %% ../../nbs/data/layouts.ipynb #10fe9a17
 @dataclass(frozen=True)
@@ -228,7 +263,7 @@ def _check_columns(columns, wanted):
     "Refuse a table without the columns that are wanted."
     for column in wanted:
         if column not in columns:
-            had = escape_name(", ".join(columns))
+            had = escape_name(", ".join(columns)) or "none at all"
             raise Refusal(f"has no column {column!r} but {had}; {', '.join(wanted)} are wanted")
 
 # %% ../../nbs/data/layouts.ipynb #4cd3c245
@@ -373,11 +408,41 @@ def _part_names():
     "(part, names of its folder) of all layouts, for copies that mix them."
     return [(part, layout.parts[part]) for part in PARTS for layout in LAYOUTS if part in layout.parts]
 
+# %% ../../nbs/data/layouts.ipynb #1958b473
+_TABLE_COLUMNS = ("path", "label", "subject")
+
+
+def _explain_one(path, rows, images, wanted):
+    "Why a table says nothing of images without a label, in words that follow its name."
+    if rows is not None:
+        there = images & set(rows)
+        first = next(((row["line"], name) for name, row in rows.items()), (1, "nothing"))
+    else:
+        try:
+            listed = _read_rows(path, wanted)
+        except Refusal as refusal:
+            return f"was not taken: it {refusal}"
+        if any(os.path.lexists(path.parent / row["path"]) for _, row in listed if row["path"]):
+            return "is such a table: name it in place of the folder"
+        there, first = None, next(((line, row["path"]) for line, row in listed), (1, "nothing"))
+    absent = f"names no file that is there (line {first[0]}: {escape_name(first[1])})"
+    return "names other images" if there else f"was not taken: it {absent}"
+
+
+def _explain_untaken(tables, files, pattern, said):
+    "Why the tables in a folder, those in `said` aside, say nothing of its images without a label."
+    wanted, images = _TABLE_COLUMNS[: 2 if pattern is ALONE else 3], {path.name for path in files.images}
+    names = {path: escape_name(files.relative(path)) for path in [*files.tables, *files.books]}
+    left = [path for path in names if names[path] not in said]
+    why = [f"{names[path]} {_explain_one(path, tables.get(path), images, wanted)}" for path in left[:2]]
+    return "; ".join(why + [f"and {len(left) - 2:,} more were not taken"] * (len(left) > 2))
+
 # %% ../../nbs/data/layouts.ipynb #0e987aa4
 def read_folder(files: Files, pattern: re.Pattern | None = None) -> Reading:
     "What label tables, names and folders say of each image of a folder."
     tables, problems = read_label_tables(files)
     part_names, root_name, facts, bare = _part_names(), files.root.resolve().name, {}, []
+    lacking = False
     with_healthy = {path.parent.parent for path in files.images if path.parent.name.lower() == "hem"}
     for path in files.images:
         relative = files.relative(path)
@@ -388,13 +453,16 @@ def read_folder(files: Files, pattern: re.Pattern | None = None) -> Reading:
         row = _look_up(path, tables) if listed else {}
         sources = {"label table": row, "name": name, "folder": folder}
         facts[relative] = {source: says for source, says in sources.items() if says}
-        if listed and not any("label" in says for says in sources.values()):
-            bare.append(path)
-    respelt = _find_respelt(tables, bare, files)
-    return Reading(files.root, facts, [*files.problems, *problems, *respelt, *_remark_absent(tables, files)])
+        if not any("label" in says for says in sources.values()):
+            bare += [path] * listed
+            lacking |= folder.get("part") != "final"
+    problems += _find_respelt(tables, bare, files)
+    named = {row["path"] for row in problems}
+    untaken = _explain_untaken(tables, files, pattern, named) if lacking else ""
+    problems = [*files.problems, *problems, *_remark_absent(tables, files)]
+    return Reading(files.root, facts, problems, untaken=untaken)
 
 # %% ../../nbs/data/layouts.ipynb #db2250f0
-_TABLE_COLUMNS = ("path", "label", "subject")
 _NOBODY = "where nobody knows whose cells they are, say --subject-pattern none"
 
 
