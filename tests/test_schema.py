@@ -131,6 +131,9 @@ def test_a_table_of_a_later_version_is_refused_before_a_run_reads_it(tmp_path, m
         write_predictions(run.folder / "predictions.parquet", pd.DataFrame(ROWS))
         schema.stamp_predictions(run.folder / "predictions.parquet")
     finish(run, {"AUROC": 1.0})
+    for name in (".source.ipynb", run.notebook.name):
+        (run.folder / name).write_text("{}")
+    seal(run.folder, run.experiment)
     facts = schema.read_facts(run.folder / "predictions.parquet")
     assert facts == {"schema": 2}, "a later number is not taken back"
     needs = {"trainings": [run]}

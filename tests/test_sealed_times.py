@@ -79,11 +79,44 @@ def test_times_forged_in_the_result_are_found(run, tmp_path, how):
     )
 
 
-def test_of_a_record_from_before_the_status_is_read(run):
+def drop_seal(run):
+    """Take the whole seal out of a result; what is left of it."""
     old = {k: v for k, v in run.result.items() if k not in ("ended", "written", "record", "shown")}
     write_json(run.folder / "result.json", old)
+    return old
+
+
+def drop_version(run):
+    """Take the version out of the manifest of a run, as in the records of before there were any."""
+    write_json(run.folder / "run.json", {k: v for k, v in run.manifest.items() if k != "schema"})
+
+
+def test_of_a_record_from_before_the_status_is_read(run):
+    drop_seal(run)
+    drop_version(run)
     forge(run, seconds=4.5)
     assert run.status["status"] == "done" and run.status["seconds"] == 4.5
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="The whole seal of a finished run was deleted",
+    injected="result.json without the digest of the record, the times and the digests of what pages show",
+    promise="status names the run in one line, the site too, crate refuses it by name; it is made again when asked",
+)
+@pytest.mark.parametrize("stated", ["run.json", "result.json"])
+def test_a_run_whose_seal_is_gone_is_not_whole(run, tmp_path, stated):
+    old = drop_seal(run)
+    if stated == "result.json":
+        write_json(run.folder / "result.json", {**old, "schema": 1})
+        drop_version(run)
+    row = list_status(tmp_path / "runs").iloc[0]
+    assert row.status == "changed" and row.reason.startswith("result.json has no seal; run the study again")
+    assert not run.done and not is_whole(run)
+    said = refusal_line(export_crate, "quick", tmp_path / "runs", tmp_path / "crate")
+    assert said == f"{run.folder}: result.json has no seal; leukonb run quick makes the run again"
+    seal(run.folder, run.experiment, TOLD)
+    assert run.done and is_whole(run)
 
 
 def test_the_name_of_the_machine_goes_into_no_result(run):

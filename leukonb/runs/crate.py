@@ -7,6 +7,7 @@ __all__ = ['export_crate']
 
 # %% ../../nbs/runs/crate.ipynb #ded7fe6e
 import os
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -126,7 +127,7 @@ def _find_broken(run: Run) -> str:
         return ""
     again = f"{run.manifest.get('command') or 'its study'} makes the run again"
     said = describe_changed(run.folder, names)
-    when = "" if "not sealed" in said else " since the run ended"
+    when = "" if re.search("(not sealed|no seal)$", said) else " since the run ended"
     return f"{run.folder}: {said}{when}; {again}"
 
 

@@ -23,7 +23,7 @@ from .reads import find_changed_reads
 from .published import STATEMENT, find_published, is_published
 from .record import Run, changed_inputs, check_files, compare_libraries
 from .record import describe_environment, is_whole, read_runs, say_odd, show_provenance
-from .seal import find_changed
+from .seal import find_changed, lacks_seal
 
 # %% ../../nbs/runs/verify.ipynb #cdc3fae4
 def repeat_run(
@@ -318,14 +318,14 @@ def _compare_record(old: Run, new: Run) -> list[tuple[str, str, str, str]]:
     was, changed = old.result, find_changed(old.folder, old.result)
     rows, stated = [], {"result.json", *was.get("shown", {}), *was["files"]}
     beside = [name for name in changed if name not in was["files"]]
-    for name in dict.fromkeys(["result.json", *was.get("shown", {}), *beside]):
+    if bare := lacks_seal(old.folder, was):
+        rows.append(("record", "result.json", "missing", "it holds no digest of the whole record"))
+    for name in dict.fromkeys([*["result.json"] * (not bare), *was.get("shown", {}), *beside[bare:]]):
         why = "changed since the run wrote it" if name in stated else "the record holds no digest of it"
         status, note = ("differs", why) if name in changed else ("equal", "")
         if not (old.folder / name).is_file() and name in changed:
             status, note = "missing", "gone from the run's folder"
         rows.append(("record", name, status, note))
-    if "record" not in was and ("schema" in was or "schema" in old.manifest):
-        rows.append(("record", "result.json", "missing", "it holds no digest of the whole record"))
     rows += [("record", name, "differs", why) for name, why in find_doubts(old)]
     rows.append(("record", "notes", *_compare_notes(was, new.result)))
     return [*rows, ("page", old.notebook.name, *_compare_page(old, new))]
