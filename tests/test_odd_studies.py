@@ -107,6 +107,23 @@ def test_a_study_is_read_as_any_editor_saves_it(suite, encoding):
     assert read.title == "Zählung" and read.at("runs", "a") == "s.yml, line 5: "
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="A study file in UTF-16 without its mark, or in UTF-32; a number of thousands of digits",
+    injected="each of them, with and without letters beyond ASCII; a seed of 5,000 digits",
+    promise="one line names the file and what it is, and what to do; no word of Python's own",
+)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("title", ["Zählung", "Count"])
+def test_a_study_in_an_encoding_that_is_not_read_is_named(suite, encoding, title):
+    text = f"title: {title}\nshows: S\nsize: smoke\nruns:\n{ONE}"
+    line = refusal_line(load_study, write(suite, text.encode(encoding)))
+    assert line == "s.yml, line 1: not text in UTF-8 but UTF-16 or UTF-32; save the file as UTF-8"
+    runs = f"  a: {{experiment: draw, parameters: {{seed: {'9' * 5000}}}}}\n"
+    line = refusal_line(load_study, study(suite, runs))
+    assert line.startswith("s.yml: ") and "4,300 digits; write a shorter one" in line and "sys." not in line
+
+
 def plan_with(place, out, *settings, runs=ONE):
     return plan_study(apply_settings(load_study(study(place, runs)), settings), out)
 
@@ -318,6 +335,25 @@ def test_a_parameters_cell_is_read_and_never_run(suite, tmp_path, line):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), suite / "draw.ipynb")
     assert "draw.ipynb, parameters cell, line 1" in refusal_line(plan_with, suite, tmp_path / "out")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.fault(
+    group="runs",
+    fault="The type of a notebook's parameter cannot be parsed, or is none",
+    injected="a quoted text that is no type, brackets without end, a function, an unknown name",
+    promise="one line names the notebook, the line, the parameter and its type; the default is not blamed",
+)
+@pytest.mark.parametrize(
+    "kind", ["'int or'", "'list['", "'" + "[" * 5000 + "'", "lambda: 3", "Seed", "dict[int, Seed]"]
+)
+def test_a_type_that_is_none_is_named(suite, tmp_path, kind):
+    cell = nbformat.v4.new_code_cell(
+        f"rate: float = 1.0\nseed: {kind} = 0", metadata={"tags": ["parameters"]}
+    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), suite / "draw.ipynb")
+    line = refusal_line(plan_with, suite, tmp_path / "out")
+    assert "draw.ipynb, parameters cell, line 2, seed: the type " in line and "known: int, float" in line
+    assert "default" not in line and "\n" not in line and len(line) < 300
 
 
 UNREADABLE = [

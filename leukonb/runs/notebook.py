@@ -246,7 +246,9 @@ def _read_type(node: ast.expr, here: str) -> Any:
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, of])):
             return dict[_read_type(key, here), _read_type(of, here)]  # type: ignore[misc]
     known = f"{', '.join(_TYPES)}, list[...] and dict[...], each with | None or without"
-    raise Refusal(f"{here}: the type {ast.unparse(node)!r} is unknown; known: {known}")
+    stated = ast.unparse(node)
+    said = stated if len(stated) <= 60 else f"{stated[:60]} ..."
+    raise Refusal(f"{here}: the type {ascii(said)} is unknown; known: {known}")
 
 
 def _parse_quoted(text: str) -> ast.expr | None:
@@ -263,7 +265,10 @@ def _read_parameter(node: ast.stmt, lines: list[str], here: str) -> Parameter:
     if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None):
         raise Refusal(f"{here}: {lines[node.lineno - 1].strip()!r} is not of the form  name: type = literal")
     try:
-        default, kind = ast.literal_eval(node.value), _read_type(node.annotation, here)
+        kind = _read_type(node.annotation, f"{here}, {node.target.id}")
+        default = ast.literal_eval(node.value)
+    except Refusal:
+        raise
     except (ValueError, TypeError):
         raise Refusal(f"{here}: the default of {node.target.id} is derived; write a literal") from None
     except (RecursionError, MemoryError):

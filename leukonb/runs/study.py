@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 def _decode(raw: bytes, file: str) -> str:
     "The text of a study's file, in UTF-8 or, where it says so itself, UTF-16."
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in raw and (not wide or raw.startswith(codecs.BOM_UTF32_LE)):
+        raise Refusal(f"{file}, line 1: not text in UTF-8 but UTF-16 or UTF-32; save the file as UTF-8")
     try:
         return raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -70,6 +72,8 @@ def parse_yaml(
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         said = str(getattr(error, "problem", None) or error).splitlines()[0]
+        if "integer string conversion" in said:  # after which Python names functions of its own
+            said = "a number of more than 4,300 digits; write a shorter one"
         raise Refusal(f"{where}{line}: not readable YAML: {said}") from None
 
 # %% ../../nbs/runs/study.ipynb #e6141266
