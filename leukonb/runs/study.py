@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def _decode(raw: bytes, file: str) -> str:
     "The text of a study's file, in UTF-8 or, where it says so itself, UTF-16."
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if b"\0" in raw and (not wide or raw.startswith(codecs.BOM_UTF32_LE)):
+    if raw.count(b"\0") > len(raw) // 4 and (not wide or raw.startswith(codecs.BOM_UTF32_LE)):
         raise Refusal(f"{file}, line 1: not text in UTF-8 but UTF-16 or UTF-32; save the file as UTF-8")
     try:
         return raw.decode("utf-16" if wide else "utf-8-sig")
