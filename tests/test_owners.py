@@ -83,12 +83,35 @@ def test_a_run_that_another_machine_has_is_not_begun_again(begun, executed, monk
     assert not second.is_alive() and executed == [] and begun.result["headline"] == {"first": 1}
 
 
+@pytest.mark.fault(
+    group="runs",
+    fault="The clocks of two machines that share a folder differ",
+    injected="another machine's heartbeat 45 s in the past, and in the future, while the lock does not lock",
+    promise="the living run is running, not quiet, and is not begun again; a dead one is free within minutes",
+)
+@pytest.mark.parametrize("away", [-45, 45])
+def test_a_clock_45_seconds_off_neither_ends_nor_doubles_a_run(begun, executed, monkeypatch, away):
+    monkeypatch.setattr(fcntl, "flock", REFUSE["each machine its own"])
+    write_json(begun.folder / "status.json", ELSEWHERE)
+    (begun.folder / ".heartbeat").touch()
+    os.utime(begun.folder / ".heartbeat", (time.time() + away,) * 2)
+    row = list_status(begun.folder.parents[2]).iloc[0]
+    assert is_locked(begun.folder) and row.status == "running" and "no sign of life" not in row.reason
+    second = threading.Thread(target=process.do_run, args=(str(begun.folder),))
+    second.start()
+    second.join(1)
+    assert second.is_alive() and executed == []
+    os.utime(begun.folder / ".heartbeat", (time.time() - 300,) * 2)
+    second.join(20)
+    assert executed == [begun.key] and begun.status["status"] == "done"
+
+
 @pytest.mark.parametrize("lock", REFUSE)
 def test_a_run_whose_owner_fell_silent_is_taken_up_and_the_lock_is_named(begun, executed, monkeypatch, lock):
     monkeypatch.setattr(fcntl, "flock", REFUSE[lock])
     write_json(begun.folder / "status.json", ELSEWHERE)
     (begun.folder / ".heartbeat").touch()
-    os.utime(begun.folder / ".heartbeat", (time.time() - 60,) * 2)
+    os.utime(begun.folder / ".heartbeat", (time.time() - 150,) * 2)
     assert not is_locked(begun.folder) and begun.status.get("gone")
     process.do_run(str(begun.folder))
     assert executed == [begun.key] and begun.status["status"] == "done"

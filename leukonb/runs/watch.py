@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from ..files import Refusal, read_json
 from .notebook import looking_once
-from .owner import QUIET, is_locked
+from .owner import is_locked, quiet_after
 from .record import Run, current_status, read_runs
 from .study import PlannedRun
 
@@ -121,7 +121,7 @@ def show_progress() -> Iterator[Callable[[PlannedRun, dict[str, Any]], None]]:
 # %% ../../nbs/runs/watch.ipynb #348e5ba2
 def _describe_quiet(state: dict[str, Any], silence: float | None) -> str:
     "What to look at where a run's process gives no sign of life; empty where it does."
-    if silence is None or silence <= QUIET:
+    if silence is None or silence <= quiet_after(state):
         return ""
     process = f"process {state.get('pid')} on {state.get('host')}"
     return f"no sign of life for {_duration(silence)}: {process} is stopped, or the folder is cut off"
