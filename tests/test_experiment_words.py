@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from leukonb.pages import beside, folds, holding, judge, shortcuts, transfer, ways
+from leukonb.pages import beside, folds, holding, judge, leakage, shared_people, shortcuts, transfer, ways
 
 ROOT = Path(__file__).parents[1]
 SHOWN = ("None", "'Markdown'", "'HTML'")  # nothing, or what was made to be looked at
@@ -64,7 +65,7 @@ def test_an_interval_and_a_test_that_disagree_are_both_stated():
 
 
 def test_a_plain_baseline_says_at_how_many_pixels_and_on_whom_it_was_trained():
-    rows = pd.DataFrame({"cell": list("abcdef"), "identity": list("112345")})
+    rows = pd.DataFrame({"cell": list("abcdef"), "identity": list("112345"), "label": ["ALL"] * 5 + ["HEM"]})
     whole = rows.assign(split=["train"] * 4 + ["test"] * 2)
     apart = rows.assign(split=["train"] * 3 + ["validation", "test", "test"])
     said = beside.describe_given(225, whole), beside.describe_given(450, apart)
@@ -72,6 +73,44 @@ def test_a_plain_baseline_says_at_how_many_pixels_and_on_whom_it_was_trained():
     assert "at 450 pixels and trained on 3 cells of 2 people" in said[1]
     assert "set apart for validation, and not among them: 1" in said[1]
     assert "on average over the splits" in beside.describe_given(225, [whole, apart])
+    assert said[0].endswith("Asked about: 2 cells of 2 people (1 ALL, 1 HEM).")
+    assert "on average over 2 splits" in beside.describe_given(225, [whole, apart])
+    turned = [
+        rows.assign(split=["test"] * 3 + ["train"] * 3),
+        rows.assign(split=["train"] * 3 + ["test"] * 3),
+    ]
+    once = beside.describe_given(225, turned)
+    assert once.endswith("Asked about: 6 cells of 5 people (4 ALL, 1 HEM), each in the test once.")
+
+
+def test_every_figure_of_a_plain_baseline_says_of_how_many_people_it_is():
+    rows = pd.DataFrame(
+        {"cell": list("abcdef"), "identity": list("112345"), "label": ["ALL"] * 4 + ["HEM"] * 2}
+    )
+    twice = pd.concat([rows.assign(iteration=0), rows.head(2).assign(iteration=1)])
+    assert folds.count_people(rows) == "5 people (3 ALL, 2 HEM)"
+    assert folds.count_people(twice) == "3 people (2 ALL, 1 HEM)"
+    assert folds.count_people(rows.head(1)) == "1 person (1 ALL)"
+    said = shortcuts.describe_asked({"identity": twice}, 225)[0]
+    assert "each of 2 splits asks about 4 cells of 3 people (2 ALL, 1 HEM)" in said and "225 pixels" in said
+    own = pd.concat([rows.assign(iteration=0, arm=unit) for unit in ("image", "identity")])
+    asked = leakage.count_asked(leakage.tabulate_asked(rows, own, own.groupby("arm").head(1)))
+    assert asked.startswith("of 5 people (3 ALL, 2 HEM); in no part of a split, 1 person (1 ALL); ")
+    assert "by identity, 5 people (3 ALL, 2 HEM)" in asked
+    found = pd.DataFrame(
+        {"direction": "fold 0 to fold 1", "classifier": "area alone", "with": [0.9, 0.8]}
+        | {"scored": [shared_people.SHARED, shared_people.REST], "asked": ["3 people", "11 people"]}
+    )
+    assert "0.900 on the shared people's cells, of 3 people, and" in shared_people.describe_hardness(found)[0]
+    assert "everybody else, 11 people" in shared_people.list_asked(found)
+
+
+@pytest.mark.parametrize("name", ["ways", "shortcuts", "monte-carlo", "rivals", "transfer", "leakage"])
+def test_a_page_that_scores_plain_cues_counts_the_people_in_the_table_s_caption(name):
+    cells = json.loads((ROOT / f"nbs/experiments/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells)
+    counted = ("folds.count_people", "leakage.count_asked", "shortcuts.describe_asked")
+    assert any(word in source for word in counted)
 
 
 def test_area_alone_is_not_called_a_network():

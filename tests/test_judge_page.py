@@ -432,3 +432,19 @@ def test_whose_the_errors_are_is_remarked_where_they_are_of_one_or_two_people():
     seeds = judge(pd.concat([table[table.arm == "b"].assign(seed=s) for s in range(2)]), level=0.9)
     assert said[0] in seeds.remarks["b"]
     assert judgement.evidence_record(judged)["arms"]["b"]["scores"]["ece"]["interval_of"] == "value"
+
+
+def test_the_answer_says_what_it_is_of_where_another_test_finds_a_difference():
+    main = pd.DataFrame({"a": ["x", "x", "y"], "b": ["y", "z", "z"], "primary": True, "p_holm": 0.9})
+    pairs = pd.DataFrame(1.0, list("xyz"), list("xyz"))
+    pairs.loc["x", "z"] = pairs.loc["z", "x"] = 0.004
+    ranked = {"p": 0.005, "chi2": 10.57, "blocks": 35, "pairs": pairs}
+    odds = pd.DataFrame({"a": ["x", "y"], "b": ["y", "z"], "label": ["both", "HEM"], "p": [0.009, 0.001]})
+    said = page.describe_other_tests(main, ranked, odds)
+    assert len(said) == 1 and "corrected for the number of pairs" in said[0]
+    assert "rank alike (p = .005)" in said[0] and "(x - y, p = .009)" in said[0] and "y - z" not in said[0]
+    assert page.describe_other_tests(main, ranked | {"p": 0.2}, odds.assign(p=0.5)) == []
+    assert page.describe_other_tests(main.assign(p_holm=0.01), ranked, odds) == []
+    ranks = page.describe_ranks(ranked)[0]
+    assert "over 35 people" in ranks and "tells x from z" in ranks
+    assert "tells no pair apart" in page.describe_ranks(ranked | {"pairs": pairs * 0 + 1})[0]

@@ -215,6 +215,38 @@ def test_without_a_run_the_first_page_has_no_number_and_says_how_it_is_made():
         assert "leukonb run real" in page and not re.search(r"\b0\.\d", page)
 
 
+def test_pages_on_one_leak_name_each_other_and_say_that_their_power_differs(tmp_path):
+    few, many = leak(-0.01, finished=1.0), leak(0.05, finished=2.0)
+    many.folder, many.manifest["title"] = tmp_path / "leakage/leakage/leakage-0", "Heads <alone>"
+    many.folder.mkdir(parents=True)
+    (many.folder / "asked.csv").write_text("unit,part,people\n,all,200 people\nimage,no part,50 people\n")
+    links = {few.folder: "few.html", many.folder: "many.html"}
+    of_few, of_many = (home.tell_other_leaks(run, [few, many], links) for run in (few, many))
+    assert "<a href='many.html'>Heads &lt;alone&gt;</a>" in of_few and "200 people" in of_few
+    assert "overstates AUROC by 0.111" in of_few and "power" in of_few and "few.html" not in of_few
+    assert "href='few.html'" in of_many and "which may be chance" in of_many
+    assert of_many.startswith("<p class='worth other-leaks'>This page has cells of 200 people.")
+    alone = home.tell_other_leaks(few, [few], links)
+    assert "the study <code>leakage</code>, not in this site" in alone
+    assert home.tell_other_leaks(Recorded("folds", {}), [few], links) == ""
+
+
+def test_the_first_page_says_of_how_many_people_its_plain_cues_are(tmp_path):
+    headline = {
+        f"AUROC of {arm}, every identity in turn": interval(0.9, 0.8, 0.95)
+        for arm in ("all plain cues", "a frozen network")
+    }
+    run = Recorded("folds", headline)
+    assert "With every person held out in turn" in home.find_cues({"folds": run}).sentence
+    run.folder = tmp_path
+    (tmp_path / "scores.csv").write_text(
+        "held out,arm,ALL,HEM\nevery identity in turn,all plain cues,25,10\n"
+    )
+    assert (
+        "With each of 35 people (25 ALL, 10 HEM) held out in turn" in home.find_cues({"folds": run}).sentence
+    )
+
+
 def test_ones_own_run_comes_before_a_published_one_and_the_newest_before_others():
     runs = [leak(0.05, finished=2.0), leak(0.04, finished=3.0), leak(0.03, finished=9.0, place="published")]
     assert home.pick_runs(runs)["leakage"] is runs[1] and home.pick_runs(runs[2:])["leakage"] is runs[2]

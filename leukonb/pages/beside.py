@@ -37,7 +37,7 @@ def describe_given(
     split: pd.DataFrame | Sequence[pd.DataFrame],  # the parts of one iteration, or of many
     of: str = "",  # which test, where there are several
 ) -> str:  # a sentence
-    "On what the plain classifiers of a page were trained: pixels, cells, people, and who is left out."
+    "On what the plain classifiers of a page were trained, who is left out, and how many people are asked."
     if not isinstance(split, pd.DataFrame):
         split = pd.concat([one.assign(iteration=i) for i, one in enumerate(split)])
     rows = split if "iteration" in split else split.assign(iteration=0)
@@ -52,8 +52,20 @@ def describe_given(
     return (
         f"{area} alone and all plain cues were measured at {pixels} pixels and trained on "
         f"{mean.cells['train']:,} cells of {mean.people['train']} people{over}; "
-        f"{left or 'no cell is set apart for validation'}."
+        f"{left or 'no cell is set apart for validation'}.{_say_asked(rows[rows.split == 'test'])}"
     )
+
+
+def _say_asked(rows: pd.DataFrame) -> str:
+    "Whom the classifiers were asked about, a sentence; nothing of a split without a test part."
+    if not len(rows):
+        return ""
+    if rows.iteration.nunique() > 1 and (rows.groupby("cell").iteration.nunique() == 1).all():
+        whole = f"{rows.cell.nunique():,} cells of {folds.count_people(rows.assign(iteration=0))}"
+        return f" Asked about: {whole}, each in the test once."
+    mean = round(rows.groupby("iteration").cell.nunique().mean())
+    over = f", on average over {rows.iteration.nunique()} splits" if rows.iteration.nunique() > 1 else ""
+    return f" Asked about: {mean:,} cells of {folds.count_people(rows)}{over}."
 
 # %% ../../nbs/pages/beside.ipynb #65c8dc4d
 def choose_plain(

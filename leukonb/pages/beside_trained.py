@@ -165,8 +165,11 @@ def show_beside(
     scores = folds.judge_arms(tables, threshold, names=[_METRIC, "weighted_f1"])
     show(draw_beside(scores), "beside")
     wide = scores.assign(value=format_intervals(scores)).pivot_table(
-        "value", ["held out", "arm"], "metric", "first", sort=False
+        "value", ["held out", "arm", "ALL", "HEM"], "metric", "first", sort=False
     )
-    caption = "Networks, area alone and all plain cues on the same test cells; 95 % intervals over identities"
-    shown = wide.rename(columns=name_score).rename_axis(["test", "arm"]).reset_index()
+    caption = (
+        "Networks, area alone and all plain cues on the same test cells; the people of each class in the "
+    )
+    caption += "test, and 95 % intervals over them"
+    shown = wide.rename(columns=name_score).rename_axis(["test", "arm", "ALL", "HEM"]).reset_index()
     show_table(shown, "beside", caption)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARMS', 'RELEASED', 'METRICS', 'frame_measurements', 'choose_arms', 'split_folds', 'split_ways', 'split_identities',
-           'describe_counting', 'score_splits', 'add_trained', 'describe_trainings', 'describe_not_run', 'judge_arms',
-           'draw_fold_scores', 'describe_fold_scores']
+           'describe_counting', 'count_people', 'score_splits', 'add_trained', 'describe_trainings', 'describe_not_run',
+           'judge_arms', 'draw_fold_scores', 'describe_fold_scores']
 
 # %% ../../nbs/pages/folds.ipynb #ba4d6f7e
 from collections.abc import Mapping, Sequence
@@ -110,6 +110,17 @@ def describe_counting(
     what = files if n["files"] > pictures else f"{pictures:,} different pictures"
     counted = "each cell is counted once" if once else "what this page counts as cells are pictures"
     return [f"{what} show {n['cells']:,} cells, as far as second photographs are known; {counted}."]
+
+# %% ../../nbs/pages/folds.ipynb #e42cbd20
+def count_people(
+    rows: pd.DataFrame,  # identity, label: cells of a table, or predictions
+) -> str:
+    "How many people some cells are of, by class: `35 people (25 ALL, 10 HEM)`; a mean over several splits."
+    each = rows if "iteration" in rows else rows.assign(iteration=0)
+    counts = each.groupby(["iteration", "label"]).identity.nunique().unstack(fill_value=0).mean()
+    whole = each.groupby("iteration").identity.nunique().mean()
+    by_class = ", ".join(f"{count:.3g} {label}" for label, count in counts.items())
+    return f"{whole:.3g} {'person' if whole == 1 else 'people'} ({by_class})"
 
 # %% ../../nbs/pages/folds.ipynb #fa906889
 def score_splits(

@@ -9,14 +9,15 @@ __all__ = ['Arms', 'SECTIONS', 'HELD', 'NOT_COUNTED', 'OVER_SPLITS', 'MANY_LEFT_
            'list_headline', 'count_judged', 'list_scores', 'describe_holding_of', 'describe_coverage',
            'tabulate_coverage', 'name_error', 'drop_single_arm', 'tabulate_once', 'describe_size_tests',
            'compare_ensembles', 'tabulate_effects', 'list_spread', 'tabulate_spread', 'mark_unsettled',
-           'tabulate_comparisons', 'tabulate_tests', 'list_posteriors', 'list_subject_calls', 'describe_verdicts',
-           'title_arm', 'join_verdicts', 'list_miscalled', 'tabulate_people', 'tabulate_heterogeneity',
-           'list_validated', 'keep_probabilities', 'describe_probable', 'describe_calls', 'describe_corrected',
-           'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration', 'tabulate_points',
-           'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
+           'tabulate_comparisons', 'describe_ranks', 'describe_other_tests', 'tabulate_tests', 'list_posteriors',
+           'list_subject_calls', 'describe_verdicts', 'title_arm', 'join_verdicts', 'list_miscalled', 'tabulate_people',
+           'tabulate_heterogeneity', 'list_validated', 'keep_probabilities', 'describe_probable', 'describe_calls',
+           'describe_corrected', 'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration',
+           'tabulate_points', 'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -539,6 +540,55 @@ def tabulate_comparisons(
     rows = rows.rename(columns={"p_holm": "p, Holm"})
     last = [*(["p, Holm"] if pair else []), *(["test and interval"] if unsettled.any() else [])]
     return rows[[*pair, "score", "difference", "p", *last]]
+
+# %% ../../nbs/pages/judge.ipynb #de0e30a9
+def describe_ranks(
+    ranked: Mapping[str, Any],  # from `paired.friedman_ranks`
+) -> list[str]:  # sentences
+    "What Friedman's test asks and finds, and which pairs its comparison tells apart."
+    asked = (
+        f"Friedman's test over {ranked['blocks']} people asks whether all arms rank alike by the share of "
+    )
+    asked += f"each person's cells that they call rightly: chi-squared {ranked['chi2']:.2f}, {state_p(ranked['p'])}."
+    apart = " and ".join(f"{a} from {b}" for a, b in _ranked_apart(ranked))
+    pairs = f"tells {apart}" if apart else "tells no pair apart"
+    return [
+        f"{asked} It names no pair; Nemenyi's comparison of their mean ranks {pairs}. A bar joins those that it does not tell apart."
+    ]
+
+
+def _ranked_apart(ranked: Mapping[str, Any]) -> list[tuple[str, str]]:
+    "The pairs of arms that Nemenyi's comparison tells apart."
+    p = ranked["pairs"]
+    return [(a, b) for i, a in enumerate(p) for b in list(p)[i + 1 :] if p.loc[a, b] < 0.05]
+
+# %% ../../nbs/pages/judge.ipynb #1be0d422
+def describe_other_tests(
+    main: pd.DataFrame,  # from `judgement.primary_comparisons`
+    ranked: Mapping[str, Any] | None,  # from `paired.friedman_ranks`; none of two arms
+    odds: pd.DataFrame,  # a, b, label, p of the mixed model; empty where there is none
+) -> list[str]:  # a sentence; none where no other test finds what the primary one does not
+    "What the answer at the head of a page is about, where another test finds a difference that it does not."
+    first = main[main.primary] if len(main) else main
+    apart = {(r.a, r.b) for r in first.itertuples() if r.p_holm < 0.05}
+    found = []
+    if ranked is not None and ranked["p"] < 0.05 and not apart:
+        found.append(f"Friedman's test, whether all arms rank alike ({state_p(ranked['p'])})")
+    whole = odds[(odds.label == "both") & (odds.p < 0.05)] if len(odds) else odds
+    by_cell = [f"{r.a} - {r.b}, {state_p(r.p)}" for r in whole.itertuples() if (r.a, r.b) not in apart]
+    if by_cell:
+        found.append(
+            "a mixed model, how often a single cell of the same person is called rightly, one pair at a time "
+            f"and not corrected for their number ({'; '.join(by_cell)})"
+        )
+    if not (len(first) and found):
+        return []
+    corrected = ", corrected for the number of pairs" if len(first) > 1 else ""
+    return [
+        "That answer is of single pairs and of one score: a difference in balanced accuracy, by the test that was "
+        f"fixed beforehand{corrected}. Further down, other tests ask other questions and find a difference: "
+        f"{'; and '.join(found)}. They do not contradict it, nor decide which arm is better."
+    ]
 
 # %% ../../nbs/pages/judge.ipynb #d3a28ccf
 def tabulate_tests(compared: pd.DataFrame) -> pd.DataFrame:  # pair, score, test, difference and interval, p

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['UNITS', 'FeatureFinder', 'choose_units', 'Protocol', 'check_protocol', 'measure_exposure', 'measure_exposures',
            'train_and_score', 'train_networks', 'compute_features', 'describe_features', 'train_all_heads',
-           'resample_scores', 'measure_optimism', 'compare_steps', 'scores_by_iteration', 'add_corrected_intervals',
-           'count_scored_people', 'describe_steps', 'draw_leakage', 'score_plain_ways', 'describe_given_ways',
-           'measure_plain', 'add_plain', 'describe_truth', 'describe_findings']
+           'resample_scores', 'measure_optimism', 'compare_steps', 'scores_by_iteration', 'tabulate_asked',
+           'count_asked', 'add_corrected_intervals', 'count_scored_people', 'describe_steps', 'draw_leakage',
+           'score_plain_ways', 'describe_given_ways', 'measure_plain', 'add_plain', 'describe_truth',
+           'describe_findings']
 
 # %% ../../nbs/pages/leakage.ipynb #dde74405
 import logging
@@ -27,7 +28,7 @@ from ..evidence import intervals, metrics, predictions, resampled
 from ..files import Refusal, read_json, write_json
 from ..model import features as features_of, heads
 from ..draw.look import ACCENT, INK, MUTED, blank_figure, error_bars, format_intervals
-from . import beside
+from . import beside, folds
 
 # %% ../../nbs/pages/leakage.ipynb #4c8804c4
 if TYPE_CHECKING:
@@ -370,6 +371,32 @@ def scores_by_iteration(
         scores[name] = pd.Series({k: metrics.compute_scores(rows)["auroc"] for k, rows in groups})
     each = pd.DataFrame(scores).loc[scores["claimed"].index].rename_axis(["unit", "iteration"]).reset_index()
     return each.assign(**{"given away": each.claimed - each.honest})
+
+# %% ../../nbs/pages/leakage.ipynb #48f3663d
+def tabulate_asked(
+    cells: pd.DataFrame,  # the cohort's table
+    own: pd.DataFrame,  # predictions of the test parts, an arm for each way to split
+    apart: pd.DataFrame,  # of the people in no part
+) -> pd.DataFrame:  # unit, part ('all', 'own test part', 'no part'), people
+    "Of how many people there are cells, and of how many each way to split asks, a mean over the iterations."
+    parts = [("own test part", own), ("no part", apart)]
+    asked = [
+        (u, part, folds.count_people(rows[rows.arm == u]))
+        for u in _in_order(own.arm.unique())
+        for part, rows in parts
+    ]
+    everybody = folds.count_people(cells[cells.label.notna()].drop(columns="iteration", errors="ignore"))
+    return pd.DataFrame([("", "all", everybody), *asked], columns=["unit", "part", "people"])
+
+
+def count_asked(
+    asked: pd.DataFrame,  # from `tabulate_asked`
+) -> str:
+    "The same in words, for a caption."
+    rows = asked.set_index(["part", "unit"]).people
+    each = "; ".join(f"by {UNITS[u]}, {people}" for u, people in rows["own test part"].items())
+    kept = f"in no part of a split, {rows['no part'].iloc[0]}"
+    return f"of {rows['all'].iloc[0]}; {kept}; in its own test part {each}; on average over the iterations"
 
 # %% ../../nbs/pages/leakage.ipynb #57002319
 def add_corrected_intervals(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHARED', 'REST', 'ASKED', 'ALL_IN', 'LEFT_OUT', 'CONTROL', 'pair_folds', 'check_shared', 'draw_others',
            'list_trainings', 'score_trainings', 'compare_control', 'describe_control', 'describe_hardness',
-           'describe_shared', 'draw_control']
+           'list_asked', 'describe_shared', 'draw_control']
 
 # %% ../../nbs/pages/shared_people.ipynb #891e45e4
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from ..data.release import rank_subject
 from ..draw.look import ACCENT, INK, MUTED, blank_figure
 from ..evidence import metrics
 from ..files import Refusal
-from . import ways
+from . import folds, ways
 
 # %% ../../nbs/pages/shared_people.ipynb #38ba1b23
 SHARED, REST = "people in both folds", "everybody else"
@@ -121,7 +121,9 @@ def score_trainings(
     classifiers: Sequence[str] = ASKED,
     draws: int = 10,
     seed: int = 0,
-) -> pd.DataFrame:  # direction, classifier, training, draw, people, cells (left in training), scored, auroc
+) -> (
+    pd.DataFrame
+):  # direction, classifier, training, draw, people, cells (left in training), scored, auroc, asked
     "Every training in every direction, on the cells of the shared people and on the rest."
     if draws < 5:
         raise Refusal(f"draws = {draws}: a control needs at least 5 to show its spread")
@@ -129,6 +131,8 @@ def score_trainings(
     for name, train, test, shared in pair_folds(cells):
         if name not in wanted:
             continue
+        is_shared = test.identity.isin(shared)
+        asked = {SHARED: folds.count_people(test[is_shared]), REST: folds.count_people(test[~is_shared])}
         for what, draw, left in list_trainings(train, shared, draws, seed):
             facts = {"direction": name, "training": what, "draw": draw}
             facts |= {"people": left.identity.nunique(), "cells": len(left)}
@@ -136,7 +140,8 @@ def score_trainings(
                 scores = ways.score_split(classifier, measured, left, test, seed)
                 each = _auroc_apart(test, scores, shared)
                 found += [
-                    {**facts, "classifier": classifier, "scored": k, "auroc": v} for k, v in each.items()
+                    {**facts, "classifier": classifier, "scored": k, "auroc": v, "asked": asked[k]}
+                    for k, v in each.items()
                 ]
     return pd.DataFrame(found)
 
@@ -162,6 +167,7 @@ def compare_control(
         below, verdict = _judge_control(without, whole, others)
         row = {"with": whole, "without": without, "others": float(others.mean())}
         row |= {"low": float(others.min()), "high": float(others.max()), "draws": len(others)}
+        row |= {"asked": rows.asked.iloc[0]}
         found.append({**dict(zip(keys, names)), **row, "below": below, "verdict": verdict})
     return pd.DataFrame(found)
 
@@ -191,12 +197,21 @@ def describe_hardness(
     classifier: str = "area alone",
 ) -> list[str]:  # sentences
     "How hard the shared people's cells are by themselves, by a cue that can remember nobody."
-    rows = found[found.classifier == classifier].set_index(["direction", "scored"])["with"]
+    rows = found[found.classifier == classifier].set_index(["direction", "scored"])
+    score, asked = rows["with"], rows.asked
     return [
-        f"{way[0].upper()}{way[1:]}, {classifier} scores {rows[way, SHARED]:.3f} on the shared people's "
-        f"cells and {rows[way, REST]:.3f} on the rest."
+        f"{way[0].upper()}{way[1:]}, {classifier} scores {score[way, SHARED]:.3f} on the shared people's "
+        f"cells, of {asked[way, SHARED]}, and {score[way, REST]:.3f} on the rest, of {asked[way, REST]}."
         for way in rows.index.unique(0)
     ]
+
+
+def list_asked(
+    found: pd.DataFrame,  # from `compare_control`
+) -> str:
+    "Of how many people the cells are that each direction asks about."
+    first = found.drop_duplicates(["direction", "scored"])
+    return "; ".join(f"{r.direction}, {r.scored}, {r.asked}" for r in first.itertuples())
 
 
 def describe_shared(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'PAPER', 'NOT_THE_SAME', 'REPORT', 'pick_runs', 'read_cues_beside', 'read_cues', 'read_story',
-           'draw_story', 'Finding', 'find_leak', 'find_cues', 'find_network', 'find_attention', 'find_joined_numbers',
-           'compare_with_paper', 'tell_claims', 'pick_reported', 'uses_released_cells', 'describe_home', 'write_bibtex',
-           'find_citation', 'describe_citation']
+           'draw_story', 'Finding', 'find_leak', 'tell_other_leaks', 'find_cues', 'find_network', 'find_attention',
+           'find_joined_numbers', 'compare_with_paper', 'tell_claims', 'pick_reported', 'uses_released_cells',
+           'describe_home', 'write_bibtex', 'find_citation', 'describe_citation']
 
 # %% ../../nbs/verbs/home.ipynb #92f0dbfc
 import functools, re
@@ -189,6 +189,26 @@ def _say(row: pd.Series) -> str:
     return format_intervals(row.to_frame().T)[0]
 
 # %% ../../nbs/verbs/home.ipynb #203ca054
+def _read_people(run: Run | None, way: str, file: str = "scores.csv") -> str:
+    "How many people of each class stand behind the scores of one test; nothing where a run did not keep it."
+    path = run.folder / file if run else None
+    rows = read_table(path) if path and path.is_file() else pd.DataFrame()
+    if not {"held out", "ALL", "HEM"} <= set(rows) or not (rows["held out"] == way).any():
+        return ""
+    first = rows[rows["held out"] == way].iloc[0]
+    return f"{first.ALL + first.HEM:g} people ({first.ALL:g} ALL, {first.HEM:g} HEM)"
+
+
+def _read_asked(run: Run | None, part: str, way: str = "") -> str:
+    "How many people a run on ways to split asks about: `all` there are, in its `own test part`, in `no part`."
+    path = run.folder / "asked.csv" if run else None
+    if path is None or not path.is_file():
+        return ""
+    rows = read_table(path).fillna("")
+    found = rows[(rows.part == part) & ((rows.unit == way) if way else True)]
+    return str(found.people.iloc[0]) if len(found) else ""
+
+
 def _tell_cues(run: Run, way: str) -> str:
     "What plain cues claim and keep in the same splits, a sentence; nothing where that was not measured."
     rows = read_cues_beside(run)
@@ -214,7 +234,56 @@ def find_leak(picked: Mapping[str, Run]) -> Finding | None:
         heading = f"A split by {way} claims {size} more AUROC than is left on new people, which may be chance"
     said = f"Its own test claims {_say(own.loc['claimed'])}; on people in no part of the split "
     said += f"{_say(own.loc['honest'])} is left. The difference is {_say(gap)}."
-    return Finding(heading, said + _tell_cues(run, way), run)
+    return Finding(heading, said + _tell_cues(run, way) + _tell_asked(run, way), run)
+
+
+def _tell_asked(run: Run, way: str) -> str:
+    "Of how many people these scores are, a sentence; nothing of a run that did not keep it."
+    whole, own, kept = (
+        _read_asked(run, *where) for where in (("all",), ("own test part", way), ("no part", way))
+    )
+    if not (whole and own and kept):
+        return ""
+    return f" All are {whole}; on average the test has cells of {own}, and no part has any of {kept}."
+
+# %% ../../nbs/verbs/home.ipynb #1aabb176
+def tell_other_leaks(
+    run: Run,
+    runs: Iterable[Run],  # of the site
+    link: Mapping[Path, str],  # for a run's folder, the address of its page from that of this run
+) -> str:  # HTML; empty of a run that asks something else
+    "What the other runs on ways to split found, and why they need not agree."
+    if run.experiment != "leakage":
+        return ""
+    others = [r for r in runs if r.done and r.experiment == "leakage" and r.folder in link]
+    told = [_tell_other(other, link) for other in others if other.folder != run.folder]
+    if "leakage" not in {r.folder.parts[-3] for r in (run, *others)}:
+        told.append("the study <code>leakage</code>, not in this site, of more people: all drawn, for power")
+    asked = _read_asked(run, "all")
+    here = f"This page has cells of {asked}. " if asked else ""
+    return f"<p class='worth other-leaks'>{here}The same is asked elsewhere: {'; '.join(filter(None, told))}. {_POWER}</p>"
+
+
+_POWER = (
+    "The difference between such pages is first of all one of power: with fewer people a leak of the same size "
+    "has a wider interval, and is less often told from chance. A page that finds none does not say that there is "
+    "none."
+)
+
+
+def _tell_other(other: Run, link: Mapping[Path, str]) -> str:
+    "What another run found, as HTML; nothing of one that did not measure it."
+    found = find_leak({"leakage": other})
+    if not found:
+        return ""
+    address, title = link[other.folder], other.manifest.get("title") or other.name
+    whose = "drawn" if other.manifest.get("synthetic") else "real"
+    asked = _read_asked(other, "all")
+    people = f", {asked}" if asked else ""
+    size = "" if other.manifest.get("size") == "full" else f", {other.manifest.get('size')} size"
+    named = f"<a href='{escape(address, quote=True)}'>{escape(str(title))}</a>"
+    kind = f"study {escape(other.folder.parts[-3])}, {whose} cells{people}{size}"
+    return f"{named} ({kind}): {escape(found.heading[0].lower() + found.heading[1:])}"
 
 # %% ../../nbs/verbs/home.ipynb #92af5f35
 def find_cues(picked: Mapping[str, Run]) -> Finding | None:
@@ -225,7 +294,9 @@ def find_cues(picked: Mapping[str, Run]) -> Finding | None:
         return None
     cues, network = rows.loc["all plain cues"], rows.loc["a frozen network"]
     heading = f"Size, colour and texture alone reach an AUROC of {format_number(cues.value, 'score')}"
-    said = f"With every person held out in turn, plain cues score {_say(cues)}"
+    people = _read_people(run, "every identity in turn")
+    whom = f"each of {people}" if people else "every person"
+    said = f"With {whom} held out in turn, plain cues score {_say(cues)}"
     return Finding(heading, f"{said} and a frozen network {_say(network)}.", run)
 
 
@@ -248,7 +319,11 @@ def find_network(picked: Mapping[str, Run]) -> Finding | None:
     name = str(own.what.iloc[0])
     reached = f"{name[0].upper()}{name[1:]} reaches an AUROC of {ours} on people of another fold"
     heading = f"{reached}, where plain cues reach {plain}"
-    said = [f"{r.way}, {_say(r)}, and all plain cues {_say(cues.loc[r.way])}" for _, r in own.iterrows()]
+    whom = {way: f", {people}" if (people := _read_people(run, way)) else "" for way in own.way}
+    said = [
+        f"{r.way}{whom[r.way]}, {_say(r)}, and all plain cues {_say(cues.loc[r.way])}"
+        for _, r in own.iterrows()
+    ]
     given = "The network kept part of its training people for validation; the cues learned from all of them."
     return Finding(heading, f"Trained on images: {'; '.join(said)}. {given}", run)
 
@@ -504,10 +579,17 @@ def _caption(story: pd.DataFrame, picked: Mapping[str, Run], link: Mapping[Path,
     said = (
         "What the same classifier, a head on a frozen network, claims under each way of splitting the same "
         f"real cells, what is left on people in no part of the split, and what {cues}."
+        f"{_tell_whole(run)}"
     )
     figure = figure_html(draw_story(story), "home-splits")
     address = escape(link.get(run.folder, ""), quote=True)
     return f"<figure>{figure}<figcaption>{said} <a href='{address}'>The {whose}</a>.</figcaption></figure>"
+
+
+def _tell_whole(run: Run) -> str:
+    "How many people the splits of a run were drawn from, a sentence; nothing of a run that did not keep it."
+    whole, kept = _read_asked(run, "all"), _read_asked(run, "no part")
+    return f" The splits are of {whole}; on average no part has cells of {kept}." if whole and kept else ""
 
 # %% ../../nbs/verbs/home.ipynb #c29a60b7
 def write_bibtex(

@@ -30,7 +30,7 @@ from ..pictures import NO_SUBJECTS
 from ..draw.cells import place_pictures
 from ..draw.look import figure_html, table_html
 from .article_pdf import find_maker, make_pdf
-from .home import describe_home, find_citation
+from .home import describe_home, find_citation, tell_other_leaks
 from .licences import describe_licences, list_licences
 from .instruments import Instrument, add_to_menu, make_instruments, say_what_moves
 from .menu import ABOUT_RELEASE, OF_RELEASE, arrange_menu, name_experiment, name_runs, pick_first
@@ -516,6 +516,7 @@ def stage_run(
     page: str,  # where the page stands in it
     places: Mapping[str, str],  # for a file on the disk, its place in the site
     others: Sequence[tuple[str, str]] = (),  # title and page of each run to choose among
+    aside: str = "",  # HTML on what other runs found of the same question
 ) -> None:
     "Stage the page of a finished run."
     if not run.notebook.is_file():
@@ -526,7 +527,7 @@ def stage_run(
         _relink_cell(cell, run.folder.resolve(), page, places)
     shown, ending, code = part_cells(cells)
     made = _made_of(run, page, places, ending, code)
-    head = _head_of(run, page, others)
+    head = [*_head_of(run, page, others), *[_raw_html(aside)] * bool(aside)]
     write_page(to / page, run.manifest.get("title") or title, claim, [*head, *shown, *made])
 
 # %% ../../nbs/verbs/site.ipynb #62d5ea38
@@ -1087,11 +1088,15 @@ def _stage_pages(
     ended: Mapping[Path, str],
     places: Mapping[str, str],
     choices: Mapping[Path, Sequence[tuple[str, str]]],
+    runs: Sequence[Run],
 ) -> str:
     "Stage the page of a run, where it has one; why that cannot be done, or nothing."
     try:
         if run.folder in pages:
-            stage_run(run, to, pages[run.folder], places, choices.get(run.folder, ()))
+            page, known = pages[run.folder], choices.get(run.folder, ())
+            stage_run(
+                run, to, page, places, known, tell_other_leaks(run, runs, _address_from(page, runs, pages))
+            )
         if run.folder in ended:
             stage_ended(run, to, ended[run.folder], places)
     except Exception as error:
@@ -1103,6 +1108,14 @@ def _stage_pages(
 
 
 _MEND = "run the study again, or move the folder away"
+
+
+def _address_from(page: str, runs: Iterable[Run], pages: Mapping[Path, str]) -> dict[Path, str]:
+    "For the newest run of each name, the address of its page from another page."
+    newest = {r.folder: pages[r.folder] for r in runs if r.folder in pages}
+    there = {f: p for f, p in newest.items() if not re.search(r"-[0-9a-f]{8}\.ipynb$", p)}
+    start = posixpath.dirname(page)
+    return {f: quote(posixpath.relpath(html_address(p), start)) for f, p in there.items()}
 
 # %% ../../nbs/verbs/site.ipynb #648dcfb5
 def stage_site(
@@ -1118,7 +1131,7 @@ def stage_site(
     library = {source: page for source, page in library.items() if whole or page.startswith(_EXPLAINS)}
     places = _find_places(runs, pages, nbs, library)
     shown, choices = _follow(runs, "pages of runs written"), list_choices(runs, pages)
-    said = {run.folder: _stage_pages(run, to, pages, ended, places, choices) for run in shown}
+    said = {run.folder: _stage_pages(run, to, pages, ended, places, choices, runs) for run in shown}
     if odd := {folder: line for folder, line in said.items() if line}:
         return odd
     made = _stage_instruments(runs, pages, to)
