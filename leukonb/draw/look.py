@@ -244,7 +244,9 @@ def table_html(
             else "<p class='none'>None.</p>"
         )
     if len(rows) > most:
-        caption += f" The first {most:,} of {len(rows):,} rows; all are in the run's file."
+        caption += (
+            f" The first {most:,} of {len(rows):,} rows; the other {len(rows) - most:,} are in the run's CSV."
+        )
     rows, caption = _say_once(rows, caption)
     first = rows.head(most)
     texts = _text_columns(first, kinds or {})
@@ -269,6 +271,7 @@ def show_table(
     caption: str = "",
     links: Mapping[str, Iterable] | None = None,  # for a column, an address for each row or None
     kinds: Mapping[str, str] | None = None,  # of a column's numbers, where its name does not say it
+    most: int = 200,  # rows shown
 ) -> None:
     "Show a DataFrame; in a run, keep it whole as <name>.csv."
     from IPython.display import publish_display_data
@@ -278,7 +281,7 @@ def show_table(
     text = f"{caption}\n{rows.head(20).to_string(index=False)}"
     names = class_names()
     text = say_classes(text, names)
-    html = say_classes(table_html(rows, caption, links, kinds=kinds), _escape_names(names))
+    html = say_classes(table_html(rows, caption, links, most, kinds), _escape_names(names))
     publish_display_data({"text/plain": text, "text/html": html})
 
 # %% ../../nbs/draw/look.ipynb #04c998e5
