@@ -63,7 +63,7 @@ def show_page(table, folder, monkeypatch):
         "show": lambda figure, name, *more, **other: figures.update({name: figure}),
         "show_sentences": len,
     }
-    monkeypatch.setattr(words, "open_section", lambda name, of="": said.update({name: of}))
+    monkeypatch.setattr(words, "open_section", lambda name, of="", found="": said.update({name: of}))
     monkeypatch.setattr(words, "close_section", lambda name, why: said.update({name: why}))
     monkeypatch.setattr(words, "tabulate_coverage", lambda *these, **more: [])
     monkeypatch.setattr(words, "describe_coverage", lambda *these, **more: [])

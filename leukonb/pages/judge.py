@@ -9,11 +9,12 @@ __all__ = ['Arms', 'SECTIONS', 'HELD', 'NOT_COUNTED', 'OVER_SPLITS', 'MANY_LEFT_
            'list_headline', 'count_judged', 'list_scores', 'describe_holding_of', 'describe_coverage',
            'tabulate_coverage', 'name_error', 'drop_single_arm', 'tabulate_once', 'describe_size_tests',
            'compare_ensembles', 'tabulate_effects', 'list_spread', 'tabulate_spread', 'mark_unsettled',
-           'tabulate_comparisons', 'describe_ranks', 'describe_other_tests', 'tabulate_tests', 'list_posteriors',
-           'list_subject_calls', 'describe_verdicts', 'title_arm', 'join_verdicts', 'list_miscalled', 'tabulate_people',
-           'tabulate_heterogeneity', 'list_validated', 'keep_probabilities', 'describe_probable', 'describe_calls',
-           'describe_corrected', 'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration',
-           'tabulate_points', 'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
+           'tabulate_comparisons', 'say_scores', 'say_people_right', 'say_rates', 'describe_ranks',
+           'describe_other_tests', 'tabulate_tests', 'list_posteriors', 'list_subject_calls', 'describe_verdicts',
+           'title_arm', 'join_verdicts', 'list_miscalled', 'tabulate_people', 'tabulate_heterogeneity',
+           'list_validated', 'keep_probabilities', 'describe_probable', 'describe_calls', 'describe_corrected',
+           'rescale_networks', 'list_mended', 'list_reliability', 'tabulate_calibration', 'tabulate_points',
+           'list_risks', 'tabulate_abstention', 'caption_part', 'describe_promises']
 
 # %% ../../nbs/pages/judge.ipynb #674df04a
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -226,10 +227,14 @@ SECTIONS |= {
 }
 
 
-def open_section(name: str, of: str = "") -> None:
-    "Show the heading and the words of a section, and what it is of."
+def open_section(
+    name: str,
+    of: str = "",  # which arms, how many networks
+    found: str = "",  # what the section found: it stands first
+) -> None:
+    "Show the heading of a section, what it found, its words, and what it is of."
     heading, text = SECTIONS[name]
-    show_section(heading, text, of)
+    show_section(heading, "\n\n".join(part for part in (escape_text(found), text) if part), of)
 
 
 def close_section(name: str, why: str) -> None:
@@ -540,6 +545,43 @@ def tabulate_comparisons(
     rows = rows.rename(columns={"p_holm": "p, Holm"})
     last = [*(["p, Holm"] if pair else []), *(["test and interval"] if unsettled.any() else [])]
     return rows[[*pair, "score", "difference", "p", *last]]
+
+# %% ../../nbs/pages/judge.ipynb #b419ebda
+def say_scores(
+    rows: pd.DataFrame,  # arm, metric, value, low, high: `scores` or `once` of a judgement
+    metric: str = "auroc",
+    how: str = "",  # how it is counted
+) -> str:  # a sentence; empty where the score was not computed
+    "One score of each arm with its interval."
+    own = rows[rows.metric == metric] if len(rows) else rows
+    if not len(own):
+        return ""
+    several = own.arm.nunique() > 1
+    each = [text + (f" for {arm}" if several else "") for text, arm in zip(format_intervals(own), own.arm)]
+    more = f", and {len(each) - 6} more arms are in the table" if len(each) > 6 else ""
+    return f"{name_score(metric)}{f', {how},' if how else ''} is {'; '.join(each[:6])}{more}."
+
+
+def say_people_right(judged: Judgement) -> str:
+    "How many people each arm calls rightly by the mean score of their cells."
+    rows = judged.people[judged.people.label == "both"] if len(judged.people) else judged.people
+    each = [f"{r.arm} {count_text(r.right, r.people)}" for r in rows.itertuples()]
+    if not each:
+        return ""
+    return f"Called rightly by the mean score of their cells: {'; '.join(each[:6])} people."
+
+
+def say_rates(judged: Judgement) -> str:
+    "Sensitivity and specificity of each arm at the threshold that was given."
+    wide = judged.scores.pivot_table("value", "arm", "metric", sort=False)
+    if not {"sensitivity", "specificity"} <= set(wide):
+        return ""
+    several = len(wide) > 1
+    each = [
+        f"sensitivity {r.sensitivity:.3f} and specificity {r.specificity:.3f}{f' for {arm}' if several else ''}"
+        for arm, r in wide.iterrows()
+    ]
+    return f"At a score of {judged.threshold:g}: {'; '.join(each[:6])}."
 
 # %% ../../nbs/pages/judge.ipynb #de0e30a9
 def describe_ranks(
