@@ -2,13 +2,27 @@
 
 import ast
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.pages import beside, folds, holding, judge, leakage, shared_people, shortcuts, transfer, ways
+from leukonb.draw import look
+from leukonb.pages import (
+    beside,
+    dataset,
+    folds,
+    holding,
+    judge,
+    leakage,
+    shared_people,
+    shortcuts,
+    transfer,
+    ways,
+)
 
 ROOT = Path(__file__).parents[1]
 SHOWN = ("None", "'Markdown'", "'HTML'")  # nothing, or what was made to be looked at
@@ -165,3 +179,51 @@ def test_a_page_without_images_promises_no_change_of_stain():
     text = (ROOT / "nbs/experiments/transfer.ipynb").read_text(encoding="utf-8")
     assert "transfer.NO_IMAGES" in text and "## Other stain" not in text and "all of it" not in text
     assert transfer.NO_IMAGES.count(".") == 1 and "`leukonb run real-images --data DIR`" in transfer.NO_IMAGES
+
+
+FIRST_READ = ("training", "evaluation", "folds", "shortcuts", "explanation", "dataset")
+
+
+@pytest.mark.parametrize("name", FIRST_READ)
+def test_what_stands_first_under_a_heading_is_what_the_run_found(name):
+    cells = json.loads((ROOT / f"nbs/experiments/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    headed = [i for i, cell in enumerate(cells) if "\n## " in "\n" + "".join(cell["source"])]
+    assert headed
+    for i in headed:
+        heading, below = "".join(cells[i]["source"]).strip(), "".join(cells[i + 1]["source"])
+        assert heading.count("\n") == 0 and cells[i + 1]["cell_type"] == "code", heading
+        shown = re.findall(r"^ *(?:\w+\.)?(show\w*)\(", below, re.M)
+        assert shown and shown[0] in ("show_sentences", "show_beside"), heading
+
+
+def test_a_section_of_a_judgement_begins_with_its_number(monkeypatch):
+    shown = []
+    monkeypatch.setattr(judge, "show_section", lambda *parts: shown.append(parts))
+    judge.open_section("calibration", "two arms", "The error is 0.1.")
+    heading, text, of = shown[0]
+    assert (
+        heading == "Calibration" and text.startswith("The error is 0.1.\n\nOf the cells") and of == "two arms"
+    )
+    cells = json.loads((ROOT / "nbs/experiments/judge.ipynb").read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells)
+    for name in ("table", "scores", "once", "comparison", "subjects", "calibration", "points"):
+        (call,) = re.findall(rf'open_section\("{name}", (\w+, .+)\)', source)
+        assert call
+
+
+def test_a_long_table_says_how_many_rows_stand_in_its_file():
+    rows = pd.DataFrame({"pair": range(50)})
+    html = look.table_html(rows, "Pairs", most=20)
+    assert html.count("<tr>") == 21 and "the other 30 are in the run&#x27;s CSV" in html and "Pairs. The first 20" in html
+    cells = json.loads((ROOT / "nbs/experiments/dataset.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert 'show_table(dataset.list_pairs(same), "copies", caption, most=20)' in str(cells)
+
+
+def test_the_map_of_all_cells_is_small_and_says_what_it_leaves_out():
+    n = dataset.MOST_ON_MAP + 1000
+    rows = pd.DataFrame({"subject": "1", "label": ["ALL", "HEM"] * (n // 2), "fold": 0, "part": "training"})
+    rng = np.random.default_rng(0)
+    fig = dataset.draw_layout(rng.normal(size=(n, 2)), rows, np.arange(n) < 9)
+    assert len(fig.to_json()) < 350_000
+    assert f"{dataset.MOST_ON_MAP:,} of the {n:,} cells" in dataset.describe_map("PCA", n)
+    assert "Drawn are" not in dataset.describe_map("PCA", 50)
