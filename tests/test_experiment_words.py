@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leukonb.draw import look
+from leukonb.draw import judged, look
 from leukonb.pages import (
     beside,
+    checklists,
     dataset,
     folds,
     holding,
     judge,
     leakage,
+    monte_carlo,
     shared_people,
     shortcuts,
     transfer,
@@ -214,7 +216,11 @@ def test_a_section_of_a_judgement_begins_with_its_number(monkeypatch):
 def test_a_long_table_says_how_many_rows_stand_in_its_file():
     rows = pd.DataFrame({"pair": range(50)})
     html = look.table_html(rows, "Pairs", most=20)
-    assert html.count("<tr>") == 21 and "the other 30 are in the run&#x27;s CSV" in html and "Pairs. The first 20" in html
+    assert (
+        html.count("<tr>") == 21
+        and "the other 30 are in the run&#x27;s CSV" in html
+        and "Pairs. The first 20" in html
+    )
     cells = json.loads((ROOT / "nbs/experiments/dataset.ipynb").read_text(encoding="utf-8"))["cells"]
     assert 'show_table(dataset.list_pairs(same), "copies", caption, most=20)' in str(cells)
 
@@ -227,3 +233,31 @@ def test_the_map_of_all_cells_is_small_and_says_what_it_leaves_out():
     assert len(fig.to_json()) < 350_000
     assert f"{dataset.MOST_ON_MAP:,} of the {n:,} cells" in dataset.describe_map("PCA", n)
     assert "Drawn are" not in dataset.describe_map("PCA", 50)
+
+
+def test_text_on_bars_can_be_read():
+    fills = [*look.COLOURS.values(), *checklists._COLOURS.values(), look.ACCENT, "#c9ced6", "#d08a1d"]
+    assert min(look.contrast(look.ink_on(colour), colour) for colour in fills) >= 4.5
+    drawn = monte_carlo.draw_posteriors(pd.DataFrame({"score": ["F1"], "a": [0.3], "b": [0.3], "c": [0.4]}))
+    for trace in (*drawn.data, *checklists.draw_statuses(statuses()).data):
+        assert look.contrast(trace.insidetextfont.color, trace.marker.color) >= 4.5
+    rows = pd.DataFrame({"arm": "a", "label": ["ALL", "HEM"], "right": 8, "people": 9, "share": 0.89})
+    (bars,) = judged.draw_people_right(rows.assign(low=0.5, high=1.0)).data
+    assert bars.textposition == "none" and list(bars.y) == ["ALL: 8 of 9", "HEM: 8 of 9"]
+
+
+def statuses() -> pd.DataFrame:
+    """Two items of each status."""
+    return pd.DataFrame([{"checklist": "TRIPOD", **dict.fromkeys(checklists.STATUSES, 2)}])
+
+
+def test_a_score_in_a_sentence_has_its_zero():
+    rows = pd.DataFrame(
+        {"cue": "background", "split by": "identity", "value": 0.5, "low": [0.4], "high": [0.6]}
+    )
+    whole = pd.concat([rows, rows.assign(cue="size")])
+    assert "it holds chance, 0.5, as it should" in shortcuts.describe_cues(whole)[0]
+    bare = re.compile(r"(?:AUROC|chance|guessing|score|threshold)\b[^.\"]{0,20}[ (]\.\d")
+    for path in sorted([*ROOT.glob("leukonb/pages/*.py"), *ROOT.glob("nbs/experiments/*.ipynb")]):
+        found = bare.search(path.read_text(encoding="utf-8"))
+        assert not found, f"{path.name}: {found[0]}"

@@ -25,7 +25,12 @@ def draw_people_right(
     "How many people of each class each arm calls rightly, with what the share could have been."
     rows = rows[rows.label != "both"]
     several = rows.arm.nunique() > 1
-    names = (rows.arm.map(escape_text) + ", " if several else "") + rows.label
+    counts = [count_text(*pair) for pair in zip(rows.right, rows.people)]
+    names = (
+        (rows.arm.map(escape_text) + ", " if several else "")
+        + rows.label
+        + [f": {count}" for count in counts]
+    )
     fig = blank_figure(height=max(240, 100 + 42 * len(rows)), showlegend=False)
     fig.add_bar(
         y=names,
@@ -33,11 +38,9 @@ def draw_people_right(
         orientation="h",
         marker_color=[COLOURS[label] for label in rows.label],
         marker_pattern=hatch_classes(list(rows.label)),
-        opacity=0.75,
         error_x=error_bars(rows.share, rows.low, rows.high, 1.6, 5, color=INK),
-        text=[count_text(*pair) for pair in zip(rows.right, rows.people)],
-        textposition="inside",
-        insidetextanchor="start",
+        text=counts,
+        textposition="none",  # on a hatched bar no text can be read; it stands beside the bar
         hovertemplate="%{y}: %{text} people, %{x:.0%}<extra></extra>",
     )
     fig.update_yaxes(autorange="reversed", type="category").update_layout(margin_t=20, bargap=0.35)

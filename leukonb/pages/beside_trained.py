@@ -159,7 +159,7 @@ def show_beside(
 ) -> None:
     "Which of the two each network beats, the figure, and the table of scores with intervals over identities."
     given = [table.attrs["given"] for table in tables.values() if "given" in table.attrs]
-    show_sentences([*given, *describe_trained(compare_trained(tables, threshold))])
+    show_sentences([*describe_trained(compare_trained(tables, threshold)), *given])
     if not tables:
         return
     scores = folds.judge_arms(tables, threshold, names=[_METRIC, "weighted_f1"])

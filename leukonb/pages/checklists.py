@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import blank_figure, in_run
+from ..draw.look import blank_figure, in_run, ink_on
 from ..files import Refusal, write_table
 
 # each enters its rules as it is imported
@@ -172,6 +172,7 @@ def draw_statuses(counts: pd.DataFrame) -> go.Figure:
             text=counts[status].where(counts[status] > 0, ""),
             textposition="inside",
             insidetextanchor="middle",
+            insidetextfont_color=ink_on(_COLOURS[status]),
             textangle=0,
             hovertemplate="%{y}: %{x} " + status + "<extra></extra>",
         )

@@ -69,7 +69,7 @@ def say_interval(
 ) -> str:
     "One score with its interval, and over how many people."
     row = found.set_index("metric").loc[name]
-    could = f"with other {people} people like these it could have been {row.low:.3f} to {row.high:.3f}"
+    could = f"with {people} other people like these it could have been {row.low:.3f} to {row.high:.3f}"
     return f"{name_score(name)} is {row.value:.3f} by cell; {could}."
 
 
@@ -126,10 +126,11 @@ def say_inside(
     within: pd.DataFrame,  # from `maps.summarise_shares`
 ) -> str:
     "How much of the maps lies on the cell, against what chance would give."
-    each = ", ".join(f"{100 * r['in the cell']:.0f} % of {r['map']}" for _, r in within.iterrows())
+    each = " and ".join(f"{100 * r['in the cell']:.0f} % of {r['map']}" for _, r in within.iterrows())
+    verb = "lie" if len(within) > 1 else "lies"
     fills, others = (100 * float(within[c].iloc[0]) for c in ("cell's share", "others' maps in it"))
     first = within["map"].iloc[0]
-    return f"{each} lies in the cell, which fills {fills:.0f} % of the frame; of other cells' {first}, {others:.0f} %."
+    return f"{each} {verb} in the cell, which fills {fills:.0f} % of the frame; of other cells' {first}, {others:.0f} %."
 
 
 def say_measured(

@@ -153,7 +153,7 @@ SECTIONS |= {
     ),
     "calibration": (
         "Calibration",
-        "Of the cells with a score of about .8, eight in ten should be ALL. Each point is a tenth of the "
+        "Of the cells with a score of about 0.8, eight in ten should be ALL. Each point is a tenth of the "
         "cells; on the dotted line the score equals the share of ALL. Where the classifier has validation "
         "subjects, its scores are also mended on those (temperature scaling, isotonic regression).",
     ),
@@ -559,7 +559,8 @@ def say_scores(
     several = own.arm.nunique() > 1
     each = [text + (f" for {arm}" if several else "") for text, arm in zip(format_intervals(own), own.arm)]
     more = f", and {len(each) - 6} more arms are in the table" if len(each) > 6 else ""
-    return f"{name_score(metric)}{f', {how},' if how else ''} is {'; '.join(each[:6])}{more}."
+    name = name_score(metric)
+    return f"{name[0].upper()}{name[1:]}{f', {how},' if how else ''} is {'; '.join(each[:6])}{more}."
 
 
 def say_people_right(judged: Judgement) -> str:

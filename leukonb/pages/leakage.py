@@ -569,7 +569,7 @@ def describe_truth(
             said.append(
                 "So nothing in a cell tells its class, only whose it is: on people never seen every network "
                 "is "
-                "at .5 but for chance, and what a split claims above that is the leak."
+                "at 0.5 but for chance, and what a split claims above that is the leak."
             )
     return said
 

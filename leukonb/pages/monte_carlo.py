@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from ..draw.look import ACCENT, INK, blank_figure
+from ..draw.look import ACCENT, INK, blank_figure, ink_on
 from ..evidence import judgement, predictions, resampled
 from ..files import Refusal
 from ..numbers import state_p
@@ -242,6 +242,7 @@ def draw_posteriors(
             text=[f"{v:.2f}" if v > 0.04 else "" for v in rows[column]],
             textposition="inside",
             insidetextanchor="middle",
+            insidetextfont_color=ink_on(colour),
             hovertemplate="%{x:.3f}<extra>" + column + "</extra>",
         )
     return fig.update_xaxes(title="posterior probability", range=[0, 1]).update_layout(margin_t=50)

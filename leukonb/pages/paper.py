@@ -146,7 +146,7 @@ def read_literature() -> pd.DataFrame:  # work, year, f1 (percent, as printed), 
 # %% ../../nbs/pages/paper.ipynb #8df0ddad
 _BOOK = "ISBI 2019 C-NMC Challenge, Springer, DOI 10.1007/978-981-15-0798-4"
 _NEIGHBOURS = "corrects each cell with its neighbours in the test set"
-_BY_IMAGE = "sensitivity .87, specificity .80; splits by image raise its AUROC by about .04"
+_BY_IMAGE = "sensitivity 0.87, specificity 0.80; splits by image raise its AUROC by about 0.04"
 _RANGE = "87.9 to 89.8 on the preliminary test"
 
 # %% ../../nbs/pages/paper.ipynb #0cfb661e

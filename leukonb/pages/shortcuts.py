@@ -149,9 +149,9 @@ def _describe_control(unit: str, low: float, high: float) -> str:
         "the classes" if unit == "identity" else "the classes, or of the person whose cells are in training"
     )
     verdict = (
-        "it holds chance, .5, as it should."
+        "it holds chance, 0.5, as it should."
         if low <= 0.5 <= high
-        else f"it does not hold chance, .5; the frame alone tells something of {tells}, "
+        else f"it does not hold chance, 0.5; the frame alone tells something of {tells}, "
         "so look for why before believing other scores of this split."
     )
     return (

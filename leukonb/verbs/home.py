@@ -525,7 +525,7 @@ _QUESTION = (
     "seen?"
 )
 _SCALE = (
-    "An AUROC of .5 is guessing and 1 is without error; the interval behind a score says how it "
+    "An AUROC of 0.5 is guessing and 1 is without error; the interval behind a score says how it "
     "might have come out "
     "with other people."
 )

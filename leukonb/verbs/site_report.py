@@ -216,7 +216,7 @@ def _show_unseen(picked: Mapping[str, Run], numbers: Numbers, link: Mapping[Path
         numbers,
         "table:unseen",
         "Scores of single cells on people held out, with intervals over people; a cell is called "
-        "ALL from a score of .5.",
+        "ALL from a score of 0.5.",
         tabulate_unseen(picked),
     )
     caption = (
