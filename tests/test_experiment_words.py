@@ -261,3 +261,17 @@ def test_a_score_in_a_sentence_has_its_zero():
     for path in sorted([*ROOT.glob("leukonb/pages/*.py"), *ROOT.glob("nbs/experiments/*.ipynb")]):
         found = bare.search(path.read_text(encoding="utf-8"))
         assert not found, f"{path.name}: {found[0]}"
+
+
+def test_a_notebook_to_explore_works_on_the_measured_real_cells():
+    source = (ROOT / "nbs/explore/operating_point.ipynb").read_text(encoding="utf-8")
+    assert 'shipped_table(\\"cnmc\\")' in source and "simulat" not in source and "OneSetWorld" not in source
+
+
+def test_the_caption_of_a_narrow_table_is_as_wide_as_the_text():
+    style = (ROOT / "leukonb/verbs/site.css").read_text(encoding="utf-8")
+    caption, heads = (
+        re.search(rf"main table {part} {{([^}}]*)}}", style)[1] for part in ("caption", "thead th")
+    )
+    assert "width: min(46rem, 100cqw)" in caption and "margin-right: calc(-1 *" in caption
+    assert "nowrap" not in heads

@@ -264,9 +264,10 @@ def table_html(
             else "<p class='none'>None.</p>"
         )
     if len(rows) > most:
-        caption += (
-            f" The first {most:,} of {len(rows):,} rows; the other {len(rows) - most:,} are in the run's CSV."
+        rest = (
+            f"The first {most:,} of {len(rows):,} rows; the other {len(rows) - most:,} are in the run's CSV."
         )
+        caption = f"{caption.rstrip('. ')}. {rest}" if caption else rest
     rows, caption = _say_once(rows, caption)
     first = rows.head(most)
     texts = _text_columns(first, kinds or {})

@@ -438,6 +438,7 @@ MOST_ON_MAP = 2000  # cells; each stands in four panels, and all of them would m
 
 def _layout_points(xy: np.ndarray, what: str, name: str, colour: str, subjects: pd.Series) -> go.Scatter:
     "The cells of one value in one panel."
+    of = "" if what == "subject" else ", subject %{customdata}"
     return go.Scatter(
         x=xy[:, 0],
         y=xy[:, 1],
@@ -446,7 +447,7 @@ def _layout_points(xy: np.ndarray, what: str, name: str, colour: str, subjects: 
         showlegend=what != "subject",
         marker=dict(size=4, color=colour, opacity=0.7, symbol=SYMBOLS.get(name, "circle")),
         customdata=None if what == "subject" else subjects,
-        hovertemplate=f"{what}: {name}{'' if what == 'subject' else ', subject %{customdata}'}<extra></extra>",
+        hovertemplate=f"{what}: {name}{of}<extra></extra>",
     )
 
 # %% ../../nbs/pages/dataset.ipynb #b1702cac

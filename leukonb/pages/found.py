@@ -50,7 +50,8 @@ def say_calls(
     "How many of the cells are called rightly, and of how many people they are."
     right = (table.score >= threshold) == (table.label == "ALL")
     asked = f"{len(table):,} {which} cells of {count_people(table.assign(iteration=0))}"
-    return f"Of {asked}, {right.sum():,} are called rightly at a score of {threshold:g} ({100 * right.mean():.0f} %)."
+    share = f"({100 * right.mean():.0f} %)"
+    return f"Of {asked}, {right.sum():,} are called rightly at a score of {threshold:g} {share}."
 
 
 def say_units(
@@ -95,7 +96,8 @@ def say_people(
     named = ", ".join(f"{who} ({label})" for who, label in wrong.label.head(8).items())
     more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
     missed = f"; wrongly {named}{more}" if len(wrong) else ""
-    return f"{len(each) - len(wrong)} of {len(each)} people are called rightly by the mean score of their cells{missed}."
+    counted = f"{len(each) - len(wrong)} of {len(each)} people are called rightly"
+    return f"{counted} by the mean score of their cells{missed}."
 
 
 def say_wrong(
@@ -130,7 +132,8 @@ def say_inside(
     verb = "lie" if len(within) > 1 else "lies"
     fills, others = (100 * float(within[c].iloc[0]) for c in ("cell's share", "others' maps in it"))
     first = within["map"].iloc[0]
-    return f"{each} {verb} in the cell, which fills {fills:.0f} % of the frame; of other cells' {first}, {others:.0f} %."
+    where = f"{verb} in the cell, which fills {fills:.0f} % of the frame"
+    return f"{each} {where}; of other cells' {first}, {others:.0f} %."
 
 
 def say_measured(
@@ -178,7 +181,8 @@ def say_between(
     table = pd.DataFrame(shares).set_index("measure").astype(float)
     most = table.mean(axis=1).idxmax()
     each = " and ".join(f"{100 * value:.0f} % in {label}" for label, value in table.loc[most].items())
-    return f"Of the measures below, {most} goes with the person the most: {each} of its variance lies between subjects."
+    found = f"Of the measures below, {most} goes with the person the most"
+    return f"{found}: {each} of its variance lies between subjects."
 
 
 def say_around(
@@ -187,6 +191,6 @@ def say_around(
     "How often the nearest neighbours of a cell are of its subject, against chance."
     row = nearby.iloc[0]
     return (
-        f"{100 * row.share:.0f} % of a cell's nearest neighbours are of the same subject, where chance would have "
-        f"{100 * row['by chance']:.0f} %."
+        f"{100 * row.share:.0f} % of a cell's nearest neighbours are of the same subject, "
+        f"where chance would have {100 * row['by chance']:.0f} %."
     )

@@ -579,7 +579,8 @@ def say_rates(judged: Judgement) -> str:
         return ""
     several = len(wide) > 1
     each = [
-        f"sensitivity {r.sensitivity:.3f} and specificity {r.specificity:.3f}{f' for {arm}' if several else ''}"
+        f"sensitivity {r.sensitivity:.3f} and specificity {r.specificity:.3f}"
+        + (f" for {arm}" if several else "")
         for arm, r in wide.iterrows()
     ]
     return f"At a score of {judged.threshold:g}: {'; '.join(each[:6])}."
@@ -592,11 +593,13 @@ def describe_ranks(
     asked = (
         f"Friedman's test over {ranked['blocks']} people asks whether all arms rank alike by the share of "
     )
-    asked += f"each person's cells that they call rightly: chi-squared {ranked['chi2']:.2f}, {state_p(ranked['p'])}."
+    asked += "each person's cells that they call rightly: "
+    asked += f"chi-squared {ranked['chi2']:.2f}, {state_p(ranked['p'])}."
     apart = " and ".join(f"{a} from {b}" for a, b in _ranked_apart(ranked))
     pairs = f"tells {apart}" if apart else "tells no pair apart"
     return [
-        f"{asked} It names no pair; Nemenyi's comparison of their mean ranks {pairs}. A bar joins those that it does not tell apart."
+        f"{asked} It names no pair; Nemenyi's comparison of their mean ranks {pairs}. "
+        "A bar joins those that it does not tell apart."
     ]
 
 
@@ -628,9 +631,9 @@ def describe_other_tests(
         return []
     corrected = ", corrected for the number of pairs" if len(first) > 1 else ""
     return [
-        "That answer is of single pairs and of one score: a difference in balanced accuracy, by the test that was "
-        f"fixed beforehand{corrected}. Further down, other tests ask other questions and find a difference: "
-        f"{'; and '.join(found)}. They do not contradict it, nor decide which arm is better."
+        "That answer is of single pairs and of one score: a difference in balanced accuracy, by the test "
+        f"that was fixed beforehand{corrected}. Further down, other tests ask other questions and find a "
+        f"difference: {'; and '.join(found)}. They do not contradict it, nor decide which arm is better."
     ]
 
 # %% ../../nbs/pages/judge.ipynb #d3a28ccf

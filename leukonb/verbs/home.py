@@ -200,7 +200,7 @@ def _read_people(run: Run | None, way: str, file: str = "scores.csv") -> str:
 
 
 def _read_asked(run: Run | None, part: str, way: str = "") -> str:
-    "How many people a run on ways to split asks about: `all` there are, in its `own test part`, in `no part`."
+    "Of how many people a run on ways to split has cells: `all`, in the `own test part`, in `no part`."
     path = run.folder / "asked.csv" if run else None
     if path is None or not path.is_file():
         return ""
@@ -261,13 +261,14 @@ def tell_other_leaks(
         told.append("the study <code>leakage</code>, not in this site, of more people: all drawn, for power")
     asked = _read_asked(run, "all")
     here = f"This page has cells of {asked}. " if asked else ""
-    return f"<p class='worth other-leaks'>{here}The same is asked elsewhere: {'; '.join(filter(None, told))}. {_POWER}</p>"
+    each = "; ".join(filter(None, told))
+    return f"<p class='worth other-leaks'>{here}The same is asked elsewhere: {each}. {_POWER}</p>"
 
 
 _POWER = (
-    "The difference between such pages is first of all one of power: with fewer people a leak of the same size "
-    "has a wider interval, and is less often told from chance. A page that finds none does not say that there is "
-    "none."
+    "The difference between such pages is first of all one of power: with fewer people a leak of the same "
+    "size has a wider interval, and is less often told from chance. A page that finds none does not say "
+    "that there is none."
 )
 
 
