@@ -57,7 +57,7 @@ def test_pages_open_without_an_error_fit_the_screen_and_ask_for_nothing_outside(
         kinds = ("index", "cohort-cohort", "explanation-explanation", "judge-judge", "report-report")
         some = [n for n in shown if n.endswith(tuple(f"{kind}.html" for kind in kinds))]
         assert len(some) > len(kinds)
-        trouble = look_at(browser, smoke[1].resolve().as_uri() + "/", [*some, "explore/index.html"])
+        trouble = look_at(browser, smoke[1].resolve().as_uri() + "/", [*some, "explore/cell_explorer.html"])
     assert not trouble, "\n".join(trouble)
 
 
