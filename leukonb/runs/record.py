@@ -126,9 +126,9 @@ def _is_ending(run: Run, found: dict[str, Any]) -> bool:
 def _find_changed(run: Run, found: dict[str, Any], thorough: bool) -> list[str]:
     "What of a run is gone or changed since it ended, also its notebook where the process was killed over it."
     names = find_changed(run.folder, found, thorough)
-    if "record" in found or run.notebook.is_file() or not (run.folder / ".executed.ipynb").is_file():
+    if "record" in found or not (run.folder / ".executed.ipynb").is_file():
         return names
-    return [run.notebook.name, *names]
+    return names if run.notebook.is_file() else [run.notebook.name, *names]
 
 
 def _describe_damage(folder: Path) -> str:
