@@ -15,6 +15,7 @@ from leukonb.pages import maps
 from leukonb.runs.process import prepare_folder
 from leukonb.runs.published import find_published, list_pictures, publish_run
 from leukonb.runs.record import Run, finish, make_run
+from leukonb.runs.seal import seal
 from leukonb.verbs import site
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,7 @@ def write_run(
         run.folder / "status.json", {"status": "done", "started": 1.8e9, "finished": 1.8e9, "seconds": 1.0}
     )
     finish(run, {"cells": 8})
+    seal(run.folder, run.experiment)
     return run
 
 

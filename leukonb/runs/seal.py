@@ -120,7 +120,7 @@ def lacks_seal(
     folder = Path(folder)
     if not _SEALS.isdisjoint(result) or (folder / "published.json").is_file():
         return False
-    return "schema" in result or "schema" in read_if_there(folder / "run.json")
+    return "schema" in result
 
 
 def find_changed(

@@ -317,10 +317,11 @@ def _compare_record(old: Run, new: Run) -> list[tuple[str, str, str, str]]:
     "What a run's record states of itself, as rows of `compare_runs`."
     was, changed = old.result, find_changed(old.folder, old.result)
     rows, stated = [], {"result.json", *was.get("shown", {}), *was["files"]}
-    beside = [name for name in changed if name not in was["files"]]
-    if bare := lacks_seal(old.folder, was):
+    bare = lacks_seal(old.folder, was) or ("record" not in was and "schema" in old.manifest)
+    beside = [name for name in changed if name not in was["files"] and not (bare and name == "result.json")]
+    if bare:
         rows.append(("record", "result.json", "missing", "it holds no digest of the whole record"))
-    for name in dict.fromkeys([*["result.json"] * (not bare), *was.get("shown", {}), *beside[bare:]]):
+    for name in dict.fromkeys([*["result.json"] * (not bare), *was.get("shown", {}), *beside]):
         why = "changed since the run wrote it" if name in stated else "the record holds no digest of it"
         status, note = ("differs", why) if name in changed else ("equal", "")
         if not (old.folder / name).is_file() and name in changed:
