@@ -118,7 +118,7 @@ def test_the_control_loses_as_many_of_each_class_and_nobody_who_is_asked_about()
     "without, verdict", [(0.5, "plain"), (0.81, "at the edge"), (0.9, "not to be told from chance")]
 )
 def test_the_verdict_is_where_the_score_lies_among_the_draws(without, verdict):
-    facts = dict(direction="a", classifier="c", scored=shared_people.SHARED, people=9, cells=99)
+    facts = dict(direction="a", classifier="c", scored=shared_people.SHARED, people=9, cells=99, asked="3")
     kinds = [(shared_people.ALL_IN, [0.95]), (shared_people.LEFT_OUT, [without])]
     kinds.append((shared_people.CONTROL, [0.8, *np.linspace(0.85, 0.95, 9)]))
     rows = [
