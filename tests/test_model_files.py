@@ -52,6 +52,31 @@ def many_layers(data):
     return json.dumps(config).encode()
 
 
+def pointing(data, place):
+    """Weights that lie in another file."""
+    file = io.BytesIO(data)
+    with h5py.File(file, "r+") as held:
+        if place == "a link":
+            held["layers/beside"] = h5py.ExternalLink("elsewhere.h5", "/kernel")
+        else:
+            held.create_dataset("layers/beside", (4,), "f4", external=[("beside.raw", 0, 16)])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("place", ["a link", "stored outside"])
+@pytest.mark.fault(
+    group="models",
+    fault="Weights of a model file lie in another file",
+    injected="an HDF5 link to, or an array stored in, a file beside it",
+    promise="refused in one line that names both",
+)
+def test_weights_that_lie_elsewhere_are_refused(saved, tmp_path, place):
+    path = rewritten(saved[1], tmp_path / "model.keras", model_weights_h5=lambda data: pointing(data, place))
+    line = refusal_line(network.load_model, path)
+    other = {"a link": "elsewhere.h5", "stored outside": "beside.raw"}[place]
+    assert f"takes layers/beside from another file, {other!r}; save the network with its own weights" in line
+
+
 HUGE = {
     "never written": ({"model_weights_h5": sparse_weights}, "declares 3,4.. MB of weights"),
     "packed zeros": ({"model_weights_h5": lambda data: data + bytes(60 * 2**20)}, "states 61 MB"),

@@ -334,8 +334,27 @@ def _check_depth(text, path):
         raise Refusal(f"{path} has a configuration nested {depth:,} deep; that of a network has about 20")
 
 # %% ../../nbs/model/network.ipynb #75c3a4d3
+def _find_elsewhere(held):
+    "{name in an open HDF5 file: the other file that it is taken from}."
+    import h5py
+
+    found = {}
+
+    def follow(name, link):
+        if isinstance(link, h5py.ExternalLink):
+            found[name] = link.filename
+
+    def look(name, node):
+        if isinstance(node, h5py.Dataset) and node.external:
+            found[name] = node.external[0][0]
+
+    held.visititems_links(follow)
+    held.visititems(look)
+    return found
+
+
 def _count_weights(file, size, path):
-    "How many numbers an HDF5 file of `size` bytes holds; a `Refusal` where it declares more than there is."
+    "How many numbers an HDF5 file of `size` bytes holds; a `Refusal` where it tells or takes more."
     import h5py
 
     counts = {"numbers": 0, "bytes": 0}
@@ -347,6 +366,9 @@ def _count_weights(file, size, path):
 
     with h5py.File(file, "r") as held:
         held.visititems(count)
+        for name, other in _find_elsewhere(held).items():
+            line = f"{path} takes {name} from another file, {str(other)!r}"
+            raise Refusal(f"{line}; save the network with its own weights in it")
     if counts["bytes"] > 2**20 + _GROWTH * size:
         raise Refusal(
             f"{path} declares {counts['bytes'] / 2**20:,.0f} MB of weights in {size / 2**20:,.1f} MB; "
