@@ -229,6 +229,9 @@ def test_pages_on_one_leak_name_each_other_and_say_that_their_power_differs(tmp_
     assert of_many.startswith("<p class='worth other-leaks'>This page has cells of 200 people.")
     alone = home.tell_other_leaks(few, [few], links)
     assert "the study <code>leakage</code>, not in this site" in alone
+    published = leak(0.02)  # of the same study
+    published.folder = few.folder.parents[2] / few.folder.parts[-3] / "leakage/leakage-1"
+    assert home.tell_other_leaks(few, [few, published], {**links, published.folder: "same.html"}) == alone
     assert home.tell_other_leaks(Recorded("folds", {}), [few], links) == ""
 
 

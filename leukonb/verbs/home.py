@@ -255,9 +255,13 @@ def tell_other_leaks(
     "What the other runs on ways to split found, and why they need not agree."
     if run.experiment != "leakage":
         return ""
-    others = [r for r in runs if r.done and r.experiment == "leakage" and r.folder in link]
-    told = [_tell_other(other, link) for other in others if other.folder != run.folder]
-    if "leakage" not in {r.folder.parts[-3] for r in (run, *others)}:
+    listed = [r for r in runs if r.done and r.experiment == "leakage" and r.folder in link]
+    others = {
+        r.folder.parts[-3]: r for r in reversed(listed)
+    }  # one of a study, its own before a published one
+    others.pop(run.folder.parts[-3], None)
+    told = [_tell_other(other, link) for other in others.values()]
+    if "leakage" not in {run.folder.parts[-3], *others}:
         told.append("the study <code>leakage</code>, not in this site, of more people: all drawn, for power")
     asked = _read_asked(run, "all")
     here = f"This page has cells of {asked}. " if asked else ""
