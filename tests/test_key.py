@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, leukonb
 
 from leukonb.files import digest_file, refusal_line, write_json
-from leukonb.runs import key, notebook
+from leukonb.runs import key, notebook, process
 from leukonb.runs.crate import export_crate
 from leukonb.runs.notebook import check_parameters, find_experiment
 from leukonb.runs.process import execute_run
@@ -562,6 +562,14 @@ def test_a_page_that_cannot_be_drawn_again_stays_as_it_was(drawn, harm, says):
     )
     assert "drawn" in again("6.0.2"), "other code is tried anew"
     assert not [p for p in run.folder.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_a_page_that_only_a_full_disk_kept_from_being_drawn_is_tried_again(drawn, monkeypatch):
+    run, again = drawn
+    with monkeypatch.context() as full:
+        full.setattr(process, "_execute", lambda new, *_, **__: process._no_room(new.folder))
+        assert "kept as drawn before: no room is left" in again("6.0.1")["drawn"]
+    assert again("6.0.1")["drawn"] == "drawn again, not trained"
 
 
 # A user's own experiments.

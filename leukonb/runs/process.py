@@ -470,7 +470,7 @@ def _is_full(folder: Path) -> bool:
 
 def _no_room(folder: Path) -> dict[str, Any]:
     line = f"no room is left on the disk of {folder}; make room and run the study again"
-    return {"status": "failed", "error": line}
+    return {"status": "failed", "error": line, "full": True}
 
 # %% ../../nbs/runs/process.ipynb #554186c1
 def _describe_lost(child: subprocess.Popen, run: Run) -> dict[str, Any] | None:
@@ -670,7 +670,7 @@ def _redraw_into(
     if different := compare_results(run.result, new.result) if new.done else []:
         reason = f"{', '.join(different)} came out otherwise"
     if reason:
-        if different or state["status"] == "failed" and not state.get("gone"):
+        if different or state["status"] == "failed" and not (state.get("gone") or state.get("full")):
             write_json(run.folder / ".redraw.json", {"drawing": run.manifest["drawing"], "reason": reason})
         raise Refusal(reason)
     _keep_history(run.folder, folder)
