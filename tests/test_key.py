@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT, leukonb
 
 from leukonb.files import digest_file, refusal_line, write_json
+from leukonb.draw import found
 from leukonb.runs import key, notebook, process
 from leukonb.runs.crate import export_crate
 from leukonb.runs.notebook import check_parameters, find_experiment
@@ -216,6 +217,23 @@ def test_a_function_of_draw_that_writes_into_tables_counts_where_it_is_imported(
     assert key.digest_modules(judge) != before[0] and key.digest_modules(train) == before[1]
 
 
+def test_what_a_section_found_is_shown_and_reaches_no_table():
+    "Sentences of `draw.found` do not count in a key: an experiment only shows them."
+
+    def count(tree):
+        calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+        return sum(ast.unparse(func).removeprefix("found.") in found.__all__ for func in calls)
+
+    said = shown = 0
+    for path in (ROOT / "nbs" / "experiments").glob("*.ipynb"):
+        for source, _ in notebook.read_code(path):
+            tree = ast.parse(key._split_magics(source)[0])
+            calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+            said += count(tree)
+            shown += sum(count(call) for call in calls if ast.unparse(call.func) == "show_sentences")
+    assert said == shown > 0
+
+
 def test_nothing_else_of_draw_reaches_a_table():
     "Whatever is imported from `draw` draws, or counts by name."
 
@@ -250,6 +268,7 @@ def test_nothing_else_of_draw_reaches_a_table():
         "error_bars",
         "log_ticks",
         "hatch_classes",
+        "ink_on",
         "in_run",
         "decode_thumbnails",
         "picture_address",
@@ -263,7 +282,7 @@ def test_nothing_else_of_draw_reaches_a_table():
     other = {
         name
         for name in imported - set(key._COUNTED)
-        if not (last := name.rpartition(".")[2]).startswith(("draw_", "show"))
+        if not (last := name.rpartition(".")[2]).startswith(("draw_", "show", "say_"))
         and not last.endswith("_html")
         and not last.isupper()
         and last not in drawing

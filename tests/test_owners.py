@@ -255,7 +255,8 @@ def test_a_run_names_its_machine(begun, executed):
     promise="running while the process lives, then not done: the file is named, and the run is made again",
 )
 def test_a_result_without_its_notebook_is_not_done(begun, executed):
-    write_json(begun.folder / "result.json", {"run": begun.key, "headline": {}, "notes": [], "files": {}})
+    result = {"run": begun.key, "headline": {}, "notes": [], "files": {}, "schema": 1}
+    write_json(begun.folder / "result.json", result)
     (begun.folder / ".executed.ipynb").write_text("{}")
     with hold_lock(begun.folder):
         assert not begun.done and begun.status["status"] == "running"

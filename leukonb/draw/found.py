@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..numbers import name_score
-
 # %% ../../nbs/draw/found.ipynb #1c6b282e
 def _count_people(rows):
     "How many people the cells of one split are of, by class."
@@ -64,22 +62,20 @@ def say_calls(
 
 def say_units(
     scores: Mapping[str, Mapping[str, float]],  # {'by cell': scores, ...} from `metrics.compute_scores`
-    name: str = "auroc",
 ) -> str:
-    "One score in each way of counting."
-    each = ", ".join(f"{scores[unit][name]:.3f} {unit}" for unit in scores)
-    return f"{name_score(name)} is {each}."
+    "The AUROC in each way of counting."
+    each = ", ".join(f"{scores[unit]['auroc']:.3f} {unit}" for unit in scores)
+    return f"AUROC is {each}."
 
 
 def say_interval(
     found: pd.DataFrame,  # from `clustered.interval_scores`
     people: int,
-    name: str = "auroc",
 ) -> str:
-    "One score with its interval, and over how many people."
-    row = found.set_index("metric").loc[name]
+    "The AUROC with its interval, and over how many people."
+    row = found.set_index("metric").loc["auroc"]
     could = f"with {people} other people like these it could have been {row.low:.3f} to {row.high:.3f}"
-    return f"{name_score(name)} is {row.value:.3f} by cell; {could}."
+    return f"AUROC is {row.value:.3f} by cell; {could}."
 
 
 def say_confusion(

@@ -49,7 +49,7 @@ class Judgement:
     sizes: tuple[float | None, float | None] = (None, None)  # subjects in training and test, of many splits
     sizes_from: str = ""  # how the first is known: 'training rows', 'told', 'inferred', or not at all
     ensembles: pd.DataFrame = field(default_factory=pd.DataFrame)  # as `scores`, of arms of several seeds
-    people: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.count_people`
+    people: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.count_called_rightly`
     once: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.score_once`
     sized: pd.DataFrame = field(default_factory=pd.DataFrame)  # arm, and as `networks.correlate_sizes`
     terms: dict[str, Any] = field(default_factory=dict)  # level, method, resamples, permutations, seed
@@ -458,7 +458,7 @@ def _remark_on_sizes(sizes: tuple[float | None, float | None], whence: str, spli
 def _count_people(by_arm: Mapping[str, Networks], threshold: float, overlap: Overlap, level: float):
     "People called rightly by each arm; over splits with the corrected interval of the mean share."
     counts = [
-        networks.count_people(looked, threshold, level, overlap).assign(arm=arm)
+        networks.count_called_rightly(looked, threshold, level, overlap).assign(arm=arm)
         for arm, looked in by_arm.items()
     ]
     return pd.concat(counts, ignore_index=True)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Networks', 'split_networks', 'find_odd_networks', 'describe_networks', 'score_networks', 'summarise_networks',
-           'average_tables', 'average_risk', 'average_verdicts', 'count_people', 'score_once', 'correlate_sizes',
-           'describe_sizes']
+           'average_tables', 'average_risk', 'average_verdicts', 'count_called_rightly', 'score_once',
+           'correlate_sizes', 'describe_sizes']
 
 # %% ../../nbs/evidence/networks.ipynb #18c4bdf2
 from collections.abc import Callable, Mapping, Sequence
@@ -195,7 +195,7 @@ def _count_right(rows: pd.DataFrame, threshold: float) -> pd.DataFrame:  # label
     return pd.DataFrame(counts)
 
 # %% ../../nbs/evidence/networks.ipynb #02575fb3
-def count_people(
+def count_called_rightly(
     networks: Networks,
     threshold: float = 0.5,
     level: float = 0.95,

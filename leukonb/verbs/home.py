@@ -189,9 +189,9 @@ def _say(row: pd.Series) -> str:
     return format_intervals(row.to_frame().T)[0]
 
 # %% ../../nbs/verbs/home.ipynb #203ca054
-def _read_people(run: Run | None, way: str, file: str = "scores.csv") -> str:
+def _read_people(run: Run | None, way: str) -> str:
     "How many people of each class stand behind the scores of one test; nothing where a run did not keep it."
-    path = run.folder / file if run else None
+    path = run.folder / "scores.csv" if run else None
     rows = read_table(path) if path and path.is_file() else pd.DataFrame()
     if not {"held out", "ALL", "HEM"} <= set(rows) or not (rows["held out"] == way).any():
         return ""
